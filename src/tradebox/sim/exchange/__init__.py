@@ -1,0 +1,1 @@
+"""The simulated exchange: accounts, orders, matching and the ledger; pure and synchronous."""

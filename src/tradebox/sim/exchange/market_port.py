@@ -1,0 +1,113 @@
+"""What the exchange and the gateway need of the simulated market, as Protocols and plain values.
+
+Rules of this file:
+- prices are integer micro-units of the quote currency; 0 or less means "no price";
+- times are UTC epoch nanoseconds of market time;
+- events arrive synchronously, in event-time order, on the one thread of the simulator.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+MICROS = 1_000_000
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A stock that the market trades; `con_id` is stable per symbol."""
+
+    symbol: str
+    con_id: int
+    primary_exchange: str
+    currency: str
+    increment_micros: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Best bid and ask with sizes, and the last print. Units: micros, shares."""
+
+    bid_micros: int
+    ask_micros: int
+    bid_size: int
+    ask_size: int
+    last_micros: int
+    last_size: int
+    event_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One print."""
+
+    symbol: str
+    price_micros: int
+    size: int
+    event_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteChange:
+    """The quote of a symbol changed."""
+
+    symbol: str
+    quote: Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """OHLCV over a closed interval, stamped at its end."""
+
+    end_ns: int
+    open_micros: int
+    high_micros: int
+    low_micros: int
+    close_micros: int
+    volume: int
+
+
+MarketEvent = Trade | QuoteChange
+
+
+class MarketClockView(Protocol):
+    """The market's time."""
+
+    def now_ns(self) -> int:
+        """Return the market time. Units: UTC epoch nanoseconds."""
+        ...
+
+    def is_open(self, now_ns: int, /) -> bool:
+        """Say whether the regular session is open at that market time."""
+        ...
+
+
+class MarketView(Protocol):
+    """The market as the exchange and the gateway see it."""
+
+    @property
+    def clock(self) -> MarketClockView:
+        """Return the market's clock."""
+        ...
+
+    def symbols(self) -> Sequence[Instrument]:
+        """Return every instrument."""
+        ...
+
+    def instrument(self, symbol: str, /) -> Instrument | None:
+        """Return the instrument of that symbol, or None."""
+        ...
+
+    def quote(self, symbol: str, /) -> Quote | None:
+        """Return the present quote, or None before the first one."""
+        ...
+
+    def subscribe(self, callback: Callable[[MarketEvent], None], /) -> Callable[[], None]:
+        """Deliver each market event to the callback; the result ends the delivery."""
+        ...
+
+    def bars(self, symbol: str, interval_s: int, end_ns: int, count: int, /) -> Sequence[Bar]:
+        """Return at most `count` closed bars that end at or before `end_ns`, oldest first."""
+        ...

@@ -1,0 +1,1 @@
+"""The TWS API socket gateway over the simulated exchange."""
