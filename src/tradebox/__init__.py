@@ -1,0 +1,1 @@
+"""tradebox: a supervised, single-box automated trading system."""

@@ -1,0 +1,1 @@
+"""Who lives: shells with a mailbox around the logic."""

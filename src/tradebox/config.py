@@ -1,0 +1,294 @@
+"""One typed, frozen Settings, the layout of the home, and the addresses of a run.
+
+Rules of this file:
+- sources in falling rank: flags, environment (TRADEBOX_SECTION_FIELD), config.toml, defaults;
+- an unknown key, a wrong type or an impossible combination is refused with field, value and fix;
+- every number carries its unit in its name; secrets are SecretStr and never printed.
+"""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+Profile = Literal["sim", "paper", "live"]
+
+FORBIDDEN_SIM_PORTS = frozenset({4001, 4002, 7496, 7497})
+"""Ports of real gateways: profile sim refuses them."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class LogSettings(Section):
+    """Log files under the home."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    file_mb_max: Positive = 20
+    files_max: Annotated[int, Field(ge=1, le=1000)] = 10
+
+
+class PostgresSettings(Section):
+    """PostgreSQL: embedded where no URL is given. The URL is the owner's; roles are ours."""
+
+    url: SecretStr | None = None
+    memory_mb: Annotated[int, Field(ge=16)] | None = None
+    connect_timeout_s: Positive = 5.0
+
+
+class RedisSettings(Section):
+    """Redis or Valkey: embedded where no URL is given."""
+
+    url: SecretStr | None = None
+    memory_mb: Annotated[int, Field(ge=8)] = 256
+
+
+class SimSettings(Section):
+    """The stand-in world of profile sim."""
+
+    demo_plans: bool = True
+    speed: Annotated[float, Field(ge=0.1, le=200, allow_inf_nan=False)] = 20.0
+    seed: int = 1
+
+
+class FinnhubSettings(Section):
+    """Finnhub access. URLs are set by the sim in profile sim."""
+
+    key: SecretStr | None = None
+    rest_url: str = "https://finnhub.io/api/v1"
+    ws_url: str = "wss://ws.finnhub.io"
+    symbols_max: Annotated[int, Field(ge=1, le=2000)] = 45
+    silent_s_max: Positive = 150.0
+
+
+class FilterSettings(Section):
+    """Limits of the cheap sanity checks; ages in market seconds."""
+
+    future_s_max: Positive = 2.0
+    late_s_max: Positive = 1.0
+    stale_s_max: Positive = 15.0
+    duplicate_window_s: Positive = 2.0
+    spike_share_max: Share = 0.03
+    confirm_ticks: Annotated[int, Field(ge=2, le=100)] = 3
+    confirm_span_s: Positive = 2.0
+    confirm_band_bps: Positive = 30.0
+    hold_s_max: Positive = 30.0
+
+
+class FeedSettings(Section):
+    """Feed pair, publisher and filter."""
+
+    filter: FilterSettings = FilterSettings()
+    publish_period_ms: Annotated[int, Field(ge=5, le=1000)] = 20
+    price_ttl_ms: Annotated[int, Field(ge=100)] = 15_000
+    hang_ms_max: Positive = 1000.0
+
+
+class ManagerSettings(Section):
+    """The redundancy managers' probe periods."""
+
+    probe_live_s: Positive = 5.0
+    probe_s: Positive = 30.0
+    beat_s: Positive = 1.0
+    lease_s: Positive = 3.0
+
+
+class LimitSettings(Section):
+    """Limits of the order gate, per account."""
+
+    order_quantity_max: Annotated[int, Field(ge=1)] = 10_000
+    order_notional_usd_max: Positive = 100_000.0
+    position_notional_usd_max: Positive = 100_000.0
+    gross_notional_usd_max: Positive = 500_000.0
+    open_risk_nlv_share_max: Share = 0.05
+    day_loss_nlv_share_max: Share = 0.03
+    orders_per_s_max: Annotated[int, Field(ge=1, le=45)] = 10
+    orders_per_min_max: Annotated[int, Field(ge=1)] = 120
+    orders_per_day_max: Annotated[int, Field(ge=1)] = 2000
+    price_collar_share_max: Share = 0.05
+    stop_distance_share_max: Share = 0.25
+    tick_age_s_max: Positive = 15.0
+    rejects_per_symbol_max: Annotated[int, Field(ge=1)] = 3
+    rejects_max: Annotated[int, Field(ge=1)] = 5
+
+
+class AccountSettings(Section):
+    """One broker account and its gateway. In profile sim the sim fills account and port."""
+
+    account: str | None = None
+    host: str = "127.0.0.1"
+    port: Port | None = None
+    client_id: Annotated[int, Field(ge=1, le=31)] = 11
+    limits: LimitSettings = LimitSettings()
+    entry_partial_wait_s: Positive = 10.0
+    exit_collar_share: Share = 0.01
+    heartbeat_s: Positive = 10.0
+    heartbeat_deadline_s: Positive = 5.0
+    snapshot_deadline_s: Positive = 10.0
+    absence_gap_s: Positive = 3.0
+
+
+class LiveSettings(AccountSettings):
+    """The live account: also needs `enabled` and, at start, two more yes's."""
+
+    enabled: bool = False
+    client_id: Annotated[int, Field(ge=1, le=31)] = 12
+
+
+class LauncherSettings(Section):
+    """The launcher's leash and budgets."""
+
+    leash_ms: Annotated[int, Field(ge=50, le=60_000)] = 1000
+    deaths_max: Annotated[int, Field(ge=1)] = 5
+    deaths_period_s: Positive = 30.0
+    stop_s_max: Positive = 5.0
+
+
+class Settings(Section):
+    """All settings of one run."""
+
+    profile: Profile = "sim"
+    log: LogSettings = LogSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    redis: RedisSettings = RedisSettings()
+    sim: SimSettings = SimSettings()
+    finnhub: FinnhubSettings = FinnhubSettings()
+    feed: FeedSettings = FeedSettings()
+    managers: ManagerSettings = ManagerSettings()
+    paper: AccountSettings = AccountSettings()
+    live: LiveSettings = LiveSettings()
+    launcher: LauncherSettings = LauncherSettings()
+
+    @model_validator(mode="after")
+    def _possible_together(self) -> Self:
+        if self.profile == "sim":
+            for name, account in (("paper", self.paper), ("live", self.live)):
+                if account.port in FORBIDDEN_SIM_PORTS:
+                    raise ValueError(
+                        f"{name}.port={account.port} belongs to a real gateway and profile sim"
+                        " never talks to one: remove it or choose --profile paper"
+                    )
+        if self.profile in ("paper", "live"):
+            if self.paper.account is None:
+                raise ValueError(f"profile {self.profile} needs paper.account (DU…): set it")
+            if self.finnhub.key is None:
+                raise ValueError(f"profile {self.profile} needs finnhub.key: set it")
+        if self.profile == "live" and not (self.live.enabled and self.live.account):
+            raise ValueError("profile live needs live.enabled=true and live.account (U…): set both")
+        if self.paper.client_id == self.live.client_id:
+            raise ValueError(
+                f"paper.client_id and live.client_id are both {self.live.client_id}:"
+                " give each its own"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Every path tradebox uses. Nothing outside `root` and `socket_dir` is ever touched."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The TOML file of settings; may be absent."""
+        return self.root / "config.toml"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Passwords and keys, 0700; files 0600."""
+        return self.root / "secrets"
+
+    @property
+    def postgres_dir(self) -> Path:
+        """The embedded PostgreSQL cluster."""
+        return self.root / "data" / "postgres"
+
+    @property
+    def redis_dir(self) -> Path:
+        """The embedded Valkey's folder."""
+        return self.root / "data" / "valkey"
+
+    @property
+    def logs_dir(self) -> Path:
+        """Log files and post-mortems."""
+        return self.root / "logs"
+
+    @property
+    def sim_dir(self) -> Path:
+        """The stand-in world's ledger, clock and account ids."""
+        return self.root / "sim"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Facts and exits that wait for PostgreSQL."""
+        return self.root / "spool"
+
+    @property
+    def engine_lock(self) -> Path:
+        """Exclusive flock of `tradebox run`."""
+        return self.root / "run" / "engine.lock"
+
+    @property
+    def lease_lock(self) -> Path:
+        """Shared flock of every command that uses the stores."""
+        return self.root / "run" / "lease.lock"
+
+    @property
+    def boot_epoch_file(self) -> Path:
+        """The fsynced counter behind every epoch."""
+        return self.root / "run" / "boot_epoch"
+
+    @property
+    def kill_file(self) -> Path:
+        """The kill switch's file: present = no entries."""
+        return self.root / "run" / "KILL"
+
+    @property
+    def socket_dir(self) -> Path:
+        """A short 0700 folder for Unix sockets: a socket path holds 107 bytes, a home may not.
+
+        Removed at stop. Named by user and home, so that two homes never meet.
+        """
+        digest = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"tradebox-{os.getuid()}-{digest}"
+
+    @property
+    def control_socket(self) -> Path:
+        """The launcher's control socket."""
+        return self.socket_dir / "control.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where everything is in this run; None = not there yet.
+
+    Units: DSNs are URLs including the role's password: mask before showing.
+    """
+
+    postgres_trade: str | None = None
+    postgres_research: str | None = None
+    postgres_console: str | None = None
+    redis_engine: str | None = None
+    redis_console: str | None = None
+    gateway_paper: tuple[str, int] | None = None
+    gateway_live: tuple[str, int] | None = None
+    account_paper: str | None = None
+    account_live: str | None = None
+    finnhub_rest: str | None = None
+    finnhub_ws: str | None = None
+    alphavantage: str | None = None
+    yahoo: str | None = None
+    sim_control: str | None = None
+    market_clock_file: str | None = None

@@ -1,0 +1,217 @@
+"""The errors of tradebox and the exit codes they end a command with.
+
+Rules of this file:
+- the class says what the program then does; its docstring ends with "Answer: …";
+- every error carries fields (ids, limits, observed), never only prose;
+- refusals by our own risk or by the broker are values, not errors.
+
+TradeboxError
+├── RetryError     BrokerUnavailable · PacingExceeded · StoreUnavailable · BusUnavailable
+├── RestartError   FeedStale · WireInvalid · HeartbeatMissed
+├── HaltError      LeaseLost · EpochStale · ReconcileMismatch · LossFloorHit · ClockSkewed
+└── InputError     ConfigInvalid · PlanInvalid · NotRunning · HomeUnusable · AddressInUse
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The one table of exit codes; `tradebox --help` and docs/cli.md print it."""
+
+    OK = 0
+    FAILED = 1
+    CONFIG = 2
+    NOT_RUNNING = 3
+    REFUSED = 4
+    HOME = 5
+    STORE = 6
+    ADDRESS = 7
+    CRASH_LOOP = 8
+
+
+EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
+    ExitCode.OK: "done, or ended in order by Ctrl-C, SIGTERM or --for",
+    ExitCode.FAILED: "a bug or an unforeseen failure; the log has the details",
+    ExitCode.CONFIG: "the command line or the configuration was refused",
+    ExitCode.NOT_RUNNING: "nothing runs on this home, or what was asked for does not exist",
+    ExitCode.REFUSED: "a document (plan) or a request was refused; nothing was written",
+    ExitCode.HOME: "the home cannot be used: taken by another run, read-only, full",
+    ExitCode.STORE: "PostgreSQL or Redis cannot be reached or refused the login",
+    ExitCode.ADDRESS: "an address is in use or cannot be bound",
+    ExitCode.CRASH_LOOP: "the engine died too often and was given up",
+}
+
+
+class TradeboxError(Exception):
+    """Root of every error we raise on purpose; `fields` holds what a log line needs.
+
+    Answer: none by itself; the subclasses decide.
+    """
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, **fields: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+
+class RetryError(TradeboxError):
+    """Something outside is away for now.
+
+    Answer: this actor retries in place, bounded, with jitter.
+    """
+
+
+class BrokerUnavailable(RetryError):
+    """The gateway does not answer or closed the connection.
+
+    Answer: this actor retries in place, bounded, with jitter.
+    """
+
+
+class PacingExceeded(RetryError):
+    """A vendor or the gateway told us to slow down.
+
+    Answer: this actor waits out the stated time, then goes on.
+    """
+
+
+class StoreUnavailable(RetryError):
+    """PostgreSQL does not answer.
+
+    Answer: no entries; exits, stop repairs and fills go through the local spool.
+    """
+
+    exit_code = ExitCode.STORE
+
+
+class BusUnavailable(RetryError):
+    """Redis does not answer.
+
+    Answer: go on without it; nothing that decides depends on it.
+    """
+
+    exit_code = ExitCode.STORE
+
+
+class RestartError(TradeboxError):
+    """The state of this actor can no longer be trusted.
+
+    Answer: let it crash; the supervisor restarts it from the journal.
+    """
+
+
+class FeedStale(RestartError):
+    """A vendor connection is open but silent past its limit.
+
+    Answer: let it crash; the supervisor reconnects with backoff.
+    """
+
+
+class WireInvalid(RestartError):
+    """A peer sent bytes that cannot be what the protocol says.
+
+    Answer: let it crash; the supervisor reconnects from a clean state.
+    """
+
+
+class HeartbeatMissed(RestartError):
+    """A peer stopped answering heartbeats.
+
+    Answer: let it crash; the supervisor reconnects and reconciles.
+    """
+
+
+class HaltError(TradeboxError):
+    """Going on could lose money.
+
+    Answer: open no risk, leave protective stops working, alert a person; no automatic restart.
+    """
+
+
+class LeaseLost(HaltError):
+    """Another engine holds the lock of this home or database.
+
+    Answer: send nothing more; alert a person.
+    """
+
+
+class EpochStale(HaltError):
+    """A write carried an epoch older than the current one.
+
+    Answer: the writer is fenced and sends nothing more.
+    """
+
+
+class ReconcileMismatch(HaltError):
+    """Books and broker differ in a way that facts do not explain.
+
+    Answer: block the symbol, leave its stop, alert a person.
+    """
+
+
+class LossFloorHit(HaltError):
+    """A loss limit of the account was reached.
+
+    Answer: no entries until the limit's period ends or a person resumes.
+    """
+
+
+class ClockSkewed(HaltError):
+    """The wall clock and the gateway's clock differ too much.
+
+    Answer: no entries until they agree.
+    """
+
+
+class InputError(TradeboxError):
+    """A person gave something that cannot be used; the message names field, value and fix.
+
+    Answer: refuse before anything is written, exit with the class's code.
+    """
+
+    exit_code = ExitCode.REFUSED
+
+
+class ConfigInvalid(InputError):
+    """A setting is unknown, of the wrong type, or impossible beside another.
+
+    Answer: refuse to start, exit code 2.
+    """
+
+    exit_code = ExitCode.CONFIG
+
+
+class PlanInvalid(InputError):
+    """A plan document was refused.
+
+    Answer: nothing is stored, exit code 4.
+    """
+
+
+class NotRunning(InputError):
+    """Nothing runs on this home, or the id does not exist.
+
+    Answer: say so, exit code 3.
+    """
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class HomeUnusable(InputError):
+    """The home is taken, read-only, full, or cannot be traversed.
+
+    Answer: refuse to start, exit code 5.
+    """
+
+    exit_code = ExitCode.HOME
+
+
+class AddressInUse(InputError):
+    """A port that was asked for is taken.
+
+    Answer: refuse to start, exit code 7.
+    """
+
+    exit_code = ExitCode.ADDRESS

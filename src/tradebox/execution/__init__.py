@@ -1,0 +1,1 @@
+"""Who acts: the only holder of the order port."""

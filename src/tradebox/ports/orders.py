@@ -1,0 +1,226 @@
+"""What we need from a broker to trade: the order port. Only execution/ may hold it.
+
+Rules of this file:
+- sending returns nothing: what became of an order is learnt from facts alone;
+- a snapshot is complete (every END marker seen) or it does not exist;
+- facts arrive in wire order through one callback, raw: duplicates and forks included.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from tradebox.domain.market import Instrument
+from tradebox.domain.orders import OrderIntent, OrderType, Side, Tif
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """What the gateway said at the handshake."""
+
+    accounts: tuple[str, ...]
+    next_valid_id: int
+    server_version: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrderFact:
+    """An openOrder message: the broker's echo of a working (or what-if) order."""
+
+    order_id: int
+    client_id: int
+    perm_id: int
+    order_ref: str
+    account: str
+    symbol: str
+    con_id: int
+    side: Side
+    quantity: Decimal
+    order_type: str
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    tif: str
+    parent_id: int
+    oca_group: str
+    oca_type: int
+    outside_rth: bool
+    status: str
+    raw: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStatusFact:
+    """An orderStatus message."""
+
+    order_id: int
+    client_id: int
+    perm_id: int
+    parent_id: int
+    status: str
+    filled: Decimal
+    remaining: Decimal
+    average_price: Decimal
+    why_held: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFact:
+    """An execDetails message; exec_id's last segment counts corrections."""
+
+    order_id: int
+    client_id: int
+    perm_id: int
+    order_ref: str
+    account: str
+    symbol: str
+    con_id: int
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    exec_id: str
+    at_ns: int
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CommissionFact:
+    """A commissionReport message."""
+
+    exec_id: str
+    commission: Decimal
+    currency: str
+    realised_pnl: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedOrderFact:
+    """A completedOrder message: no order id, no client id."""
+
+    perm_id: int
+    order_ref: str
+    account: str
+    symbol: str
+    side: Side
+    filled: Decimal
+    status: str
+    completed_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFact:
+    """An error message. It triggers a look, never a state."""
+
+    request_id: int
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PositionFact:
+    """A position row of a position snapshot."""
+
+    account: str
+    symbol: str
+    con_id: int
+    quantity: Decimal
+    average_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountValueFact:
+    """One account value, e.g. NetLiquidation in USD."""
+
+    account: str
+    tag: str
+    value: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClosed:
+    """The socket to the gateway is gone."""
+
+    reason: str
+
+
+BrokerFact = (
+    OpenOrderFact
+    | OrderStatusFact
+    | ExecutionFact
+    | CommissionFact
+    | CompletedOrderFact
+    | CodeFact
+    | PositionFact
+    | AccountValueFact
+    | LinkClosed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSnapshot:
+    """A complete read of one account: every part ended with its END marker."""
+
+    open_orders: tuple[OpenOrderFact, ...]
+    order_statuses: tuple[OrderStatusFact, ...]
+    completed: tuple[CompletedOrderFact, ...]
+    executions: tuple[ExecutionFact, ...]
+    positions: tuple[PositionFact, ...]
+    taken_mono_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTicket:
+    """The exact fields that go on the wire for one order or modify."""
+
+    order_id: int
+    intent: OrderIntent
+    account_id: str
+    instrument: Instrument
+    quantity: int
+    order_type: OrderType
+    tif: Tif
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    parent_id: int
+    transmit: bool
+
+
+class OrderPort(Protocol):
+    """One connection to one account's gateway, alone on its client id."""
+
+    async def connect(self, on_fact: Callable[[BrokerFact], None]) -> LinkInfo:
+        """Connect and shake hands; no order may leave before the owner says so.
+
+        Raises:  BrokerUnavailable where nothing answers within the deadline.
+        """
+        ...
+
+    async def snapshot(self, deadline_s: float) -> BrokerSnapshot:
+        """Read open (all clients), completed, executions and positions, each to its END.
+
+        Raises:  BrokerUnavailable where one END is missing at the deadline.
+        """
+        ...
+
+    async def heartbeat(self, deadline_s: float) -> int:
+        """Return the gateway's clock in ns UTC. Raises HeartbeatMissed at the deadline."""
+        ...
+
+    async def instrument(self, symbol: str, deadline_s: float) -> Instrument | None:
+        """Return the contract of a US stock, or None where the broker knows none."""
+        ...
+
+    def send(self, ticket: OrderTicket) -> None:
+        """Write a new order or a modify. Raises BrokerUnavailable if the socket is gone."""
+        ...
+
+    def cancel(self, order_id: int) -> None:
+        """Write a cancel. Raises BrokerUnavailable if the socket is gone."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection; orders at the broker stay as they are."""
+        ...

@@ -1,0 +1,1 @@
+"""The stand-in world: one market, a TWS gateway, vendors, fault scripts."""

@@ -1,0 +1,1 @@
+"""The tradebox console: view-only, keyboard-driven."""
