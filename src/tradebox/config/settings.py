@@ -1,16 +1,11 @@
-"""One typed, frozen Settings, the layout of the home, and the addresses of a run.
+"""One typed, frozen Settings: every field with its bounds and its unit in its name.
 
 Rules of this file:
-- sources in falling rank: flags, environment (TRADEBOX_SECTION_FIELD), config.toml, defaults;
-- an unknown key, a wrong type or an impossible combination is refused with field, value and fix;
-- every number carries its unit in its name; secrets are SecretStr and never printed.
+- an unknown key, a wrong type or an impossible combination is refused;
+- the default of every field is safe; secrets are SecretStr and never printed;
+- the message of a combination names the field, the value and the fix.
 """
 
-import hashlib
-import os
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -192,103 +187,3 @@ class Settings(Section):
                 " give each its own"
             )
         return self
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Every path tradebox uses. Nothing outside `root` and `socket_dir` is ever touched."""
-
-    root: Path
-
-    @property
-    def config_file(self) -> Path:
-        """The TOML file of settings; may be absent."""
-        return self.root / "config.toml"
-
-    @property
-    def secrets_dir(self) -> Path:
-        """Passwords and keys, 0700; files 0600."""
-        return self.root / "secrets"
-
-    @property
-    def postgres_dir(self) -> Path:
-        """The embedded PostgreSQL cluster."""
-        return self.root / "data" / "postgres"
-
-    @property
-    def redis_dir(self) -> Path:
-        """The embedded Valkey's folder."""
-        return self.root / "data" / "valkey"
-
-    @property
-    def logs_dir(self) -> Path:
-        """Log files and post-mortems."""
-        return self.root / "logs"
-
-    @property
-    def sim_dir(self) -> Path:
-        """The stand-in world's ledger, clock and account ids."""
-        return self.root / "sim"
-
-    @property
-    def spool_dir(self) -> Path:
-        """Facts and exits that wait for PostgreSQL."""
-        return self.root / "spool"
-
-    @property
-    def engine_lock(self) -> Path:
-        """Exclusive flock of `tradebox run`."""
-        return self.root / "run" / "engine.lock"
-
-    @property
-    def lease_lock(self) -> Path:
-        """Shared flock of every command that uses the stores."""
-        return self.root / "run" / "lease.lock"
-
-    @property
-    def boot_epoch_file(self) -> Path:
-        """The fsynced counter behind every epoch."""
-        return self.root / "run" / "boot_epoch"
-
-    @property
-    def kill_file(self) -> Path:
-        """The kill switch's file: present = no entries."""
-        return self.root / "run" / "KILL"
-
-    @property
-    def socket_dir(self) -> Path:
-        """A short 0700 folder for Unix sockets: a socket path holds 107 bytes, a home may not.
-
-        Removed at stop. Named by user and home, so that two homes never meet.
-        """
-        digest = hashlib.sha256(os.fsencode(self.root.resolve())).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"tradebox-{os.getuid()}-{digest}"
-
-    @property
-    def control_socket(self) -> Path:
-        """The launcher's control socket."""
-        return self.socket_dir / "control.sock"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Where everything is in this run; None = not there yet.
-
-    Units: DSNs are URLs including the role's password: mask before showing.
-    """
-
-    postgres_trade: str | None = None
-    postgres_research: str | None = None
-    postgres_console: str | None = None
-    redis_engine: str | None = None
-    redis_console: str | None = None
-    gateway_paper: tuple[str, int] | None = None
-    gateway_live: tuple[str, int] | None = None
-    account_paper: str | None = None
-    account_live: str | None = None
-    finnhub_rest: str | None = None
-    finnhub_ws: str | None = None
-    alphavantage: str | None = None
-    yahoo: str | None = None
-    sim_control: str | None = None
-    market_clock_file: str | None = None
