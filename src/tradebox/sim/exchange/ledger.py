@@ -1,0 +1,143 @@
+"""The ledger: an append-only file of JSON lines, fsynced, the outside truth of the exchange.
+
+Rules of this file:
+- rows are buffered by `append` and are on disk when `commit` returns; events go out after that;
+- a row has a sequence number, the market time, and a monotonic time that is no part of the digest;
+- a last line that a crash cut short is dropped at the next start; any other bad line is refused.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tradebox.errors import HomeUnusable
+
+Row = dict[str, object]
+
+
+class Ledger:
+    """An append-only journal; without a path it lives in memory only.
+
+    Holds: the rows read after a crash are the committed ones, in order, perhaps with later ones;
+    equal rows give an equal digest, whatever the monotonic times were.
+    """
+
+    def __init__(self, path: Path | None, monotonic_ns: Callable[[], int]) -> None:
+        self._path = path
+        self._monotonic_ns = monotonic_ns
+        self._pending: list[Row] = []
+        self._rows_kept: list[Row] = []
+        self._digest = hashlib.sha256()
+        self._count = 0
+        self._descriptor = -1
+        if path is not None:
+            self._descriptor = self._open(path)
+
+    @property
+    def path(self) -> Path | None:
+        """Return the file, or None in memory."""
+        return self._path
+
+    def append(self, kind: str, at_ns: int, **fields: object) -> None:
+        """Add a row to the next commit."""
+        self._pending.append({"kind": kind, "at_ns": at_ns, **fields})
+
+    def commit(self) -> None:
+        """Put the pending rows on disk, in one write and one fsync.
+
+        Raises: HomeUnusable if the disk refuses.
+        """
+        if not self._pending:
+            return
+        lines: list[str] = []
+        for row in self._pending:
+            self._count += 1
+            self._digest.update(_encode({"seq": self._count, **row}))
+            numbered = {"seq": self._count, "mono_ns": self._monotonic_ns(), **row}
+            lines.append(json.dumps(numbered, separators=(",", ":")) + "\n")
+            if self._descriptor < 0:
+                self._rows_kept.append(numbered)
+        self._pending.clear()
+        if self._descriptor >= 0:
+            self._write("".join(lines).encode())
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every committed row, oldest first.
+
+        Raises: HomeUnusable if a line other than a cut last one is not a row.
+        """
+        if self._path is None:
+            yield from list(self._rows_kept)
+            return
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield self._decode(line, number)
+
+    def digest(self) -> str:
+        """Return the hash of every row without its monotonic time."""
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        """Close the file; uncommitted rows are lost, as in a crash."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self, path: Path) -> int:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            size = _size_of_whole_lines(path)
+            if size != path.stat().st_size:
+                os.ftruncate(descriptor, size)
+                os.fsync(descriptor)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise HomeUnusable(f"the ledger cannot be opened: {error}", path=str(path)) from error
+        for row in self.rows():
+            self._count += 1
+            row.pop("mono_ns", None)
+            self._digest.update(_encode(row))
+        return descriptor
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise HomeUnusable(
+                f"the ledger cannot be written: {error}", path=str(self._path)
+            ) from error
+
+    def _decode(self, line: bytes, number: int) -> Row:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise HomeUnusable("the ledger is damaged", path=str(self._path), line=number)
+        return row
+
+
+def _encode(row: Row) -> bytes:
+    return json.dumps(row, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _size_of_whole_lines(path: Path) -> int:
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    start = data.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    if end > start:
+        try:
+            json.loads(data[start:end])
+        except ValueError:
+            return start
+    return end

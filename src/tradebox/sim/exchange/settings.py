@@ -1,0 +1,36 @@
+"""The settings of the exchange: fees, margins, and the behaviours that real gateways differ in.
+
+Rules of this file:
+- a behaviour that public evidence leaves open is a switch with its alternatives;
+- the default is the best supported one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ChildOnPartialParent = Literal["held", "armed_full", "armed_part"]
+ChildOnParentCancel = Literal["dies", "shrinks", "arms"]
+StopThroughMarket = Literal["fires", "refused"]
+OversellOutcome = Literal["goes_short", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSettings:
+    """What the exchange charges, asks and does. Units: micros, parts per million, shares."""
+
+    commission_per_share_micros: int = 5_000
+    commission_min_micros: int = 1_000_000
+    initial_margin_ppm: int = 500_000
+    maintenance_margin_ppm: int = 250_000
+    limit_collar_ppm: int = 100_000
+    """How far through the market a limit may lie before it is cancelled."""
+    working_orders_per_side_max: int = 15
+    repeat_status_ppm: int = 300_000
+    """How often a status is said twice, as real gateways do."""
+    child_on_partial_parent: ChildOnPartialParent = "held"
+    child_on_parent_cancel: ChildOnParentCancel = "dies"
+    stop_through_market: StopThroughMarket = "fires"
+    oversell: OversellOutcome = "goes_short"
+    oca_for_single_child: bool = False
+    restate_filled_parent: Literal["refused", "accepted"] = "refused"
+    """A modify that still names a filled parent: code 135, or accepted."""
