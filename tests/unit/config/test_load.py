@@ -1,4 +1,5 @@
 import pytest
+
 from tradebox.config import Home, environment_names, find_home, load_settings, masked
 from tradebox.errors import ConfigInvalid, ExitCode
 
