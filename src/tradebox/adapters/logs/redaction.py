@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 MASK = "***"
 SECRET_KEYS = re.compile(
-    r"(password|passwd|secret|token|api_?key|apikey|authorization|dsn)", re.IGNORECASE
+    r"(password|passwd|secret|token|api_?key|authorization|dsn)", re.IGNORECASE
 )
 URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
 TOKEN_PARAMETER = re.compile(
