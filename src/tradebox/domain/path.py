@@ -6,8 +6,10 @@ Rules of this file:
 - evidence names the tick (price, source, event time) that made the plan ask.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import StrEnum
 
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.orders import Denied, OrderRole, OrderType, Side, Tif
@@ -167,3 +169,65 @@ PathEvent = (
     | RequestDenied
     | RequestRejected
 )
+
+
+class LinkState(StrEnum):
+    """What an order link may be used for; orders move in CLEAN alone, reductions in WINDOW too."""
+
+    DOWN = "DOWN"
+    SYNCING = "SYNCING"
+    CLEAN = "CLEAN"
+    BLIND = "BLIND"
+    WINDOW = "WINDOW"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a plan holds at the broker, by booked fills and echoed orders.
+
+    Units: position in signed shares; the other quantities unsigned.
+    covered: stop_quantity + in_flight_quantity = |position|.
+    """
+
+    plan_id: str
+    symbol: str
+    position: int = 0
+    average_price: Decimal | None = None
+    stop_quantity: int = 0
+    stop_price: Decimal | None = None
+    in_flight_quantity: int = 0
+    covered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """Money and link of one account; None = not known yet."""
+
+    link: LinkState = LinkState.DOWN
+    account_id: str = ""
+    net_liquidation_usd: Decimal | None = None
+    cash_usd: Decimal | None = None
+    realised_day_usd: Decimal | None = None
+    open_risk_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredPlan:
+    """What PostgreSQL says of one plan: its holding, its entry, and its history as events.
+
+    events: every booked fill in order, then EntryClosed and StopWorking where they hold now; a
+    machine that was saved earlier catches up by running totals (filled, position_left).
+    """
+
+    holding: Holding
+    entry_is_working: bool
+    entry_filled: int
+    entry_average_price: Decimal | None
+    events: tuple["PathEvent", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredState:
+    """What OrderPath.recover() found, by plan id."""
+
+    plans: Mapping[str, RecoveredPlan] = field(default_factory=dict)

@@ -146,19 +146,6 @@ class LinkClosed:
     reason: str
 
 
-BrokerFact = (
-    OpenOrderFact
-    | OrderStatusFact
-    | ExecutionFact
-    | CommissionFact
-    | CompletedOrderFact
-    | CodeFact
-    | PositionFact
-    | AccountValueFact
-    | LinkClosed
-)
-
-
 @dataclass(frozen=True, slots=True)
 class BrokerSnapshot:
     """A complete read of one account: every part ended with its END marker."""
@@ -169,6 +156,36 @@ class BrokerSnapshot:
     executions: tuple[ExecutionFact, ...]
     positions: tuple[PositionFact, ...]
     taken_mono_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """A complete snapshot, placed in the stream of facts behind everything it read.
+
+    session: counts the connections of this link; started_mono_ns: before its first request.
+    """
+
+    snapshot: BrokerSnapshot
+    session: int
+    started_mono_ns: int
+
+
+BrokerFact = (
+    OpenOrderFact
+    | OrderStatusFact
+    | ExecutionFact
+    | CommissionFact
+    | CompletedOrderFact
+    | CodeFact
+    | PositionFact
+    | AccountValueFact
+    | LinkClosed
+    | SnapshotTaken
+)
+
+
+FactSink = Callable[[BrokerFact], bool]
+"""Takes a fact, or says False: then the owner must take a new snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
