@@ -217,13 +217,11 @@ class Actor(Generic[M]):
 class _Receiver:
     """The receive loop of one cell."""
 
-    __slots__ = ("_actor", "_cell", "_ctx", "_heard_s", "_special")
+    __slots__ = ("_actor", "_cell", "_special")
 
-    def __init__(self, cell: Cell, ctx: Context) -> None:
+    def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._actor: Actor[Any] = cell.actor
-        self._ctx = ctx
-        self._heard_s = cell.clock.now()
         self._special: dict[type, Callable[[Any], Coroutine[Any, Any, None]]] = {
             Call: self._call,
             Idle: self._idle,
@@ -239,7 +237,7 @@ class _Receiver:
         while cell.kill_reason is None:
             while cell.continues:
                 await actor.handle_continue(cell.continues.popleft())
-                cell.beat()
+                cell.heard()
             if len(cell.mailbox) == 0:
                 in_a_row = 0
             item = await get()
@@ -247,10 +245,10 @@ class _Receiver:
             if run is None:
                 cell.handled += 1
                 await actor.handle(item)
-                self._heard_s = cell.clock.now()
+                cell.heard()
             else:
                 await run(item)
-            cell.beat()
+                cell.beat()
             in_a_row += 1
             if in_a_row >= actor.turn_messages:
                 in_a_row = 0
@@ -269,11 +267,11 @@ class _Receiver:
         answer = await self._actor.handle_call(call.request, reply_to)
         if answer is not NO_REPLY:
             reply_to.reply(answer)
-        self._heard_s = cell.clock.now()
+        cell.heard()
 
     async def _idle(self, _: Idle) -> None:
-        if self._cell.clock.now() - self._heard_s >= self._actor.idle_s:
-            self._heard_s = self._cell.clock.now()
+        if self._cell.clock.now() >= self._cell.heard_s + self._actor.idle_s:
+            self._cell.heard()
             await self._actor.on_idle()
 
     async def _down(self, down: Down) -> None:
@@ -290,7 +288,8 @@ class _Receiver:
 async def run_cell(cell: Cell, ctx: Context, started: Callable[[object], None]) -> ExitReason:
     """Run one actor from init to its end and return why it ended.
 
-    `started` is called with init's value, unless init did not return one. A cancellation passes through; the kernel names it.
+    `started` is called with init's value, once, when init has returned one. A cancellation
+    passes through; the kernel names it.
     """
     actor: Actor[Any] = cell.actor
     try:
@@ -305,7 +304,7 @@ async def run_cell(cell: Cell, ctx: Context, started: Callable[[object], None]) 
     started(info)
     reason: ExitReason
     try:
-        reason = await _Receiver(cell, ctx).serve()
+        reason = await _Receiver(cell).serve()
     except Stop as stop:
         reason = stop.reason
     except Exception as error:  # noqa: BLE001 - rule 1

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from tradebox.supervision.checkin import Slot
 from tradebox.supervision.clock import Clock, TimerHandle
 from tradebox.supervision.mailbox import Mailbox
 from tradebox.supervision.reasons import ExitReason
@@ -117,11 +118,17 @@ class Cell:
     parent: Cell | None
     started_s: float
     checkin_s: float
+    heard_s: float
     tick_s: float = 1.0
+    slot: Slot | None = None
     state: CellState = CellState.STARTING
     reason: ExitReason | None = None
+    end: ExitReason | None = None
     kill_reason: ExitReason | None = None
     ignored: bool = False
+    acked: bool = False
+    reaping: bool = False
+    checkin_limit_s: float | None = None
     info: object = None
     task: asyncio.Task[ExitReason] | None = None
     ack: asyncio.Future[None] | None = None
@@ -129,6 +136,9 @@ class Cell:
     continues: deque[Any] = field(default_factory=deque)
     io_tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     io_waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    watch: TimerHandle | None = None
+    ticker: TimerHandle | None = None
+    deadline: TimerHandle | None = None
     timers: set[TimerHandle] = field(default_factory=set)
     children: dict[int, Cell] = field(default_factory=dict)
     pending: set[ReplyTo] = field(default_factory=set)
@@ -142,6 +152,19 @@ class Cell:
         """True until the end was reported."""
         return self.reason is None
 
+    @property
+    def main_done(self) -> bool:
+        """True when the receive loop is over, or was left behind."""
+        return self.end is not None
+
     def beat(self) -> None:
         """Note that the receive loop came round."""
-        self.checkin_s = self.clock.now()
+        now = self.clock.now()
+        self.checkin_s = now
+        if self.slot is not None:
+            self.slot.write(now)
+
+    def heard(self) -> None:
+        """Note that the actor did something; it is not idle."""
+        self.beat()
+        self.heard_s = self.checkin_s

@@ -104,7 +104,19 @@ class Mailbox(Generic[M]):
             self.refused += 1
             return False
         if self._conflated_box is not None:
-            return self._put_conflated(message, self._conflated_box)
+            return self._put_conflated(message, self._slot_of(message), self._conflated_box)
+        return self._put_plain(message)
+
+    def put_unkeyed(self, message: M) -> bool:
+        """Take a message that never conflates, under the same bound."""
+        if self.closed:
+            self.refused += 1
+            return False
+        if self._conflated_box is not None:
+            return self._put_conflated(message, object(), self._conflated_box)
+        return self._put_plain(message)
+
+    def _put_plain(self, message: M) -> bool:
         if len(self._queue) >= self.capacity and not self._make_room():
             self.refused += 1
             return False
@@ -125,10 +137,15 @@ class Mailbox(Generic[M]):
             self._wake()
         return False
 
-    def _put_conflated(self, message: M, box: OrderedDict[Hashable, M]) -> bool:
+    def _slot_of(self, message: M) -> Hashable:
         assert self._key is not None
-        key = self._key(message)
-        slot: Hashable = object() if key is None else ("key", key)
+        try:
+            key = self._key(message)
+        except Exception:  # noqa: BLE001 - the reader's bug must not crash the sender
+            key = None
+        return object() if key is None else ("key", key)
+
+    def _put_conflated(self, message: M, slot: Hashable, box: OrderedDict[Hashable, M]) -> bool:
         if slot in box:
             self.conflated += 1
         elif len(box) >= self.capacity:

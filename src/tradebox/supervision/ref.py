@@ -131,7 +131,7 @@ class ActorRef(Generic[M]):
         mailbox = self._cell.mailbox
         if type(call.request) is Ping:
             return mailbox.control_depth < CONTROL_PINGS_MAX and mailbox.put_control(call)
-        return mailbox.put_nowait(call)
+        return mailbox.put_unkeyed(call)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorRef) and other._cell is self._cell

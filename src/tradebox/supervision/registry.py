@@ -54,6 +54,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._refs: dict[str, ActorRef[Any]] = {}
+        self._names: dict[ActorRef[Any], set[str]] = {}
 
     def register(self, name: str, ref: ActorRef[Any]) -> None:
         """Give `name` to a live actor.
@@ -65,7 +66,9 @@ class Registry:
             raise NameTaken(name, holder.name)
         if ref.reason is not None:
             raise ActorDown(ref.name, ref.reason)
+        self.unregister(name)
         self._refs[name] = ref
+        self._names.setdefault(ref, set()).add(name)
 
     def whereis(self, name: str) -> ActorRef[Any] | None:
         """Return the live holder of `name`."""
@@ -74,11 +77,16 @@ class Registry:
 
     def unregister(self, name: str) -> None:
         """Free the name; harmless when nobody holds it."""
-        self._refs.pop(name, None)
+        ref = self._refs.pop(name, None)
+        if ref is not None:
+            names = self._names[ref]
+            names.discard(name)
+            if not names:
+                del self._names[ref]
 
     def release(self, ref: ActorRef[Any]) -> None:
         """Free every name of an actor that has ended."""
-        for name in [name for name, held in self._refs.items() if held == ref]:
+        for name in self._names.pop(ref, ()):
             del self._refs[name]
 
     def names(self) -> list[str]:
