@@ -1,0 +1,137 @@
+"""The dashboard actor: keeps the read model that the console shows, and the status blob.
+
+Rules of this file:
+- it has no broker connection and holds nothing that could trade;
+- rows are written at most every WRITE_S, in slices, changed or not once per period;
+- Redis away costs rows, counted, nothing else.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tradebox.actors.dashboard_state import WATCHED, DashboardState
+from tradebox.errors import BusUnavailable
+from tradebox.ports.clock import MarketClock
+from tradebox.ports.read_model import RowWriter
+from tradebox.readmodel import PERIOD_S, Row, RowName, encode_row
+from tradebox.supervision.actor import Actor, Context
+from tradebox.supervision.events import Sink
+from tradebox.supervision.mailbox import Overflow
+from tradebox.supervision.tree import TreeRow
+
+WRITE_S = 0.5
+TTL_MS = 60_000
+PLANS_PER_TURN_MAX = 20
+
+
+class _Write:
+    """To self: the next write is due."""
+
+
+class Dashboard(Actor[object]):
+    """Folds events; writes rows to Redis and the status blob to the launcher."""
+
+    mailbox_capacity = 8192
+    overflow = Overflow.DROP_OLDEST
+
+    def __init__(
+        self,
+        writer: RowWriter,
+        clock: MarketClock,
+        *,
+        epoch: int,
+        tree: Callable[[], list[TreeRow]],
+        header: Callable[[], dict[str, Any]],
+        feeds: Callable[[], list[dict[str, Any]]],
+        report_status: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._writer = writer
+        self._clock = clock
+        self.epoch = epoch
+        self._tree = tree
+        self._header = header
+        self._feeds = feeds
+        self._report_status = report_status
+        self._state = DashboardState()
+        self._sinks: list[Sink] = []
+        self._dirty_plans: set[str] = set()
+        self._due: dict[str, float] = {}
+        self.rows_lost = 0
+
+    async def init(self, ctx: Context) -> None:
+        """Subscribe and start writing."""
+        self._ctx = ctx
+        self._sinks.append(ctx.events.attach(WATCHED, ctx.ref.tell))
+        ctx.send_after(WRITE_S, _Write())
+
+    async def handle(self, msg: object) -> None:
+        """Fold an event, or write what is due."""
+        if not isinstance(msg, _Write):
+            self._state.fold(msg)
+            plan_id = getattr(msg, "plan_id", None) or getattr(
+                getattr(msg, "row", None), "plan_id", None
+            )
+            if plan_id:
+                self._dirty_plans.add(plan_id)
+            return
+        self._ctx.send_after(WRITE_S, _Write())
+        self._report_status(self.status())
+        rows = self._rows_due()
+        try:
+            await self._writer.write_rows(rows, TTL_MS)
+        except BusUnavailable:
+            self.rows_lost += len(rows)
+            self._due.clear()
+
+    async def terminate(self, reason: object) -> None:
+        """Unsubscribe."""
+        del reason
+        for sink in self._sinks:
+            sink.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return the engine's part of `tradebox status --json`."""
+        state = self._state
+        return {
+            "actors": [tree_row(row) for row in self._tree()],
+            "accounts": list(state.accounts.values()),
+            "positions": state.positions_rows(),
+            "header": self._header(),
+            "counts": state.counts,
+        }
+
+    def _rows_due(self) -> dict[str, bytes]:
+        now = self._ctx.clock.now()
+        rows: dict[str, bytes] = {}
+        for name, build in self._builders().items():
+            if now >= self._due.get(name, 0.0):
+                self._due[name] = now + PERIOD_S[name] - WRITE_S / 2
+                rows[name] = self._encode(build(), PERIOD_S[name])
+        for plan_id in sorted(self._dirty_plans)[:PLANS_PER_TURN_MAX]:
+            self._dirty_plans.discard(plan_id)
+            rows[f"plan:{plan_id}"] = self._encode(self._state.plan_detail(plan_id), TTL_MS / 1e3)
+        return rows
+
+    def _builders(self) -> Mapping[RowName, Callable[[], object]]:
+        state = self._state
+        return {
+            RowName.HEADER: lambda: {**self._header(), "counts": state.counts},
+            RowName.ACCOUNTS: lambda: list(state.accounts.values()),
+            RowName.POSITIONS: state.positions_rows,
+            RowName.PLANS: lambda: list(state.plans.values()),
+            RowName.ORDERS: lambda: list(state.orders.values()),
+            RowName.HEALTH: lambda: [tree_row(row) for row in self._tree()],
+            RowName.FEEDS: self._feeds,
+            RowName.ALERTS: lambda: list(state.alerts),
+        }
+
+    def _encode(self, data: object, period_s: float) -> bytes:
+        return encode_row(
+            Row(self.epoch or 0, self._clock.now_ns(), time.monotonic_ns(), period_s, data)
+        )
+
+
+def tree_row(row: TreeRow) -> dict[str, Any]:
+    """Return a row of the tree as plain values."""
+    return {name: getattr(row, name) for name in TreeRow.__slots__}

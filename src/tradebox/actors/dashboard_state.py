@@ -1,0 +1,167 @@
+"""Folds events into what the console shows: pure, bounded, order of arrival.
+
+Rules of this file:
+- one method per event, no I/O, no clock: the caller stamps the rows;
+- every collection has a stated limit; closed plans leave first.
+"""
+
+from collections import OrderedDict, deque
+from dataclasses import asdict
+from typing import Any
+
+from tradebox.domain.events import (
+    AccountChanged,
+    AlertRaised,
+    FeedFailover,
+    FillBooked,
+    IntentDenied,
+    LinkChanged,
+    OrderChanged,
+    PlanChanged,
+    PlanStepTaken,
+    PositionChanged,
+    TickRefused,
+)
+from tradebox.domain.orders import OrderState
+from tradebox.supervision.events import ChildExited, IntensityReached
+
+PLANS_MAX, ORDERS_MAX, ALERTS_MAX, STEPS_MAX = 400, 200, 100, 100
+DONE = frozenset(
+    {
+        OrderState.FILLED,
+        OrderState.CANCELLED,
+        OrderState.REJECTED,
+        OrderState.EXPIRED,
+        OrderState.NEVER_SENT,
+    }
+)
+CLOSED_PLANS = frozenset({"closed", "cancelled", "refused"})
+
+WATCHED = (
+    AccountChanged,
+    AlertRaised,
+    ChildExited,
+    FeedFailover,
+    FillBooked,
+    IntensityReached,
+    IntentDenied,
+    LinkChanged,
+    OrderChanged,
+    PlanChanged,
+    PlanStepTaken,
+    PositionChanged,
+    TickRefused,
+)
+
+
+class DashboardState:
+    """What has been seen so far, ready to be written as rows."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, dict[str, Any]] = {}
+        self.positions: dict[tuple[str, str], dict[str, Any]] = {}
+        self.plans: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self.steps: dict[str, list[dict[str, Any]]] = {}
+        self.orders: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self.alerts: deque[dict[str, Any]] = deque(maxlen=ALERTS_MAX)
+        self.counts = {"fills": 0, "denied": 0, "rejected": 0, "refused_ticks": 0, "restarts": 0}
+
+    def fold(self, event: object) -> None:
+        """Take one event in; one of a kind not listed is ignored."""
+        match event:
+            case PlanChanged(row=row):
+                self._plan(asdict(row))
+            case PlanStepTaken():
+                self._step(event)
+            case PositionChanged():
+                self.positions[event.account, event.symbol] = asdict(event)
+            case OrderChanged():
+                self._order(event)
+            case FillBooked():
+                self._fill(event)
+            case LinkChanged():
+                self._link(event)
+            case AccountChanged():
+                self._account(event.account).update(asdict(event))
+            case IntentDenied():
+                self.counts["denied"] += 1
+                text = f"{event.check}: {event.observed} against {event.limit}"
+                self._alert("denied", event.symbol, text, event.account, event.at_ns)
+            case AlertRaised():
+                self._alert(event.severity, event.symbol, event.text, event.account, event.at_ns)
+            case FeedFailover():
+                text = f"feed {event.old} → {event.new}, epoch {event.epoch}: {event.cause}"
+                self._alert("failover", None, text, None, event.at_ns)
+            case TickRefused():
+                self.counts["refused_ticks"] += 1
+            case ChildExited(asked=False):
+                self.counts["restarts"] += 1
+                self._alert("restart", None, f"{event.name}: {event.reason}", None, 0)
+            case IntensityReached():
+                text = f"{event.name} gave up: {event.intensity} restarts in {event.period_s:g} s"
+                self._alert("critical", None, text, None, 0)
+            case _:
+                return
+
+    def positions_rows(self) -> list[dict[str, Any]]:
+        """Return open positions and those with a stop or a slice still working."""
+        return [
+            row
+            for row in self.positions.values()
+            if row["quantity"] or row["stop_quantity"] or row["in_flight_quantity"]
+        ]
+
+    def plan_detail(self, plan_id: str) -> dict[str, Any]:
+        """Return one plan with its steps and its orders."""
+        return {
+            "plan": self.plans.get(plan_id),
+            "steps": self.steps.get(plan_id, []),
+            "orders": [row for row in self.orders.values() if row["plan_id"] == plan_id],
+        }
+
+    def _plan(self, row: dict[str, Any]) -> None:
+        self.plans[row["plan_id"]] = row
+        while len(self.plans) > PLANS_MAX:
+            closed = (name for name, item in self.plans.items() if item["state"] in CLOSED_PLANS)
+            dropped = next(closed, next(iter(self.plans)))
+            del self.plans[dropped]
+            self.steps.pop(dropped, None)
+
+    def _step(self, event: PlanStepTaken) -> None:
+        steps = self.steps.setdefault(event.plan_id, [])
+        steps.append(asdict(event))
+        del steps[:-STEPS_MAX]
+        text = f"{event.kind} @ {event.price}: {event.reason}"
+        self._alert("step", event.symbol, text, event.account, event.at_ns)
+
+    def _order(self, event: OrderChanged) -> None:
+        known = self.orders.get(event.order_ref)
+        if event.state is OrderState.REJECTED and (known is None or known["state"] != event.state):
+            self.counts["rejected"] += 1
+        self.orders[event.order_ref] = asdict(event)
+        while len(self.orders) > ORDERS_MAX:
+            done = (name for name, item in self.orders.items() if item["state"] in DONE)
+            del self.orders[next(done, next(iter(self.orders)))]
+
+    def _fill(self, event: FillBooked) -> None:
+        self.counts["fills"] += 1
+        text = f"{event.role} {event.side} {event.quantity} @ {event.price}"
+        self._alert("fill", event.symbol, text, event.account, event.at_ns)
+
+    def _link(self, event: LinkChanged) -> None:
+        self._account(event.account).update(
+            account=event.account_id, link=event.state, gateway=event.gateway
+        )
+        self._alert("link", None, f"{event.state} {event.reason}", event.account, event.at_ns)
+
+    def _account(self, name: str) -> dict[str, Any]:
+        return self.accounts.setdefault(
+            name, {"name": str(name), "account": None, "link": "DOWN", "gateway": None}
+        )
+
+    def _alert(
+        self, kind: str, symbol: str | None, text: str, account: str | None, at_ns: int
+    ) -> None:
+        self.alerts.append(
+            {"kind": kind, "symbol": symbol, "text": text, "account": account, "at_ns": at_ns}
+        )
