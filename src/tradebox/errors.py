@@ -9,6 +9,7 @@ TradeboxError
 ├── RetryError     BrokerUnavailable · PacingExceeded · StoreUnavailable · BusUnavailable
 ├── RestartError   FeedStale · WireInvalid · HeartbeatMissed
 ├── HaltError      LeaseLost · EpochStale · ReconcileMismatch · LossFloorHit · ClockSkewed
+│                  · AccountMismatch · ClientIdInUse
 └── InputError     ConfigInvalid · PlanInvalid · NotRunning · HomeUnusable · AddressInUse
 """
 
@@ -162,6 +163,20 @@ class ClockSkewed(HaltError):
     """The wall clock and the gateway's clock differ too much.
 
     Answer: no entries until they agree.
+    """
+
+
+class AccountMismatch(HaltError):
+    """Account, gateway, port and profile do not all name the same book.
+
+    Answer: send nothing; alert a person.
+    """
+
+
+class ClientIdInUse(HaltError):
+    """The gateway has another session under our client id; a second id is never taken.
+
+    Answer: send nothing; alert a person, who ends the other session or restarts the gateway.
     """
 
 

@@ -230,6 +230,10 @@ class OrderPort(Protocol):
         """Return the contract of a US stock, or None where the broker knows none."""
         ...
 
+    def watch_account(self, account_id: str) -> None:
+        """Ask for the account's money to be streamed as AccountValueFacts."""
+        ...
+
     def send(self, ticket: OrderTicket) -> None:
         """Write a new order or a modify. Raises BrokerUnavailable if the socket is gone."""
         ...
