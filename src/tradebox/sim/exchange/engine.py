@@ -185,6 +185,19 @@ class Exchange:
                 self._desk.end(order, Status.INACTIVE, at_ns, refusal)
         return events
 
+    def fill_now(
+        self, account: str, client_id: int, order_id: int, at_ns: int
+    ) -> list[ExchangeEvent]:
+        """Fill a live order whole, at its own price or the market's (fault scripts)."""
+        with self._step(at_ns) as events:
+            order = self._books[account].find(client_id, order_id)
+            if order is not None and not order.status.is_done and order.remaining:
+                ticket = order.ticket
+                price = ticket.limit_micros or ticket.trigger_micros or self.mark(ticket.symbol)
+                order.armed = order.total
+                self._desk.fill(order, order.remaining, price, at_ns, liquidity=2)
+        return events
+
     # -- questions ------------------------------------------------------------------------
 
     def preview(self, account: str, ticket: Ticket) -> MarginPreview | Refusal:
@@ -218,6 +231,11 @@ class Exchange:
     def next_order_id(self, account: str, client_id: int) -> int:
         """Return the lowest order id that the client may use."""
         return self._books[account].next_order_id(client_id)
+
+    def find_open(self, account: str, client_id: int, order_id: int) -> Order | None:
+        """Return the live order of these ids, or None."""
+        order = self._books[account].find(client_id, order_id)
+        return None if order is None or order.status.is_done else order
 
     def open_orders(self, account: str) -> list[Order]:
         """Return the account's orders that are not done, oldest first."""

@@ -1,0 +1,198 @@
+"""Requests about prices: streaming quotes, snapshots, historical bars.
+
+Rules of this file:
+- a missing price leaves as -1 with size 0;
+- what streams is in streams.py; here a stream begins and ends;
+- historical bars are stamped at their start on the wire, as the broker does.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from tradebox.errors import WireInvalid
+from tradebox.sim.exchange.engine import NEW_YORK
+from tradebox.sim.exchange.market_port import SECOND_NS, Bar, Instrument, Quote
+from tradebox.sim.gateway.order_messages import Fields, wire_time
+from tradebox.sim.gateway.place_order import read_contract
+from tradebox.sim.gateway.reference_requests import NO_SECURITY_TEXT
+from tradebox.sim.gateway.session import Handler, Session
+from tradebox.sim.gateway.streams import LAST, Stream, say_quote
+from tradebox.sim.gateway.wire import FieldReader, price_text
+
+LIVE = 1
+CLOSE = 9
+DAY_S = 86_400
+BARS_MAX = 20_000
+STREAMS_MAX = 5_000
+_BAR_UNITS = {"sec": 1, "secs": 1, "min": 60, "mins": 60, "hour": 3_600, "hours": 3_600}
+_BAR_UNITS |= {"day": DAY_S, "days": DAY_S, "week": 7 * DAY_S, "W": 7 * DAY_S}
+_SPAN_UNITS = {"S": 1, "D": DAY_S, "W": 7 * DAY_S, "M": 31 * DAY_S, "Y": 366 * DAY_S}
+
+
+def market_data(session: Session, reader: FieldReader) -> None:
+    """Begin to stream a stock's quotes and trades, or send them once."""
+    reader.skip()
+    request_id = reader.integer()
+    contract = read_contract(reader)
+    if contract["secType"] == "BAG":
+        reader.skip(4 * max(reader.integer(), 0))
+    if reader.flag():
+        reader.skip(3)
+    reader.skip()
+    is_snapshot = reader.flag()
+    gateway = session.gateway
+    instrument = gateway.find_instrument(contract)
+    if instrument is None:
+        session.say_error(request_id, 200, NO_SECURITY_TEXT)
+        return
+    refusal = gateway.take_fault(
+        "refuse_market_data", client_id=session.client_id, symbol=instrument.symbol
+    )
+    if refusal:
+        session.say_error(request_id, int(refusal["code"]), str(refusal["text"]))
+        return
+    streams = gateway.streams
+    if streams.has(session, request_id):
+        session.say_error(request_id, 322, "Error processing request: Duplicate ticker id")
+        return
+    if streams.count(session) >= STREAMS_MAX:
+        session.say_error(request_id, 101, "Max number of tickers has been reached")
+        return
+    increment = price_text(instrument.increment_micros)
+    session.send([81, request_id, increment, "9c0001", 3])
+    session.send([58, 1, request_id, LIVE])
+    stream = Stream(session, request_id, instrument.symbol)
+    _say_first(session, stream, instrument)
+    if is_snapshot:
+        session.send([57, 1, request_id])
+    else:
+        streams.add(stream)
+
+
+def cancel_market_data(session: Session, reader: FieldReader) -> None:
+    """Stop a stream."""
+    reader.skip()
+    request_id = reader.integer()
+    if not session.gateway.streams.remove(session, request_id):
+        session.say_error(request_id, 300, f"Can't find EId with tickerId:{request_id}")
+
+
+def historical_bars(session: Session, reader: FieldReader) -> None:
+    """Send closed bars that end at the wanted time."""
+    request_id = reader.integer()
+    contract = read_contract(reader)
+    reader.skip()
+    end_text, bar_size, duration = reader.text(), reader.text(), reader.text()
+    reader.skip(2)
+    is_epoch = reader.integer() == 2
+    instrument = session.gateway.find_instrument(contract)
+    if instrument is None:
+        session.say_error(request_id, 200, NO_SECURITY_TEXT)
+        return
+    now_ns = session.gateway.now_ns()
+    try:
+        interval_s = _interval_s(bar_size)
+        end_ns = min(_end_ns(end_text, now_ns), now_ns)
+        bars = _bars(session, instrument.symbol, interval_s, end_ns, duration)
+    except (WireInvalid, ValueError) as error:
+        session.say_error(request_id, 321, f"Error validating request.-'bT' : cause - {error}")
+        return
+    if not bars:
+        text = "Historical Market Data Service error message:HMDS query returned no data"
+        session.say_error(request_id, 162, f"{text}: {instrument.symbol}@SMART Trades")
+        return
+    rows: Fields = []
+    for bar in bars:
+        start_ns = bar.end_ns - interval_s * SECOND_NS
+        rows.append(_bar_date(bar, start_ns, interval_s, is_epoch=is_epoch))
+        prices = (bar.open_micros, bar.high_micros, bar.low_micros, bar.close_micros)
+        rows += [price_text(price) for price in prices]
+        average = (bar.high_micros + bar.low_micros + bar.close_micros) // 3
+        rows += [bar.volume, price_text(average), max(bar.volume // 100, 1)]
+    first_ns = bars[0].end_ns - interval_s * SECOND_NS
+    head: Fields = [17, request_id, wire_time(first_ns), wire_time(end_ns), len(bars)]
+    session.send([*head, *rows])
+
+
+MARKET_HANDLERS: dict[int, Handler] = {
+    1: market_data,
+    2: cancel_market_data,
+    20: historical_bars,
+    25: lambda _session, _reader: None,
+    59: lambda _session, _reader: None,
+}
+
+
+def _say_first(session: Session, stream: Stream, instrument: Instrument) -> None:
+    gateway = session.gateway
+    quote = gateway.exchange.market.quote(instrument.symbol)
+    say_quote(stream, quote or Quote(0, 0, 0, 0, 0, 0, gateway.now_ns()))
+    if quote is not None and quote.last_micros > 0:
+        send, request_id = session.send, stream.request_id
+        send([1, 6, request_id, LAST, price_text(quote.last_micros), quote.last_size, 0])
+    bars = gateway.exchange.market.bars(instrument.symbol, DAY_S, gateway.now_ns(), 1)
+    if bars:
+        close = price_text(bars[-1].close_micros)
+        stream.session.send([1, 6, stream.request_id, CLOSE, close, 0, 0])
+
+
+def _bars(
+    session: Session, symbol: str, interval_s: int, end_ns: int, duration: str
+) -> Sequence[Bar]:
+    """Return the bars of the duration: by count of sessions for days, by time for the rest."""
+    count_text, _, unit = duration.strip().partition(" ")
+    if not count_text.isdecimal() or unit not in _SPAN_UNITS:
+        raise WireInvalid("Invalid duration")
+    number = int(count_text)
+    span_s = number * _SPAN_UNITS[unit]
+    market = session.gateway.exchange.market
+    if unit == "D" and interval_s >= DAY_S:
+        return market.bars(symbol, interval_s, end_ns, min(number, BARS_MAX))
+    wanted = min(max(span_s // interval_s, 1), BARS_MAX)
+    bars = market.bars(symbol, interval_s, end_ns, wanted)
+    if unit != "D":
+        since_ns = end_ns - span_s * SECOND_NS
+        return [bar for bar in bars if bar.end_ns > since_ns]
+    days = sorted({_day(bar.end_ns) for bar in bars})[-number:]
+    return [bar for bar in bars if _day(bar.end_ns) in days]
+
+
+def _interval_s(bar_size: str) -> int:
+    """Return the length of a bar like `5 mins`."""
+    count, _, unit = bar_size.strip().partition(" ")
+    if not count.isdecimal() or unit not in _BAR_UNITS or int(count) == 0:
+        raise WireInvalid("Invalid bar size")
+    return int(count) * _BAR_UNITS[unit]
+
+
+def _end_ns(text: str, now_ns: int) -> int:
+    """Return the end time: empty is now; `YYYYMMDD-HH:MM:SS` is UTC; else a zone may follow."""
+    if not text.strip():
+        return now_ns
+    zone = NEW_YORK
+    parts = text.replace("-", " UTC-", 1).split() if "-" in text else text.split()
+    if "-" in text:
+        date, time = text.split("-", 1)
+        return _epoch_ns(f"{date} {time}", UTC)
+    if len(parts) > 2 and parts[2] in ("UTC", "GMT"):
+        return _epoch_ns(" ".join(parts[:2]), UTC)
+    if len(parts) == 1:
+        parts.append("23:59:59")
+    return _epoch_ns(" ".join(parts[:2]), zone)
+
+
+def _epoch_ns(text: str, zone: object) -> int:
+    moment = datetime.strptime(text, "%Y%m%d %H:%M:%S").replace(tzinfo=zone)  # type: ignore[arg-type]
+    return int(moment.timestamp()) * SECOND_NS
+
+
+def _bar_date(bar: Bar, start_ns: int, interval_s: int, *, is_epoch: bool) -> str:
+    if interval_s >= DAY_S:
+        return _day(bar.end_ns)
+    return str(start_ns // SECOND_NS) if is_epoch else wire_time(start_ns)
+
+
+def _day(end_ns: int) -> str:
+    """Return the New York date that a bar which ends then belongs to."""
+    moment = datetime.fromtimestamp(end_ns // SECOND_NS - 1, tz=UTC)
+    return moment.astimezone(NEW_YORK).strftime("%Y%m%d")

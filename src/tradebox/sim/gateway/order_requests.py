@@ -1,0 +1,257 @@
+"""Requests about orders: place, change, cancel, and the lists of orders and executions.
+
+Rules of this file:
+- a handler reads its message, asks the exchange, and answers; the pushes come by the gateway;
+- lists end with their end marker, also when they are empty;
+- only the owning client id sees, changes or cancels an order, except by the request for all.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tradebox.sim.exchange.orders import Execution, Order, Refusal, Ticket, Tif
+from tradebox.sim.gateway.faults import Value
+from tradebox.sim.gateway.order_messages import (
+    Fields,
+    commission_report,
+    completed_order,
+    exec_details,
+    open_order,
+    order_status,
+    preview_order,
+    wire_time,
+)
+from tradebox.sim.gateway.place_order import PlaceOrder, read_place_order
+from tradebox.sim.gateway.session import Handler, Session
+from tradebox.sim.gateway.tickets import to_ticket
+from tradebox.sim.gateway.wire import FieldReader
+
+READ_ONLY = Refusal(
+    321,
+    "Error validating request.-'bS' : cause - The API interface is currently in Read-Only mode.",
+)
+CANCEL_FILLED = "OrderId {} that needs to be cancelled cannot be cancelled, state: Filled."
+PRESET_TIF = Refusal(10349, "Order TIF was set to DAY based on order preset.")
+DAY_FIELDS = 8
+
+
+def place_order(session: Session, reader: FieldReader) -> None:
+    """Take a new order, a change, or a question about one."""
+    message = PlaceOrder()
+    read_place_order(reader, session.version, message)
+    gateway = session.gateway
+    instrument = gateway.find_instrument(message.contract)
+    ticket = to_ticket(message, instrument, gateway.account_id)
+    order_id = message.order_id
+    if isinstance(ticket, Refusal):
+        session.say_error(order_id, ticket.code, ticket.text)
+        return
+    if ticket.what_if:
+        _preview(session, order_id, ticket)
+        return
+    where: dict[str, Value] = {"client_id": session.client_id, "order_id": order_id}
+    existing = _find_open(session, order_id)
+    refusal = _scripted_refusal(session, where, is_change=existing is not None)
+    if refusal is not None:
+        session.say_error(order_id, refusal.code, refusal.text)
+        return
+    closing = gateway.take_fault("close_after_order", **where)
+    if closing and closing["lost"]:
+        session.abort()
+        return
+    if existing is None and gateway.take_fault("preset_tif", **where):
+        ticket = replace(ticket, tif=Tif.DAY)
+        session.say_error(order_id, PRESET_TIF.code, PRESET_TIF.text)
+    delay = gateway.take_fault("delay_ack", **where)
+    if delay:
+        session.hold(float(delay["delay_s"]))
+    exchange, now_ns = gateway.exchange, gateway.now_ns()
+    exchange.submit(gateway.account_name, session.client_id, order_id, ticket, now_ns)
+    if ticket.parent_id and existing is None:
+        rejection = gateway.take_fault("reject_child", **where)
+        if rejection:
+            reason = _refusal(rejection)
+            exchange.reject(gateway.account_name, session.client_id, order_id, reason, now_ns)
+    if closing:
+        session.abort()
+
+
+def cancel_order(session: Session, reader: FieldReader) -> None:
+    """Cancel one order of this client."""
+    reader.skip()
+    order_id = reader.integer()
+    gateway = session.gateway
+    where: dict[str, Value] = {"client_id": session.client_id, "order_id": order_id}
+    if gateway.take_fault("read_only", client_id=session.client_id):
+        session.say_error(order_id, READ_ONLY.code, READ_ONLY.text)
+        return
+    if gateway.take_fault("ignore_cancel", **where):
+        return
+    if _find_open(session, order_id) is not None and gateway.take_fault("cancel_race", **where):
+        session.say_error(order_id, 10148, CANCEL_FILLED.format(order_id))
+        gateway.exchange.fill_now(
+            gateway.account_name, session.client_id, order_id, gateway.now_ns()
+        )
+        return
+    gateway.exchange.cancel(gateway.account_name, session.client_id, order_id, gateway.now_ns())
+
+
+def global_cancel(session: Session, reader: FieldReader) -> None:
+    """Cancel every order of the account."""
+    reader.skip()
+    gateway = session.gateway
+    if gateway.take_fault("read_only", client_id=session.client_id):
+        session.say_error(-1, READ_ONLY.code, READ_ONLY.text)
+        return
+    gateway.exchange.cancel_all(gateway.account_name, gateway.now_ns())
+
+
+def open_orders(session: Session, reader: FieldReader) -> None:
+    """List this client's open orders."""
+    reader.skip()
+    _list_open(session, is_own_only=True)
+
+
+def all_open_orders(session: Session, reader: FieldReader) -> None:
+    """List every client's open orders."""
+    reader.skip()
+    _list_open(session, is_own_only=False)
+
+
+def auto_open_orders(session: Session, reader: FieldReader) -> None:
+    """Take note that client 0 binds manual orders; nothing is answered."""
+    reader.skip()
+    if not reader.flag() or session.client_id == 0:
+        return
+    session.say_error(-1, 321, "Error validating request: only client 0 can bind orders.")
+
+
+def completed_orders(session: Session, reader: FieldReader) -> None:
+    """List the orders that were done today."""
+    reader.flag()
+    gateway = session.gateway
+    now_ns = gateway.now_ns()
+    for order in gateway.exchange.completed_orders(gateway.account_name, now_ns):
+        session.send(completed_order(order, session.frame))
+    session.send([102])
+
+
+def executions(session: Session, reader: FieldReader) -> None:
+    """List today's executions that pass the filter, each with its commission."""
+    reader.skip()
+    request_id = reader.integer()
+    client_id = reader.integer()
+    account_id, since, symbol = reader.text(), reader.text(), reader.text()
+    security, exchange, side = reader.text(), reader.text(), reader.text()
+    gateway = session.gateway
+    for execution in gateway.exchange.executions(gateway.account_name, gateway.now_ns()):
+        is_wanted = (
+            (client_id in (0, execution.client_id))
+            and account_id in ("", gateway.account_id)
+            and symbol in ("", execution.symbol)
+            and security in ("", "STK")
+            and exchange in ("", "SMART")
+            and _is_side(side, execution)
+            and _is_since(since, execution)
+        )
+        if is_wanted:
+            session.send(exec_details(request_id, execution, session.frame))
+            session.send(commission_report(execution, session.frame.currency))
+    session.send([55, 1, request_id])
+
+
+def next_ids(session: Session, reader: FieldReader) -> None:
+    """Say the next order id."""
+    reader.skip()
+    session.say_next_id()
+
+
+def say_order(session: Session, order: Order, *, perm_id: int | None = None) -> None:
+    """Send openOrder for the order."""
+    known = order.perm_id if perm_id is None else perm_id
+    parent_id = _parent_id(order)
+    session.send(open_order(order, session.frame, perm_id=known, parent_id=parent_id))
+
+
+def say_status(session: Session, order: Order, *, perm_id: int | None = None) -> None:
+    """Send orderStatus for the order."""
+    known = order.perm_id if perm_id is None else perm_id
+    parent_id = _parent_id(order)
+    fields: Fields = order_status(order, perm_id=known, parent_id=parent_id)
+    session.send(fields)
+
+
+ORDER_HANDLERS: dict[int, Handler] = {
+    3: place_order,
+    4: cancel_order,
+    5: open_orders,
+    7: executions,
+    8: next_ids,
+    15: auto_open_orders,
+    16: all_open_orders,
+    58: global_cancel,
+    99: completed_orders,
+}
+
+
+def _list_open(session: Session, *, is_own_only: bool) -> None:
+    gateway = session.gateway
+    for order in gateway.exchange.open_orders(gateway.account_name):
+        if not is_own_only or order.client_id == session.client_id:
+            say_order(session, order)
+            say_status(session, order)
+    session.send([53, 1])
+
+
+def _preview(session: Session, order_id: int, ticket: Ticket) -> None:
+    gateway = session.gateway
+    preview = gateway.exchange.preview(gateway.account_name, ticket)
+    if isinstance(preview, Refusal):
+        session.say_error(order_id, preview.code, preview.text)
+        return
+    order = Order(
+        gateway.account_name,
+        session.client_id,
+        order_id,
+        ticket,
+        gateway.now_ns(),
+        total=ticket.quantity,
+    )
+    session.send(preview_order(order, preview, session.frame))
+
+
+def _parent_id(order: Order) -> int:
+    return order.ticket.parent_id if order.parent_perm_id else 0
+
+
+def _find_open(session: Session, order_id: int) -> Order | None:
+    gateway = session.gateway
+    return gateway.exchange.find_open(gateway.account_name, session.client_id, order_id)
+
+
+def _scripted_refusal(
+    session: Session, where: Mapping[str, Value], *, is_change: bool
+) -> Refusal | None:
+    """Return the refusal that a fault script wants here, or None."""
+    gateway = session.gateway
+    if gateway.take_fault("read_only", client_id=session.client_id):
+        return READ_ONLY
+    scripted = gateway.take_fault("refuse_modify" if is_change else "refuse_order", **where)
+    return _refusal(scripted) if scripted else None
+
+
+def _refusal(arguments: Mapping[str, Value]) -> Refusal:
+    return Refusal(int(arguments["code"]), str(arguments["text"]))
+
+
+def _is_side(side: str, execution: Execution) -> bool:
+    return side in ("", execution.side.value, "BOT" if execution.side.sign > 0 else "SLD")
+
+
+def _is_since(since: str, execution: Execution) -> bool:
+    """Compare with a filter time `YYYYMMDD-HH:MM:SS` or with a space, date alone included."""
+    if not since:
+        return True
+    wanted = "".join(part for part in since if part.isdecimal())[:14].ljust(14, "0")
+    happened = "".join(part for part in wire_time(execution.at_ns) if part.isdecimal())
+    return happened >= wanted

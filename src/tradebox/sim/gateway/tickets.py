@@ -1,0 +1,89 @@
+"""From the fields of a placeOrder to a ticket of the exchange, or to the reason why not.
+
+Rules of this file:
+- a field that cannot be what it must be raises WireInvalid (code 320 to the client);
+- an order that is well-formed but not traded here is a Refusal with its TWS code.
+"""
+
+from tradebox.errors import WireInvalid
+from tradebox.sim.exchange.checks import NO_SECURITY
+from tradebox.sim.exchange.market_port import Instrument
+from tradebox.sim.exchange.orders import OrderType, Refusal, Side, Ticket, Tif
+from tradebox.sim.gateway.place_order import PlaceOrder
+from tradebox.sim.gateway.wire import (
+    INT32_MAX,
+    is_unset,
+    read_decimal,
+    read_flag,
+    read_integer,
+    read_micros,
+)
+
+FRACTIONAL = Refusal(10243, "Fractional-sized order cannot be placed via API.")
+UNSUPPORTED_TYPE = Refusal(387, "Unsupported order type for this exchange and security type.")
+UNSUPPORTED_TIF = Refusal(
+    201, "Order rejected - reason:The time-in-force is invalid for this combination."
+)
+WRONG_ACCOUNT = Refusal(435, "You must specify an account.")
+BAD_SIDE = Refusal(321, "Error validating request.-'bW' : cause - Invalid side")
+
+_ECHOED_TABLE = (
+    "openClose goodAfterTime goodTillDate faGroup faMethod faPercentage modelCode rule80A "
+    "settlingFirm designatedLocation triggerMethod blockOrder sweepToFill allOrNone minQty hidden "
+    "optOutSmartRouting clearingAccount clearingIntent notHeld solicited randomizeSize "
+    "randomizePrice"
+)
+_ECHOED = tuple(_ECHOED_TABLE.split())
+
+
+def to_ticket(
+    message: PlaceOrder, instrument: Instrument | None, account_id: str
+) -> Ticket | Refusal:
+    """Return the ticket that the message asks for, or why it cannot be one.
+
+    Raises: WireInvalid if a number or a truth value cannot be read.
+    """
+    values = message.fields
+    if not 0 < message.order_id < INT32_MAX:
+        raise WireInvalid("the order id is out of range", order_id=message.order_id)
+    quantity = read_decimal(values["totalQuantity"])
+    if quantity is not None and quantity < 0:
+        raise WireInvalid("the size is negative")
+    limit_micros = read_micros(values["lmtPrice"])
+    trigger_micros = read_micros(values["auxPrice"])
+    parent_id = read_integer(values["parentId"]) or 0
+    oca_type = read_integer(values["ocaType"]) or 0
+    if instrument is None:
+        return NO_SECURITY
+    if values["account"] not in ("", account_id):
+        return WRONG_ACCOUNT
+    if quantity is not None and quantity != quantity.to_integral_value():
+        return FRACTIONAL
+    if values["action"] not in tuple(Side):
+        return BAD_SIDE
+    if values["orderType"] not in tuple(OrderType):
+        return UNSUPPORTED_TYPE
+    if (values["tif"] or "DAY") not in tuple(Tif):
+        return UNSUPPORTED_TIF
+    order_type = OrderType(values["orderType"])
+    echo = {name: values[name] for name in _ECHOED if not is_unset(values[name])}
+    if message.contract["exchange"]:
+        echo["exchange"] = message.contract["exchange"]
+    return Ticket(
+        symbol=instrument.symbol,
+        con_id=instrument.con_id,
+        side=Side(values["action"]),
+        quantity=int(quantity or 0),
+        order_type=order_type,
+        limit_micros=limit_micros if order_type.has_limit else 0,
+        trigger_micros=trigger_micros if order_type.has_trigger else 0,
+        tif=Tif(values["tif"] or "DAY"),
+        oca_group=values["ocaGroup"],
+        oca_type=oca_type,
+        order_ref=values["orderRef"],
+        transmit=read_flag(values["transmit"]),
+        parent_id=parent_id,
+        outside_rth=read_flag(values["outsideRth"]),
+        what_if=read_flag(values["whatIf"]),
+        echo=echo,
+    )
