@@ -1,0 +1,115 @@
+"""What the order gate is told: limits, views of the account and the symbol, and proposals.
+
+Rules of this file:
+- None means unknown, and the gate refuses what is unknown;
+- shares are fractions of 1, money is in USD, ages are market seconds.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tradebox.domain.market import Quality
+from tradebox.domain.orders import OrderIntent, Side
+from tradebox.domain.path import LinkState
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimits:
+    """Limits of one account. Shares are fractions of 1; ages in market seconds."""
+
+    order_quantity_max: int
+    order_notional_usd_max: Decimal
+    position_notional_usd_max: Decimal
+    gross_notional_usd_max: Decimal
+    open_risk_nlv_share_max: Decimal
+    day_loss_nlv_share_max: Decimal
+    price_collar_share_max: Decimal
+    stop_distance_share_max: Decimal
+    tick_age_s_max: Decimal
+    rejects_per_symbol_max: int
+    rejects_max: int
+    exit_collar_share_max: Decimal = Decimal("0.05")
+
+
+@dataclass(frozen=True, slots=True)
+class PriceView:
+    """The last price of a symbol as it is worth now. age_s: market seconds since its event."""
+
+    price: Decimal
+    quality: Quality
+    age_s: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountView:
+    """What holds for the whole account; None = unknown."""
+
+    account_agrees: bool | None = None
+    link: LinkState | None = None
+    is_killed: bool | None = None
+    is_halted: bool | None = None
+    audit_is_up: bool | None = None
+    short_is_allowed: bool | None = None
+    session_is_open: bool | None = None
+    net_liquidation_usd: Decimal | None = None
+    day_start_usd: Decimal | None = None
+    gross_notional_usd: Decimal | None = None
+    open_risk_usd: Decimal | None = None
+    rejects: int | None = None
+    entry_tokens: int | None = None
+    """Messages the entry bucket still allows; an entry and its stop take two."""
+    reduce_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolView:
+    """What holds for one symbol, and for the plan that asks; None = unknown."""
+
+    increment: Decimal | None = None
+    price: PriceView | None = None
+    position: int | None = None
+    """Signed shares of the account in this symbol."""
+    plan_position: int | None = None
+    """Signed shares of the asking plan."""
+    has_live_entry: bool | None = None
+    """A working or unknown entry of any plan in this symbol."""
+    opposing_orders: int | None = None
+    """Working entries of ours on the other side of the proposed one."""
+    blocked: str | None = ""
+    """Why the symbol takes no entries: quarantine, unknown send; "" = free."""
+    rejects: int | None = None
+    known_refs: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryProposal:
+    """An entry and its protective stop, which go as a pair or not at all."""
+
+    entry: OrderIntent
+    stop: OrderIntent
+
+
+@dataclass(frozen=True, slots=True)
+class StopChange:
+    """A modify of a resting stop: its new total quantity and trigger."""
+
+    order_ref: str
+    plan_id: str
+    symbol: str
+    side: Side
+    quantity: int
+    filled: int
+    stop_price: Decimal
+    old_stop_price: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceView:
+    """What the narrow gate knows; None = unknown.
+
+    other_live_quantity: shares that other working orders of the plan may still take off.
+    """
+
+    plan_position: int | None = None
+    other_live_quantity: int | None = None
