@@ -1,0 +1,98 @@
+"""`python -m tradebox.adapters.embedded`: start, stop and migrate, for a launcher or a person.
+
+Rules of this file:
+- one JSON line on stdout says what is; it holds no secret;
+- one line on stderr says what went wrong; the exit code is the error's.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+from pydantic import SecretStr
+
+from tradebox.adapters.embedded import lease, postgres, valkey
+from tradebox.adapters.embedded.addresses import postgres_dsn
+from tradebox.adapters.embedded.secrets import Login, role_passwords
+from tradebox.adapters.postgres.migrate import migrate
+from tradebox.config import Home, PostgresSettings, Settings
+from tradebox.errors import ExitCode, TradeboxError
+
+URL_VARIABLE = "TRADEBOX_POSTGRES_URL"
+
+
+def _start(arguments: argparse.Namespace) -> dict[str, object]:
+    home = Home(arguments.home)
+    with lease.barrier(home):
+        if arguments.server == "postgres":
+            running = postgres.start(home, arguments.memory_mb)
+        else:
+            running = valkey.start(home, arguments.memory_mb or valkey.MEMORY_MB)
+    return {
+        "server": arguments.server,
+        "pid": running.pid,
+        "socket_dir": str(running.socket_dir),
+        "adopted": running.adopted,
+    }
+
+
+def _stop(arguments: argparse.Namespace) -> dict[str, object]:
+    home = Home(arguments.home)
+    names = ("postgres", "valkey") if arguments.server is None else (arguments.server,)
+    if arguments.force:
+        return {"stopped": lease.stop_servers(home, names)}
+    stopped = lease.stop_unless_leased(home, names)
+    return {"stopped": stopped or [], "left_to_others": stopped is None}
+
+
+def _migrate(arguments: argparse.Namespace) -> dict[str, object]:
+    home, url = Home(arguments.home), os.environ.get(URL_VARIABLE)
+    settings = Settings(postgres=PostgresSettings(url=SecretStr(url) if url else None))
+    dsn = postgres_dsn(home, settings, Login.POSTGRES, arguments.socket_dir)
+    state, applied = asyncio.run(migrate(dsn, role_passwords(home)))
+    return {"schema_version": state.version, "applied": list(applied)}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tradebox.adapters.embedded")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], dict[str, object]]) -> None:
+        one = commands.add_parser(name)
+        one.set_defaults(run=run)
+        one.add_argument("--home", type=Path, required=True)
+        if name == "migrate":
+            one.add_argument("--socket-dir", type=Path, default=None)
+            return
+        wanted = "?" if name == "stop" else None
+        one.add_argument("server", choices=("postgres", "valkey"), nargs=wanted)
+        if name == "start":
+            one.add_argument("--memory-mb", type=int, default=None)
+        else:
+            one.add_argument("--force", action="store_true")
+
+    command("start", _start)
+    command("stop", _stop)
+    command("migrate", _migrate)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        result = arguments.run(arguments)
+    except TradeboxError as error:
+        sys.stderr.write(f"tradebox: {error.message}\n")
+        return error.exit_code
+    sys.stdout.write(orjson.dumps(result).decode() + "\n")
+    sys.stdout.flush()
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

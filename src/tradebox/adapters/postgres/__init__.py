@@ -1,0 +1,1 @@
+"""PostgreSQL: the truth of tradebox. The only package that speaks asyncpg."""

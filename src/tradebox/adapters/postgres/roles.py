@@ -1,0 +1,128 @@
+"""The three roles of tradebox and what PUBLIC loses: least rights by grants, not by habit.
+
+Rules of this file:
+- trade_rw writes the books, research_rw its own schema, console_ro reads views and nothing else;
+- every statement can run again and gives the same end;
+- a role may always change its own password and session defaults (PostgreSQL has no right that
+  forbids it), so both are set again at each start and each migration.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+from tradebox.errors import StoreUnavailable
+
+TRADE = "trade_rw"
+RESEARCH = "research_rw"
+CONSOLE = "console_ro"
+ROLES = (TRADE, RESEARCH, CONSOLE)
+
+CONSOLE_CONNECTIONS_MAX = 8
+CONSOLE_STATEMENT_MS_MAX = 5_000
+CONSOLE_IDLE_MS_MAX = 60_000
+
+_SESSION_DEFAULTS = {
+    CONSOLE: (
+        ("default_transaction_read_only", "on"),
+        ("statement_timeout", str(CONSOLE_STATEMENT_MS_MAX)),
+        ("idle_in_transaction_session_timeout", str(CONSOLE_IDLE_MS_MAX)),
+    ),
+    TRADE: (("idle_in_transaction_session_timeout", str(CONSOLE_IDLE_MS_MAX)),),
+    RESEARCH: (),
+}
+_CONNECTIONS_MAX = {CONSOLE: CONSOLE_CONNECTIONS_MAX, TRADE: -1, RESEARCH: 16}
+
+_LOCK_FUNCTIONS = "^pg_(try_)?advisory_"
+_PUBLIC_FUNCTIONS = "^(lo_|lowrite$|loread$|pg_logical_emit_message$)"
+
+_REVOKE_FUNCTIONS = """
+SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) AS statement
+FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ $1
+  AND has_function_privilege('public', oid, 'EXECUTE')
+"""
+_GRANT_LOCKS = """
+SELECT format('GRANT EXECUTE ON FUNCTION %s TO trade_rw', oid::regprocedure) AS statement
+FROM pg_proc
+WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ $1
+  AND NOT has_function_privilege('trade_rw', oid, 'EXECUTE')
+"""
+
+
+def _literal(text: str) -> str:
+    assert not set(text) & {"\\", "\0"}, "passwords and settings are plain"
+    return "'" + text.replace("'", "''") + "'"
+
+
+async def ensure_roles(connection: Any, passwords: Mapping[str, str]) -> None:
+    """Make the missing roles and set every password, limit and session default again.
+
+    Raises: StoreUnavailable when the owner may not create or alter roles.
+    """
+    known = {
+        row["rolname"]
+        for row in await connection.fetch(
+            "SELECT rolname FROM pg_roles WHERE rolname = ANY($1::text[])", list(ROLES)
+        )
+    }
+    try:
+        async with connection.transaction():
+            for role in ROLES:
+                await _ensure_role(connection, role, passwords[role], is_new=role not in known)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise StoreUnavailable(
+            f"the owner of postgres.url may not make the roles {', '.join(ROLES)} ({error}):"
+            " give it CREATEROLE, or let an administrator make them",
+            field="postgres.url",
+            reason=str(error),
+        ) from error
+
+
+async def _ensure_role(connection: Any, role: str, password: str, *, is_new: bool) -> None:
+    verb = "CREATE" if is_new else "ALTER"
+    await connection.execute(
+        f"{verb} ROLE {role} LOGIN NOCREATEDB NOCREATEROLE"
+        f" CONNECTION LIMIT {_CONNECTIONS_MAX[role]} PASSWORD {_literal(password)}"
+    )
+    if not is_new:
+        await connection.execute(f"ALTER ROLE {role} RESET ALL")
+    for name, value in _SESSION_DEFAULTS[role]:
+        await connection.execute(f"ALTER ROLE {role} SET {name} = {_literal(value)}")
+
+
+async def harden_database(connection: Any) -> tuple[str, ...]:
+    """Take from PUBLIC what a read-only role must not have in the connected database.
+
+    Returns the functions that this owner could not revoke (a managed server's superuser owns
+    them); empty where everything was revoked.
+    """
+    database = await connection.fetchval("SELECT quote_ident(current_database())")
+    roles = ", ".join(ROLES)
+    await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+    await connection.execute(f"GRANT CONNECT ON DATABASE {database} TO {roles}")
+    await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    refused: list[str] = []
+    for pattern in (_LOCK_FUNCTIONS, _PUBLIC_FUNCTIONS):
+        for row in await connection.fetch(_REVOKE_FUNCTIONS, pattern):
+            try:
+                await connection.execute(row["statement"])
+            except asyncpg.InsufficientPrivilegeError:
+                refused.append(row["statement"])
+    if not refused:
+        for row in await connection.fetch(_GRANT_LOCKS, _LOCK_FUNCTIONS):
+            await connection.execute(row["statement"])
+    return tuple(refused)
+
+
+async def close_maintenance_databases(connection: Any) -> None:
+    """Let only the superuser into the databases that every cluster has; needs a superuser."""
+    for database in ("postgres", "template1"):
+        await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+
+
+async def ensure_database(connection: Any, name: str) -> None:
+    """Create the database when it is missing; the connection is to another one."""
+    if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+        await connection.execute(f'CREATE DATABASE "{name}"')
