@@ -249,6 +249,7 @@ class _Receiver:
             else:
                 await run(item)
                 cell.beat()
+            item = None  # a waiting actor keeps no message alive
             in_a_row += 1
             if in_a_row >= actor.turn_messages:
                 in_a_row = 0

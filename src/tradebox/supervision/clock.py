@@ -165,12 +165,15 @@ class ManualClock:
         """How many timers still wait."""
         return sum(1 for timer in self._timers if timer.callback is not None)
 
-    def _due(self, until: float) -> _ManualTimer | None:
+    def next_due(self) -> float | None:
+        """Return when the next timer fires; None when nothing waits."""
         while self._timers and self._timers[0].callback is None:
             heapq.heappop(self._timers)
-        if self._timers and self._timers[0].when <= until:
-            return heapq.heappop(self._timers)
-        return None
+        return self._timers[0].when if self._timers else None
+
+    def _due(self, until: float) -> _ManualTimer | None:
+        when = self.next_due()
+        return heapq.heappop(self._timers) if when is not None and when <= until else None
 
     def _fire(self, timer: _ManualTimer) -> None:
         self._now = max(self._now, timer.when)
@@ -186,8 +189,11 @@ class ManualClock:
         self._now = until
 
     async def run_for(self, seconds: float) -> None:
-        """Move the clock; after each timer let the loop come to rest."""
-        until = self._now + seconds
+        """Move the clock by `seconds`; after each timer let the loop come to rest."""
+        await self.run_until(self._now + seconds)
+
+    async def run_until(self, until: float) -> None:
+        """Move the clock to `until`; after each timer let the loop come to rest."""
         await settle()
         while (timer := self._due(until)) is not None:
             self._fire(timer)

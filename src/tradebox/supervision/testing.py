@@ -58,8 +58,11 @@ class Harness:
         task = asyncio.ensure_future(awaitable)
         await settle()
         until = self.clock.now() + seconds
-        while not task.done() and self.clock.now() < until:
-            await self.clock.run_for(0.005)
+        while not task.done():
+            due = self.clock.next_due()
+            if due is None or due > until:
+                break
+            await self.clock.run_until(due)
         if not task.done():
             task.cancel()
             await settle()
