@@ -1,0 +1,1 @@
+"""The real bars that the simulator ships and replays; see PROVENANCE.md."""

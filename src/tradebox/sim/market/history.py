@@ -1,0 +1,107 @@
+"""Bars of the past, folded from the replay: they are the same bars that the prints make.
+
+Rules of this file:
+- a bar is stamped at its end and shown only if it is closed at the asked time;
+- intraday bars are counted from the session's open; a session's last bar may be short;
+- minutes without trading have no bar.
+"""
+
+from collections.abc import Iterator
+
+from tradebox.sim.exchange.market_port import Bar
+from tradebox.sim.market import hours
+from tradebox.sim.market.paths import Corners, fold
+from tradebox.sim.market.replay import QuotedPrint, Replay
+
+DAY_S = 86_400
+MINUTE_S = 60
+COUNT_MAX = 100_000
+
+
+class History:
+    """Answers for any number of bars that end at or before a market time."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+        self._increments = {
+            one.instrument.symbol: one.instrument.increment_micros for one in replay.series
+        }
+
+    def bars(self, symbol: str, interval_s: int, end_ns: int, count: int) -> list[Bar]:
+        """Return at most `count` closed bars that end at or before `end_ns`, oldest first."""
+        wanted = min(count, COUNT_MAX)
+        found: list[Bar] = []
+        if wanted <= 0 or not is_possible(interval_s):
+            return found
+        number = hours.session_from(end_ns).number
+        while number >= self._replay.first_number and len(found) < wanted:
+            session = hours.session(number)
+            for bar in self._backwards(symbol, interval_s, session, _begun(session, end_ns)):
+                if bar.end_ns <= end_ns:
+                    found.append(bar)
+                if len(found) == wanted:
+                    break
+            number -= 1
+        return found[::-1]
+
+    def _backwards(
+        self, symbol: str, interval_s: int, session: hours.Hours, begun: int
+    ) -> Iterator[Bar]:
+        """Yield a session's bars, latest first, of the minutes that have begun."""
+        if interval_s == DAY_S:
+            corners = self._replay.day(symbol, session.number)
+            yield self._bar(symbol, session.close_ns, corners)
+        elif interval_s % MINUTE_S == 0:
+            yield from self._minutes(symbol, interval_s // MINUTE_S, session, begun)
+        else:
+            yield from self._parts(symbol, interval_s * hours.SECOND_NS, session, begun)
+
+    def _minutes(self, symbol: str, step: int, session: hours.Hours, begun: int) -> Iterator[Bar]:
+        minutes = self._replay.minutes(symbol, session.number)
+        for start in reversed(range(0, begun, step)):
+            traded = [bar for bar in minutes[start : start + step] if bar is not None]
+            if traded:
+                end = min(start + step, len(minutes))
+                yield self._bar(symbol, session.open_ns + end * hours.MINUTE_NS, fold(traded))
+
+    def _parts(self, symbol: str, step_ns: int, session: hours.Hours, begun: int) -> Iterator[Bar]:
+        increment = self._increments[symbol]
+        for minute in reversed(range(begun)):
+            start_ns = session.open_ns + minute * hours.MINUTE_NS
+            parts: dict[int, list[QuotedPrint]] = {}
+            for one in self._replay.prints(symbol, session.number, minute):
+                parts.setdefault((one.event_ns - start_ns) // step_ns, []).append(one)
+            for part in sorted(parts, reverse=True):
+                corners = [_corners(one, increment) for one in parts[part]]
+                yield self._bar(symbol, start_ns + (part + 1) * step_ns, fold(corners))
+
+    def _bar(self, symbol: str, end_ns: int, corners: Corners) -> Bar:
+        increment = self._increments[symbol]
+        return Bar(
+            end_ns,
+            corners.open * increment,
+            corners.high * increment,
+            corners.low * increment,
+            corners.close * increment,
+            corners.volume,
+        )
+
+
+def is_possible(interval_s: int) -> bool:
+    """Say whether bars of that length exist: a day, whole minutes, or a part of a minute."""
+    if interval_s <= 0:
+        return False
+    if interval_s >= DAY_S:
+        return interval_s == DAY_S
+    return interval_s % MINUTE_S == 0 or MINUTE_S % interval_s == 0
+
+
+def _begun(session: hours.Hours, at_ns: int) -> int:
+    """Return how many minutes of a session have begun at a time."""
+    minutes = -(-(at_ns - session.open_ns) // hours.MINUTE_NS)
+    return min(session.minutes, max(0, minutes))
+
+
+def _corners(one: QuotedPrint, increment: int) -> Corners:
+    price = one.price_micros // increment
+    return Corners(price, price, price, price, one.size)

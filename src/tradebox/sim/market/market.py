@@ -1,0 +1,253 @@
+"""The market as it happens: delivers prints and quotes in event-time order, and remembers.
+
+Rules of this file:
+- no clock is read to make an event: `advance(until)` delivers what lies before a market time;
+- listeners are called in the order of their subscription: whoever must see a print first
+  subscribes first (the exchange, then the vendors);
+- of a print, the quote it happened at is delivered before the trade;
+- nothing that lies after the present is given away, but by `next_trade`, which is for tests.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tradebox.sim.exchange.market_port import (
+    Bar,
+    Instrument,
+    MarketClockView,
+    MarketEvent,
+    Quote,
+    QuoteChange,
+    Trade,
+)
+from tradebox.sim.market import hours
+from tradebox.sim.market.history import History
+from tradebox.sim.market.paths import Corners, fold
+from tradebox.sim.market.replay import QuotedPrint, Replay
+
+Scheduled = tuple[int, int, QuotedPrint]
+
+
+@dataclass(slots=True)
+class DayFigures:
+    """A symbol's session so far. Units: micros, shares, UTC ns; zeros before its first print."""
+
+    open_micros: int = 0
+    high_micros: int = 0
+    low_micros: int = 0
+    last_micros: int = 0
+    volume: int = 0
+    last_ns: int = 0
+    previous_close_micros: int = 0
+
+    def take(self, bar: Corners, increment_micros: int, last_ns: int) -> None:
+        """Start from the bar of the session's minutes until now."""
+        self.open_micros = bar.open * increment_micros
+        self.high_micros = bar.high * increment_micros
+        self.low_micros = bar.low * increment_micros
+        self.last_micros = bar.close * increment_micros
+        self.volume, self.last_ns = bar.volume, last_ns
+
+    def add(self, trade: QuotedPrint) -> None:
+        """Fold one print in."""
+        price = trade.price_micros
+        self.open_micros = self.open_micros or price
+        self.high_micros = max(self.high_micros, price)
+        self.low_micros = min(self.low_micros or price, price)
+        self.last_micros = price
+        self.volume += trade.size
+        self.last_ns = trade.event_ns
+
+
+class Market:
+    """One market for everybody in the simulator; implements the exchange's MarketView.
+
+    Holds: event times never fall; every print up to `advance`'s argument is delivered once.
+    """
+
+    def __init__(self, replay: Replay, clock: MarketClockView) -> None:
+        self._replay = replay
+        self._clock = clock
+        self._instruments = tuple(one.instrument for one in replay.series)
+        self._by_symbol = {one.symbol: one for one in self._instruments}
+        self._history = History(replay)
+        self._listeners: tuple[Callable[[MarketEvent], None], ...] = ()
+        self._quotes: dict[str, Quote] = {}
+        self._days: dict[str, DayFigures] = {}
+        self._session = hours.session(replay.first_number)
+        self._minute = 0
+        self._block: list[Scheduled] = []
+        self._position = 0
+        self._ahead: list[Scheduled] = []
+        self._ahead_symbols = 0
+        self.delivered = 0
+
+    @property
+    def clock(self) -> MarketClockView:
+        """Return the market's clock."""
+        return self._clock
+
+    def symbols(self) -> Sequence[Instrument]:
+        """Return every instrument."""
+        return self._instruments
+
+    def instrument(self, symbol: str, /) -> Instrument | None:
+        """Return the instrument of that symbol, or None."""
+        return self._by_symbol.get(symbol)
+
+    def quote(self, symbol: str, /) -> Quote | None:
+        """Return the present quote, or None for an unknown symbol."""
+        return self._quotes.get(symbol)
+
+    def day(self, symbol: str) -> DayFigures | None:
+        """Return a symbol's session so far, or None for an unknown symbol."""
+        return self._days.get(symbol)
+
+    def subscribe(self, callback: Callable[[MarketEvent], None], /) -> Callable[[], None]:
+        """Deliver each market event to the callback; the result ends the delivery."""
+        self._listeners = (*self._listeners, callback)
+
+        def end() -> None:
+            self._listeners = tuple(one for one in self._listeners if one is not callback)
+
+        return end
+
+    def bars(self, symbol: str, interval_s: int, end_ns: int, count: int, /) -> Sequence[Bar]:
+        """Return at most `count` closed bars that end at or before `end_ns`, oldest first.
+
+        Intervals: whole days, multiples of a minute, and parts of a minute; others have no bars.
+        """
+        if symbol not in self._by_symbol:
+            return []
+        return self._history.bars(symbol, interval_s, min(end_ns, self._clock.now_ns()), count)
+
+    def next_event_ns(self) -> int:
+        """Return the time of the next event, or a time before it where none is made yet."""
+        if self._position < len(self._block):
+            return self._block[self._position][0]
+        session, minute = self._following()
+        return session.open_ns + minute * hours.MINUTE_NS
+
+    def next_trade(self, symbol: str) -> Trade | None:
+        """Return the print that will happen next, or None for an unknown symbol."""
+        if symbol not in self._by_symbol:
+            return None
+        for _, index, one in self._block[self._position :]:
+            if self._instruments[index].symbol == symbol:
+                return Trade(symbol, one.price_micros, one.size, one.event_ns)
+        session, minute = self._following()
+        while not (prints := self._replay.prints(symbol, session.number, minute)):
+            session, minute = _after(session, minute)
+        return Trade(symbol, prints[0].price_micros, prints[0].size, prints[0].event_ns)
+
+    def begin(self, at_ns: int) -> None:
+        """Take the state of a market time, as if it had been running, and deliver nothing."""
+        self._session = hours.session_from(at_ns)
+        self._minute = max(0, (at_ns - self._session.open_ns) // hours.MINUTE_NS)
+        self._new_day()
+        for one in self._instruments:
+            last = self._replay.last_print(one.symbol, self._session.number, self._minute)
+            self._quotes[one.symbol] = _quote_of(last, last.price_micros, last.size)
+            minutes = self._replay.minutes(one.symbol, self._session.number)
+            traded = [bar for bar in minutes[: self._minute] if bar is not None]
+            if traded:
+                increment = one.increment_micros
+                self._days[one.symbol].take(fold(traded), increment, last.event_ns)
+        self._block = self._make_block(self._session, self._minute)
+        self._position = 0
+        while self._position < len(self._block) and self._block[self._position][0] <= at_ns:
+            self._book(self._block[self._position])
+            self._position += 1
+
+    def advance(self, until_ns: int, events_max: int) -> bool:
+        """Deliver what lies up to a market time; say whether all of it is delivered.
+
+        events_max bounds the prints of one call, so that a late caller does not hold the loop.
+        """
+        for _ in range(events_max):
+            while self._position >= len(self._block):
+                session, minute = self._following()
+                if session.open_ns + minute * hours.MINUTE_NS > until_ns:
+                    return True
+                self._enter(session, minute)
+            scheduled = self._block[self._position]
+            if scheduled[0] > until_ns:
+                return True
+            self._position += 1
+            self._deliver(scheduled)
+        return False
+
+    def prepare(self) -> bool:
+        """Make one symbol's part of the next minute ahead of time; False if all is made."""
+        if self._ahead_symbols >= len(self._instruments):
+            return False
+        session, minute = self._following()
+        self._ahead += self._part(self._ahead_symbols, session, minute)
+        self._ahead_symbols += 1
+        return True
+
+    def _deliver(self, scheduled: Scheduled) -> None:
+        symbol = self._instruments[scheduled[1]].symbol
+        trade = scheduled[2]
+        before = self._quotes[symbol]
+        quote = _quote_of(trade, before.last_micros, before.last_size)
+        self._quotes[symbol] = quote
+        self._emit(QuoteChange(symbol, quote))
+        self._book(scheduled)
+        self._emit(Trade(symbol, trade.price_micros, trade.size, trade.event_ns))
+        self.delivered += 1
+
+    def _book(self, scheduled: Scheduled) -> None:
+        symbol = self._instruments[scheduled[1]].symbol
+        trade = scheduled[2]
+        self._quotes[symbol] = _quote_of(trade, trade.price_micros, trade.size)
+        self._days[symbol].add(trade)
+
+    def _emit(self, event: MarketEvent) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+    def _following(self) -> tuple[hours.Hours, int]:
+        return _after(self._session, self._minute)
+
+    def _enter(self, session: hours.Hours, minute: int) -> None:
+        while self.prepare():
+            pass
+        is_new_day = session.number != self._session.number
+        self._session, self._minute = session, minute
+        self._block, self._ahead, self._ahead_symbols = sorted(self._ahead), [], 0
+        self._position = 0
+        if is_new_day:
+            self._new_day()
+
+    def _new_day(self) -> None:
+        for one in self._instruments:
+            close = self._replay.day(one.symbol, self._session.number - 1).close
+            previous = close * one.increment_micros
+            self._days[one.symbol] = DayFigures(previous_close_micros=previous)
+
+    def _make_block(self, session: hours.Hours, minute: int) -> list[Scheduled]:
+        parts = (self._part(index, session, minute) for index in range(len(self._instruments)))
+        return sorted(scheduled for part in parts for scheduled in part)
+
+    def _part(self, index: int, session: hours.Hours, minute: int) -> list[Scheduled]:
+        prints = self._replay.prints(self._instruments[index].symbol, session.number, minute)
+        return [(one.event_ns, index, one) for one in prints]
+
+
+def _after(session: hours.Hours, minute: int) -> tuple[hours.Hours, int]:
+    if minute + 1 < session.minutes:
+        return session, minute + 1
+    return hours.session(session.number + 1), 0
+
+
+def _quote_of(one: QuotedPrint, last_micros: int, last_size: int) -> Quote:
+    return Quote(
+        bid_micros=one.bid_micros,
+        ask_micros=one.ask_micros,
+        bid_size=one.bid_size,
+        ask_size=one.ask_size,
+        last_micros=last_micros,
+        last_size=last_size,
+        event_ns=one.event_ns,
+    )

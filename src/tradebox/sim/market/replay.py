@@ -1,0 +1,143 @@
+"""What happens in any minute of the simulated market, as a function of the seed.
+
+Rules of this file:
+- everything is made from (seed, symbol, session, minute) alone: neither the speed, nor the order
+  of the questions, nor a restart changes a single print;
+- a print happens at the bid or at the ask of its moment; the quote stands until the next print;
+- prices are micros and times UTC epoch nanoseconds from here on; times are whole milliseconds,
+  as vendors give them.
+"""
+
+import math
+from functools import lru_cache
+from hashlib import blake2b
+from random import Random
+from typing import NamedTuple
+
+from tradebox.sim.market import hours
+from tradebox.sim.market.data import MarketData, Series
+from tradebox.sim.market.paths import Corners, Print, split_day, split_minute
+
+MILLISECOND_NS = 1_000_000
+_DAYS_KEPT = 4
+_BPS = 10_000
+
+
+class QuotedPrint(NamedTuple):
+    """A print and the quote it happened at. Units: UTC ns, micros, shares."""
+
+    event_ns: int
+    price_micros: int
+    size: int
+    bid_micros: int
+    ask_micros: int
+    bid_size: int
+    ask_size: int
+
+
+class Liquidity(NamedTuple):
+    """How tight and deep an instrument is quoted."""
+
+    spread_bps: float
+    lots: float
+
+
+def liquidity_of(dollars_per_day: int) -> Liquidity:
+    """Return the spread model for a turnover. Units: dollars; basis points; lots of 100."""
+    if dollars_per_day >= 2_000_000_000:
+        return Liquidity(0.8, 12.0)
+    if dollars_per_day >= 500_000_000:
+        return Liquidity(1.5, 6.0)
+    return Liquidity(2.5, 3.0)
+
+
+class Replay:
+    """The whole course of the market, made on demand.
+
+    rate: prints per market second and symbol, on average over a day.
+    Holds: equal arguments give equal prints in every process and in any order of asking;
+           the prints of a minute fold to its bar, the minutes of a day to the day's bar.
+    """
+
+    def __init__(self, data: MarketData, seed: int, rate: float = 0.4) -> None:
+        self._seed = seed
+        self._rate = rate
+        self._by_symbol = {one.instrument.symbol: one for one in data.series}
+        self._liquidity = {
+            symbol: liquidity_of(one.dollars_per_day) for symbol, one in self._by_symbol.items()
+        }
+        self.series = data.series
+        self.first_number = data.first_number
+        self.minutes = lru_cache(maxsize=_DAYS_KEPT * max(1, len(data.series)))(self._minutes)
+
+    def day(self, symbol: str, number: int) -> Corners:
+        """Return the bar of a session."""
+        return self._by_symbol[symbol].day(number, hours.session(number).minutes)
+
+    def prints(self, symbol: str, number: int, minute: int) -> list[QuotedPrint]:
+        """Return the prints of a minute, oldest first; none in a minute without trading."""
+        minutes = self.minutes(symbol, number)
+        bar = minutes[minute]
+        if bar is None:
+            return []
+        random = self._random(symbol, number, minute)
+        average = self.day(symbol, number).volume / len(minutes)
+        activity = min(2.0, max(0.5, math.sqrt(bar.volume / average)))
+        wanted = self._rate * 60 * activity * math.exp(random.gauss(0.0, 0.2))
+        prints = split_minute(bar, max(1, round(wanted)), random)
+        start_ns = hours.session(number).open_ns + minute * hours.MINUTE_NS
+        return self._quoted(self._by_symbol[symbol], start_ns, prints, random)
+
+    def last_print(self, symbol: str, number: int, minute: int) -> QuotedPrint:
+        """Return the last print before a minute of a session, looking back as far as needed."""
+        while True:
+            while minute > 0:
+                minute -= 1
+                prints = self.prints(symbol, number, minute)
+                if prints:
+                    return prints[-1]
+            number -= 1
+            minute = hours.session(number).minutes
+
+    def _minutes(self, symbol: str, number: int) -> tuple[Corners | None, ...]:
+        series = self._by_symbol[symbol]
+        count = hours.session(number).minutes
+        if series.minutes:
+            return series.minutes[series.index(number)][:count]
+        return tuple(split_day(series.day(number, count), count, self._random(symbol, number, -1)))
+
+    def _random(self, symbol: str, number: int, minute: int) -> Random:
+        name = f"{self._seed}|{symbol}|{number}|{minute}".encode()
+        return Random(int.from_bytes(blake2b(name, digest_size=8).digest()))  # noqa: S311 - a replay, no secret
+
+    def _quoted(
+        self, series: Series, start_ns: int, prints: list[Print], random: Random
+    ) -> list[QuotedPrint]:
+        increment = series.instrument.increment_micros
+        model = self._liquidity[series.instrument.symbol]
+        fair = max(1.0, prints[0].price * model.spread_bps / _BPS)
+        is_buy = random.random() < 0.5
+        previous = prints[0].price
+        result: list[QuotedPrint] = []
+        for offset_ms, price, size in prints:
+            if price != previous:
+                is_buy = price > previous
+            elif random.random() < 0.3:
+                is_buy = not is_buy
+            previous = price
+            spread = max(1, round(fair * math.exp(random.gauss(0.0, 0.3))))
+            bid = max(1, price - spread) if is_buy else price
+            ask = price if is_buy else price + spread
+            lots = random.expovariate(1 / model.lots), random.expovariate(1 / model.lots)
+            result.append(
+                QuotedPrint(
+                    start_ns + offset_ms * MILLISECOND_NS,
+                    price * increment,
+                    size,
+                    bid * increment,
+                    ask * increment,
+                    100 * (1 + int(lots[0])),
+                    100 * (1 + int(lots[1])),
+                )
+            )
+        return result
