@@ -6,7 +6,8 @@ Rules of this file:
 - refusals by our own risk or by the broker are values, not errors.
 
 TradeboxError
-├── RetryError     BrokerUnavailable · PacingExceeded · StoreUnavailable · BusUnavailable
+├── RetryError     BrokerUnavailable · PacingExceeded · StoreUnavailable · BusUnavailable ·
+│                  VendorUnavailable
 ├── RestartError   FeedStale · WireInvalid · HeartbeatMissed
 ├── HaltError      LeaseLost · EpochStale · ReconcileMismatch · LossFloorHit · ClockSkewed
 │                  · AccountMismatch · ClientIdInUse
@@ -94,6 +95,13 @@ class BusUnavailable(RetryError):
     """
 
     exit_code = ExitCode.STORE
+
+
+class VendorUnavailable(RetryError):
+    """A vendor of prices gave no usable answer.
+
+    Answer: this actor asks again later; prices age and say so meanwhile.
+    """
 
 
 class RestartError(TradeboxError):

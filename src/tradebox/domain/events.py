@@ -164,6 +164,17 @@ class TickRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamChanged:
+    """A vendor's stream came up or went down; retry_s: until the next attempt, 0 while up."""
+
+    source: Source
+    is_up: bool
+    reason: str
+    retry_s: float
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class FeedFailover:
     """The epoch of the feed pair moved."""
 

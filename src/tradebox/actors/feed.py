@@ -1,0 +1,260 @@
+"""A feed: judges every tick; as ACTIVE it admits them, as standby it keeps what is not settled.
+
+Rules of this file:
+- it holds no client and no copy of the gate's power: without the current epoch it can do nothing;
+- the filter is pure, so both feeds, given the same messages, hold the same state;
+- a new standby takes its partner's memory by one question that stands behind every message its
+  own mailbox may have missed, and becomes warm when it has read what came meanwhile.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tradebox.actors.feed_slot import (
+    Admission,
+    FeedMemory,
+    FeedSlot,
+    Outcome,
+    PreviousClose,
+    Subscribed,
+)
+from tradebox.actors.market_hub import TickCounters
+from tradebox.domain.events import TickRefused
+from tradebox.domain.feed_pair import Role
+from tradebox.domain.market import Tick
+from tradebox.domain.tick_filter import (
+    FilterLimits,
+    Judged,
+    SymbolState,
+    Verdict,
+    fingerprint,
+    judge,
+    with_previous_close,
+)
+from tradebox.ports.ticks import TickBatch
+from tradebox.supervision.actor import Actor, Context, ReplyTo, Stop
+from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
+from tradebox.supervision.mailbox import Overflow
+from tradebox.supervision.reasons import Shutdown
+
+RING_TICKS = 65_536
+SNAPSHOT_S = 1.0
+CHECKPOINT_BITS = 9
+WARM_RETRY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot:
+    """The partner's question: everything you know, as of this place in your mailbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """To self, behind everything that came during the warm-up."""
+
+
+FeedMessage = TickBatch | Subscribed | PreviousClose | CaughtUp
+
+
+class Feed(Actor[FeedMessage]):
+    """One of the pair. Its name in the registry is its name in the pair.
+
+    Holds: while ACTIVE each tick is settled in the same step that judged it; as standby the ring
+           holds exactly what it judged and the gate has not settled.
+    """
+
+    mailbox_capacity = 16_384
+    overflow = Overflow.DROP_OLDEST
+    idle_s = 0.25
+
+    def __init__(
+        self,
+        slot: FeedSlot,
+        limits: FilterLimits,
+        counters: TickCounters,
+        is_open: Callable[[int], bool | None] = lambda _: None,
+    ) -> None:
+        self.name = ""
+        self.incarnation = 0
+        self.epoch: int | None = None
+        self.memory = FeedMemory()
+        self.ring_lost = 0
+        self._slot = slot
+        self._limits = limits
+        self._counters = counters
+        self._is_open = is_open
+        self._ring: deque[Outcome] = deque()
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def init(self, ctx: Context) -> None:
+        """Join the pair; the warm-up runs before the first message."""
+        self._ctx = ctx
+        self.name, self.incarnation = ctx.name, ctx.ref.incarnation
+        self._slot.join(self)
+        ctx.continue_with("warm up")
+
+    async def handle_continue(self, token: object) -> None:
+        """Take the partner's memory, or what is left of it, and catch up."""
+        del token
+        self.memory = await self._partner_memory()
+        self._slot.memories[self.name] = self.memory
+        self._catch_up()
+
+    async def _partner_memory(self) -> FeedMemory:
+        """Ask the partner; where it cannot answer, go on from what the slot still holds."""
+        partner = self._slot.pair.partner(self.name)
+        if self._slot.role(partner) in (Role.ACTIVE, Role.WARM):
+            try:
+                snapshot = await self._ctx.registry.via(partner).ask(TakeSnapshot(), SNAPSHOT_S)
+            except (ActorDown, AskTimeout, MailboxFull):
+                snapshot = None
+            if isinstance(snapshot, FeedMemory):
+                return snapshot
+        known = self._slot.memories.values()
+        latest = max(known, key=lambda each: max(each.keys.values(), default=0), default=None)
+        memory = FeedMemory() if latest is None else latest.copy()
+        known_messages: tuple[Subscribed | PreviousClose, ...] = (
+            self._slot.subscribed,
+            *self._slot.closes.values(),
+        )
+        for message in known_messages:
+            memory.seq = -1
+            _learn(memory, message)
+        memory.seq = self._slot.control_seq
+        return memory
+
+    def _catch_up(self) -> None:
+        if not self._ctx.ref.tell(CaughtUp()):
+            self._ctx.send_after(WARM_RETRY_S, CaughtUp())
+
+    async def handle(self, msg: FeedMessage) -> None:
+        """Judge a batch, or learn what the next ones are judged by."""
+        match msg:
+            case TickBatch():
+                self._batch(msg)
+            case Subscribed() | PreviousClose():
+                _learn(self.memory, msg)
+            case CaughtUp():
+                self._slot.warmed(self)
+
+    async def handle_call(self, req: Any, reply_to: ReplyTo) -> Any:
+        """Give the partner a copy of what is known here and now."""
+        if isinstance(req, TakeSnapshot):
+            return self.memory.copy()
+        return await super().handle_call(req, reply_to)
+
+    # --- ticks ------------------------------------------------------------------------------
+
+    def _batch(self, batch: TickBatch) -> None:
+        memory, slot, first, last = self.memory, self._slot, 0, 0
+        for tick in batch.ticks:
+            if tick.key <= memory.keys.get(tick.source, 0):
+                continue
+            first, last = first or tick.key, tick.key
+            before = memory.states.get(tick.symbol)
+            state, judged = judge(before, tick, self._limits, is_open=self._is_open(tick.event_ns))
+            outcome = self._outcome(before, tick, judged, batch.mono_ns)
+            if before is not None:
+                memory.states[tick.symbol] = state
+            memory.keys[tick.source] = tick.key
+            if self.epoch is None:
+                self._keep(outcome)
+            else:
+                self._settle(outcome, tick, judged)
+        if not last:
+            return
+        source = batch.ticks[-1].source
+        if self.epoch is not None:
+            slot.active_settled(source, last)
+        elif self._ring:
+            slot.standby_reached(source, last)
+        if first >> CHECKPOINT_BITS != last >> CHECKPOINT_BITS or not last % (1 << CHECKPOINT_BITS):
+            slot.checkpoint(self, last, fingerprint(memory.states))
+
+    @staticmethod
+    def _outcome(before: SymbolState | None, tick: Tick, judged: Judged, mono_ns: int) -> Outcome:
+        """Say what is to be let through: the tick, the last good price as suspect, or nothing."""
+        admit: Tick | None = None
+        if judged.passes:
+            admit = tick
+        elif (
+            judged.verdict is Verdict.HOLD
+            and before is not None
+            and before.last_price_micros
+            and not before.held
+        ):
+            admit = replace(
+                tick, price_micros=before.last_price_micros, event_ns=before.last_event_ns, size=0
+            )
+        return Outcome(tick.source, tick.key, admit, judged.quality, mono_ns)
+
+    def _settle(self, outcome: Outcome, tick: Tick, judged: Judged) -> None:
+        assert self.epoch is not None
+        if self._slot.gate.push(self.epoch, outcome) is Admission.FENCED:
+            self._fenced(outcome)
+            return
+        if not judged.passes:
+            self._counters.refused += 1
+            self._ctx.events.publish(
+                TickRefused(
+                    tick.symbol,
+                    tick.source,
+                    judged.check,
+                    judged.verdict,
+                    tick.price_micros,
+                    tick.event_ns,
+                )
+            )
+
+    def _keep(self, outcome: Outcome) -> None:
+        ring, gate = self._ring, self._slot.gate
+        while ring and ring[0].key <= gate.settled(ring[0].source):
+            ring.popleft()
+        if outcome.key <= gate.settled(outcome.source):
+            return
+        if len(ring) >= RING_TICKS:
+            ring.popleft()
+            self.ring_lost += 1
+        ring.append(outcome)
+
+    # --- roles ------------------------------------------------------------------------------
+
+    def promote(self, epoch: int) -> int:
+        """Take the epoch and settle what the old active left; return how many were admitted."""
+        self.epoch = epoch
+        push = self._slot.gate.push
+        replayed = sum(push(epoch, outcome) is Admission.ADMITTED for outcome in self._ring)
+        self._ring.clear()
+        return replayed
+
+    def demote(self) -> None:
+        """Go on as standby; what is known is as good as the partner's."""
+        self.epoch = None
+        self._slot.refused(self)
+
+    def _fenced(self, outcome: Outcome) -> None:
+        """Another feed holds the epoch: a zombie ends here, a living member is standby."""
+        self.epoch = None
+        if not self._slot.is_current(self):
+            raise Stop(Shutdown("deposed"))
+        self._keep(outcome)
+        self._slot.refused(self)
+
+
+def _learn(memory: FeedMemory, message: Subscribed | PreviousClose) -> None:
+    """Take a control message in; one from before the memory's own time changes nothing."""
+    if message.seq <= memory.seq:
+        return
+    memory.seq = message.seq
+    if isinstance(message, PreviousClose):
+        state = memory.states.get(message.symbol)
+        if state is not None:
+            memory.states[message.symbol] = with_previous_close(state, message.price_micros)
+        return
+    for symbol in memory.states.keys() - message.symbols:
+        del memory.states[symbol]
+    for symbol in message.symbols - memory.states.keys():
+        memory.states[symbol] = SymbolState()

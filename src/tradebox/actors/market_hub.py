@@ -1,0 +1,141 @@
+"""The meeting place of prices inside the engine: who wants which, who gets what, what is last.
+
+Rules of this file:
+- a plain object that outlives its users: restarted actors find their prices again;
+- delivery is synchronous, live first; a deliverer never blocks and never raises (`ref.tell`);
+- age is judged at the moment of asking, from the event time and the market clock.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tradebox.domain.market import AdmittedTick, Quality
+from tradebox.domain.orders import AccountName
+from tradebox.ports.clock import MarketClock
+
+Deliver = Callable[[AdmittedTick], object]
+
+
+@dataclass(slots=True)
+class TickCounters:
+    """What the price path did in this engine; only grows.
+
+    received: from vendors. admitted: let through. published: written to the outward bus.
+    refused: dropped or held by the filter.
+    """
+
+    received: int = 0
+    admitted: int = 0
+    published: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    name: str
+    deliver: Deliver
+    symbols: frozenset[str] | None
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Live goes first; the others by name, so that the order is always the same."""
+    return (0 if name == AccountName.LIVE else 1, name)
+
+
+class MarketHub:
+    """Prices in process: subscriptions, wishes, last values.
+
+    Holds:   a reader gets each admitted tick of its symbols once, in order of admission;
+             last() never goes back in event time; quality_now() is LIVE only for a tick that was
+             admitted as LIVE and is not older than the limit.
+    Units:   stale_ns_max in market ns (already scaled by the clock's speed).
+    """
+
+    def __init__(
+        self,
+        market_clock: MarketClock,
+        stale_ns_max: int,
+        *,
+        counters: TickCounters | None = None,
+        is_open: Callable[[int], bool | None] = lambda _: None,
+    ) -> None:
+        self.counters = TickCounters() if counters is None else counters
+        self._market_clock = market_clock
+        self._stale_ns_max = stale_ns_max
+        self._is_open = is_open
+        self._last: dict[str, AdmittedTick] = {}
+        self._readers: tuple[_Reader, ...] = ()
+        self._wishes: dict[str, frozenset[str]] = {}
+        self._on_wanted: dict[str, Callable[[], object]] = {}
+
+    # --- readers ----------------------------------------------------------------------------
+
+    def subscribe(self, name: str, deliver: Deliver, symbols: frozenset[str] | None) -> None:
+        """Deliver the admitted ticks of these symbols (None: all); replaces an older one."""
+        others = (reader for reader in self._readers if reader.name != name)
+        readers = (*others, _Reader(name, deliver, symbols))
+        self._readers = tuple(sorted(readers, key=lambda reader: _rank(reader.name)))
+
+    def unsubscribe(self, name: str) -> None:
+        """Stop delivering; harmless for an unknown name."""
+        self._readers = tuple(reader for reader in self._readers if reader.name != name)
+
+    def deliver(self, tick: AdmittedTick) -> None:
+        """Hand one admitted tick to every reader; called by the admission gate alone."""
+        self.counters.admitted += 1
+        known = self._last.get(tick.symbol)
+        if known is None or tick.event_ns >= known.event_ns:
+            self._last[tick.symbol] = tick
+        for reader in self._readers:
+            if reader.symbols is None or tick.symbol in reader.symbols:
+                reader.deliver(tick)
+
+    # --- wishes -----------------------------------------------------------------------------
+
+    def want(self, owner: str, symbols: frozenset[str]) -> None:
+        """Replace the symbols an owner needs prices of; an empty set takes the wish back."""
+        if self._wishes.get(owner, frozenset()) == symbols:
+            return
+        if symbols:
+            self._wishes[owner] = symbols
+        else:
+            del self._wishes[owner]
+        for call in self._on_wanted.values():
+            call()
+
+    def wanted(self) -> frozenset[str]:
+        """Return every symbol that somebody needs."""
+        return frozenset().union(*self._wishes.values())
+
+    def wanted_by_rank(self) -> tuple[str, ...]:
+        """Return the wanted symbols, those of live first, each once."""
+        ordered: dict[str, None] = {}
+        for owner in sorted(self._wishes, key=_rank):
+            ordered.update(dict.fromkeys(sorted(self._wishes[owner])))
+        return tuple(ordered)
+
+    def on_wanted(self, callback: Callable[[], object], name: str = "ingest") -> None:
+        """Call back, without arguments, whenever the wishes change; one callback a name."""
+        self._on_wanted[name] = callback
+
+    # --- what is known ----------------------------------------------------------------------
+
+    def last(self, symbol: str) -> AdmittedTick | None:
+        """Return the newest admitted tick of a symbol by event time."""
+        return self._last.get(symbol)
+
+    def lasts(self) -> tuple[AdmittedTick, ...]:
+        """Return the newest admitted tick of every symbol."""
+        return tuple(self._last.values())
+
+    def quality_now(self, symbol: str) -> Quality:
+        """Return what the last price is worth now; STALE where there is none."""
+        tick = self._last.get(symbol)
+        if tick is None:
+            return Quality.STALE
+        now_ns = self._market_clock.now_ns()
+        if self._is_open(now_ns) is False:
+            return Quality.CLOSED
+        if tick.quality is Quality.LIVE and now_ns - tick.event_ns > self._stale_ns_max:
+            return Quality.STALE
+        return tick.quality

@@ -1,0 +1,1 @@
+"""Finnhub: the trade stream over WebSocket and single quotes over REST."""
