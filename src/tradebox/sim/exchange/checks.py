@@ -5,6 +5,7 @@ Rules of this file:
 - the first refusal wins, in the order a real gateway shows them.
 """
 
+from tradebox.domain.money import to_decimal
 from tradebox.sim.exchange.market_port import Instrument
 from tradebox.sim.exchange.orders import Order, OrderType, Refusal, Side, Ticket
 
@@ -52,7 +53,7 @@ def too_many(limit: int) -> Refusal:
 
 def not_enough(equity_micros: int, margin_micros: int) -> Refusal:
     """Return the refusal of an order that the account cannot carry. Units: micros."""
-    text = NOT_ENOUGH.format(equity=equity_micros / 1e6, margin=margin_micros / 1e6)
+    text = NOT_ENOUGH.format(equity=to_decimal(equity_micros), margin=to_decimal(margin_micros))
     return Refusal(201, text)
 
 

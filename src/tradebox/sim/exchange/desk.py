@@ -44,7 +44,7 @@ CANCEL_TEXT = "Order Canceled - reason:"
 class _Depth:
     """What one account may still take of the displayed quote."""
 
-    quote: Quote
+    shown: Quote
     bid_left: int
     ask_left: int
 
@@ -103,7 +103,7 @@ class Desk:
         """Give the order its perm id and put it into the book."""
         book = self._books[order.account]
         self.last_perm_id += 1
-        order.perm_id = self.last_perm_id
+        order.perm_id, order.placed_ns = self.last_perm_id, at_ns
         order.total = order.ticket.quantity
         order.parent_perm_id = parent.perm_id if parent else 0
         order.oca_group, order.oca_type = order.ticket.oca_group, order.ticket.oca_type
@@ -133,17 +133,17 @@ class Desk:
             if not child.ticket.oca_group:
                 child.oca_group, child.oca_type = str(parent.perm_id), 3
 
-    def activate(self, order: Order, at_ns: int) -> None:
+    def activate(self, order: Order, at_ns: int, *, is_ack: bool = False) -> None:
         """Say the order, and let it take part in the market."""
-        self.announce(order, at_ns)
+        self.announce(order, at_ns, is_ack=is_ack)
         self.try_trade(order, at_ns)
 
-    def announce(self, order: Order, at_ns: int) -> None:
-        """Say an order that was just placed, changed or armed."""
+    def announce(self, order: Order, at_ns: int, *, is_ack: bool = False) -> None:
+        """Say an order that was just placed, changed (both acknowledge a message) or armed."""
         if not order.is_waiting and order.ticket.order_type is OrderType.LMT:
             is_tradable = self._is_tradable(order, at_ns)
             order.status = Status.SUBMITTED if is_tradable else Status.PRE_SUBMITTED
-        self.report(order, at_ns, is_ack=True)
+        self.report(order, at_ns, is_ack=is_ack)
 
     def try_trade(self, order: Order, at_ns: int) -> None:
         """Trigger or fill the order by the present quote, as far as it can be."""
@@ -259,8 +259,9 @@ class Desk:
         """Fill the order from the displayed size, if its price allows."""
         key = (order.account, order.ticket.symbol)
         depth = self._depths.get(key)
-        if depth is None or depth.quote != quote:
-            depth = _Depth(quote, quote.bid_size, quote.ask_size)
+        shown = dataclasses.replace(quote, last_micros=0, last_size=0)
+        if depth is None or depth.shown != shown:
+            depth = _Depth(shown, quote.bid_size, quote.ask_size)
             self._depths[key] = depth
         is_buy = order.ticket.side is Side.BUY
         price = quote.ask_micros if is_buy else quote.bid_micros

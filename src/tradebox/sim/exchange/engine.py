@@ -392,7 +392,7 @@ class Exchange:
             released.append(member)
         self._desk.group_children(root)
         for member in released:
-            self._desk.announce(member, at_ns)
+            self._desk.announce(member, at_ns, is_ack=True)
         for member in released:
             # Every member is in the book by now, so that a parent cannot fill before its children.
             self._desk.try_trade(member, at_ns)
@@ -451,7 +451,7 @@ class Exchange:
         if order.remaining == 0:
             self._desk.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
             return
-        self._desk.activate(order, at_ns)
+        self._desk.activate(order, at_ns, is_ack=True)
 
     def _check_crossing(self, order: Order, ticket: Ticket) -> Refusal | None:
         if not ticket.order_type.has_trigger or self.settings.stop_through_market == "fires":

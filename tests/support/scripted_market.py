@@ -1,0 +1,101 @@
+"""A market that does what a test says."""
+
+from collections.abc import Callable, Sequence
+
+from tradebox.sim.exchange.market_port import (
+    MICROS,
+    SECOND_NS,
+    Bar,
+    Instrument,
+    MarketEvent,
+    Quote,
+    QuoteChange,
+    Trade,
+)
+
+# Wednesday 2025-06-04 10:00 in New York.
+OPEN_NS = 1_749_045_600 * SECOND_NS
+
+
+def micros(price: float) -> int:
+    return round(price * MICROS)
+
+
+class ScriptedClock:
+    def __init__(self) -> None:
+        self.time_ns = OPEN_NS
+        self.open_from_ns = OPEN_NS - 1800 * SECOND_NS
+        self.open_until_ns = OPEN_NS + 6 * 3600 * SECOND_NS
+
+    def now_ns(self) -> int:
+        return self.time_ns
+
+    def is_open(self, now_ns: int) -> bool:
+        return self.open_from_ns <= now_ns < self.open_until_ns
+
+
+class ScriptedMarket:
+    """Instruments AAPL and MSFT (increment 0.01) and BRK (increment 0.05)."""
+
+    def __init__(self) -> None:
+        self.clock = ScriptedClock()
+        self._instruments = {
+            "AAPL": Instrument("AAPL", 265598, "NASDAQ", "USD", 10_000, "APPLE INC"),
+            "MSFT": Instrument("MSFT", 272093, "NASDAQ", "USD", 10_000, "MICROSOFT CORP"),
+            "BRK": Instrument("BRK", 72063691, "NYSE", "USD", 50_000, "BERKSHIRE É CO"),
+        }
+        self._quotes: dict[str, Quote] = {}
+        self._callbacks: list[Callable[[MarketEvent], None]] = []
+        self.bar_rows: list[Bar] = []
+
+    def symbols(self) -> Sequence[Instrument]:
+        return list(self._instruments.values())
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        return self._instruments.get(symbol)
+
+    def quote(self, symbol: str) -> Quote | None:
+        return self._quotes.get(symbol)
+
+    def subscribe(self, callback: Callable[[MarketEvent], None]) -> Callable[[], None]:
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def bars(self, symbol: str, interval_s: int, end_ns: int, count: int) -> Sequence[Bar]:
+        return [bar for bar in self.bar_rows if bar.end_ns <= end_ns][-count:]
+
+    # -- what a test does -------------------------------------------------------------------
+
+    def tick(self, milliseconds: int = 1) -> int:
+        self.clock.time_ns += milliseconds * 1_000_000
+        return self.clock.time_ns
+
+    def show(
+        self, bid: float, ask: float, size: int = 1_000, *, symbol: str = "AAPL", last: float = 0
+    ) -> None:
+        """Change the quote; `last` stays where no price is given."""
+        old = self._quotes.get(symbol)
+        last_micros = micros(last) if last else (old.last_micros if old else micros(ask))
+        quote = Quote(micros(bid), micros(ask), size, size, last_micros, 100, self.tick())
+        self._quotes[symbol] = quote
+        self._emit(QuoteChange(symbol, quote))
+
+    def print_trade(self, price: float, size: int = 1_000, *, symbol: str = "AAPL") -> None:
+        """Let a trade happen; the quote's last price is already the new one when it is heard."""
+        at_ns = self.tick()
+        old = self._quotes.get(symbol)
+        if old is not None:
+            self._quotes[symbol] = Quote(
+                old.bid_micros,
+                old.ask_micros,
+                old.bid_size,
+                old.ask_size,
+                micros(price),
+                size,
+                old.event_ns,
+            )
+        self._emit(Trade(symbol, micros(price), size, at_ns))
+
+    def _emit(self, event: MarketEvent) -> None:
+        for callback in tuple(self._callbacks):
+            callback(event)
