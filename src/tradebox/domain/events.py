@@ -187,6 +187,16 @@ class FeedFailover:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreChanged:
+    """PostgreSQL or Redis came or went; reason is empty while it is up."""
+
+    store: str
+    is_up: bool
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class AlertRaised:
     """Something a person should know; severity info, warning or critical."""
 

@@ -34,7 +34,7 @@ _SESSION_DEFAULTS = {
 }
 _CONNECTIONS_MAX = {CONSOLE: CONSOLE_CONNECTIONS_MAX, TRADE: -1, RESEARCH: 16}
 
-_LOCK_FUNCTIONS = "^pg_(try_)?advisory_"
+_LOCK_FUNCTIONS = "^pg_(try_)?advisory_(xact_)?lock"
 _PUBLIC_FUNCTIONS = "^(lo_|lowrite$|loread$|pg_logical_emit_message$)"
 
 _REVOKE_FUNCTIONS = """
@@ -47,7 +47,7 @@ _GRANT_LOCKS = """
 SELECT format('GRANT EXECUTE ON FUNCTION %s TO trade_rw', oid::regprocedure) AS statement
 FROM pg_proc
 WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ $1
-  AND NOT has_function_privilege('trade_rw', oid, 'EXECUTE')
+  AND NOT EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 'trade_rw'::regrole)
 """
 
 
@@ -95,24 +95,27 @@ async def _ensure_role(connection: Any, role: str, password: str, *, is_new: boo
 async def harden_database(connection: Any) -> tuple[str, ...]:
     """Take from PUBLIC what a read-only role must not have in the connected database.
 
-    Returns the functions that this owner could not revoke (a managed server's superuser owns
-    them); empty where everything was revoked.
+    Returns the statements that this owner may not run (a managed server's superuser owns the
+    functions); empty where everything was done.
     """
     database = await connection.fetchval("SELECT quote_ident(current_database())")
-    roles = ", ".join(ROLES)
-    await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
-    await connection.execute(f"GRANT CONNECT ON DATABASE {database} TO {roles}")
-    await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    statements = [
+        f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+        f"GRANT CONNECT ON DATABASE {database} TO {', '.join(ROLES)}",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+    ]
+    for query, pattern in (
+        (_GRANT_LOCKS, _LOCK_FUNCTIONS),
+        (_REVOKE_FUNCTIONS, _LOCK_FUNCTIONS),
+        (_REVOKE_FUNCTIONS, _PUBLIC_FUNCTIONS),
+    ):
+        statements += [row["statement"] for row in await connection.fetch(query, pattern)]
     refused: list[str] = []
-    for pattern in (_LOCK_FUNCTIONS, _PUBLIC_FUNCTIONS):
-        for row in await connection.fetch(_REVOKE_FUNCTIONS, pattern):
-            try:
-                await connection.execute(row["statement"])
-            except asyncpg.InsufficientPrivilegeError:
-                refused.append(row["statement"])
-    if not refused:
-        for row in await connection.fetch(_GRANT_LOCKS, _LOCK_FUNCTIONS):
-            await connection.execute(row["statement"])
+    for statement in statements:
+        try:
+            await connection.execute(statement)
+        except asyncpg.InsufficientPrivilegeError:
+            refused.append(statement)
     return tuple(refused)
 
 

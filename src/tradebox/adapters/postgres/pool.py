@@ -1,0 +1,155 @@
+"""The engine's connections to PostgreSQL: a pool that starts degraded and heals by itself.
+
+Rules of this file:
+- PostgreSQL down is a state, never an error of start: a connection is made when one is asked for;
+- after a failed connect, callers fail at once until the backoff is over, so that nobody who holds
+  orders waits for a timeout twice;
+- session state is never set by our code, so a connection is given back without a round trip.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import asyncpg
+
+from tradebox.adapters.postgres.connect import mapped, prepare, unavailable
+from tradebox.errors import StoreUnavailable
+from tradebox.supervision.clock import Clock
+
+CONNECTIONS_MAX: Final = 8
+STATEMENT_S_MAX: Final = 10.0
+BACKOFF_FIRST_S: Final = 0.05
+BACKOFF_S_MAX: Final = 1.0
+CLOSE_S_MAX: Final = 2.0
+
+
+async def _keep_session(_connection: Any) -> None:
+    """Skip asyncpg's reset query: see the third rule of the file."""
+
+
+class PgPool:
+    """Connections of one role. `async with pool.connection() as connection` lends one.
+
+    Holds: at most `connections_max` connections; a lent one is given back or ended.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        clock: Clock,
+        *,
+        connections_max: int = CONNECTIONS_MAX,
+        connect_s_max: float = 5.0,
+        statement_s_max: float = STATEMENT_S_MAX,
+    ) -> None:
+        self._dsn = dsn
+        self._clock = clock
+        self._connections_max = connections_max
+        self._connect_s_max = connect_s_max
+        self._statement_s_max = statement_s_max
+        self._pool: Any = None
+        self._making = asyncio.Lock()
+        self._random = random.Random()  # noqa: S311 - jitter is no secret
+        self._failures = 0
+        self._retry_s = 0.0
+        self._reason = "not asked yet"
+        self.is_up = False
+
+    @property
+    def reason(self) -> str:
+        """Why it is down; empty while it is up."""
+        return "" if self.is_up else self._reason
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend an asyncpg connection with our codecs.
+
+        Raises: StoreUnavailable: no connection, or it was lost inside the block. Errors of a
+                statement pass through.
+        """
+        connection = await self._acquire()
+        try:
+            with mapped(self._dsn):
+                yield connection
+        except StoreUnavailable as error:
+            self._note_down(error)
+            raise
+        finally:
+            await self._release(connection)
+
+    async def probe(self) -> None:
+        """Ask the server for a sign of life, whatever the backoff says.
+
+        Raises: StoreUnavailable.
+        """
+        self._retry_s = 0.0
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+    async def close(self) -> None:
+        """End every connection; a later `connection()` begins anew."""
+        pool, self._pool = self._pool, None
+        self.is_up, self._reason = False, "closed"
+        if pool is None:
+            return
+        timer = self._clock.call_at(self._clock.now() + CLOSE_S_MAX, pool.terminate)
+        try:
+            await pool.close()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+        finally:
+            timer.cancel()
+
+    async def _acquire(self) -> Any:
+        if self._clock.now() < self._retry_s:
+            raise unavailable(self._dsn, self._reason)
+        try:
+            with mapped(self._dsn):
+                pool = await self._opened()
+                connection = await pool.acquire(timeout=self._connect_s_max)
+        except StoreUnavailable as error:
+            self._note_down(error)
+            raise
+        self.is_up, self._failures = True, 0
+        return connection
+
+    async def _release(self, connection: Any) -> None:
+        pool = self._pool
+        try:
+            if pool is None:
+                connection.terminate()
+            else:
+                await pool.release(connection, timeout=CLOSE_S_MAX)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+
+    async def _opened(self) -> Any:
+        async with self._making:
+            if self._pool is None:
+                self._pool = await self._make()
+            return self._pool
+
+    async def _make(self) -> Any:
+        try:
+            return await asyncpg.create_pool(
+                self._dsn,
+                min_size=0,
+                max_size=self._connections_max,
+                timeout=self._connect_s_max,
+                command_timeout=self._statement_s_max,
+                init=prepare,
+                reset=_keep_session,
+                server_settings={"application_name": "tradebox"},
+            )
+        except (ValueError, asyncpg.InterfaceError) as error:
+            raise unavailable(self._dsn, f"the URL is malformed: {error}") from error
+
+    def _note_down(self, error: StoreUnavailable) -> None:
+        self.is_up = False
+        self._reason = str(error.fields.get("reason", error.message))
+        self._failures += 1
+        wait_s = min(BACKOFF_S_MAX, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 10))
+        self._retry_s = self._clock.now() + wait_s * (0.5 + 0.5 * self._random.random())

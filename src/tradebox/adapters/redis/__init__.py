@@ -1,0 +1,1 @@
+"""Redis: disposable copies for everyone outside the engine. Speaks redis-py, with readmodel."""
