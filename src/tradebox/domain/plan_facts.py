@@ -29,7 +29,7 @@ from tradebox.domain.session import MINUTE_NS, SECOND_NS
 ENTER = EnterRequest.__name__
 CANCEL_ENTRY = CancelEntryRequest.__name__
 
-PASSING_CHECKS = frozenset({"link", "rate", "audit", "freshness", "quality", "session", "window"})
+PASSING_CHECKS = frozenset({"audit", "freshness", "link", "rate", "session"})
 """Checks of the order gate that a later moment may pass: the entry waits, within its time."""
 FILL_GRACE_NS = 30 * SECOND_NS
 """How long the rest of a stop that began to fill may take before we leave ourselves."""
