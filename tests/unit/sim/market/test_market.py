@@ -1,53 +1,11 @@
 """The market: bars out of ticks, order of events, and the same course however it is asked for."""
 
-from dataclasses import dataclass
-from functools import cache
-
 import pytest
 
+from support.sim_market import SYMBOLS, data, market_at, run, trades
 from tradebox.sim.exchange.market_port import MarketEvent, MarketView, QuoteChange, Trade
 from tradebox.sim.market import hours
-from tradebox.sim.market.data import MarketData, contract_id, load
-from tradebox.sim.market.market import Market
-from tradebox.sim.market.replay import Replay
-
-SYMBOLS = ("SPY", "AAPL", "NFLX")
-
-
-@dataclass
-class HandClock:
-    at_ns: int
-
-    def now_ns(self) -> int:
-        return self.at_ns
-
-    def is_open(self, now_ns: int, /) -> bool:
-        return hours.is_open(now_ns)
-
-
-@cache
-def data() -> MarketData:
-    return load()
-
-
-def market_at(at_ns: int, seed: int = 1, symbols: tuple[str, ...] = SYMBOLS) -> Market:
-    market = Market(Replay(data().only(symbols), seed), HandClock(at_ns))
-    market.begin(at_ns)
-    return market
-
-
-def run(market: Market, until_ns: int) -> list[MarketEvent]:
-    events: list[MarketEvent] = []
-    end = market.subscribe(events.append)
-    market.clock.at_ns = until_ns
-    while not market.advance(until_ns, 7):
-        pass
-    end()
-    return events
-
-
-def trades(events: list[MarketEvent]) -> list[Trade]:
-    return [event for event in events if isinstance(event, Trade)]
+from tradebox.sim.market.data import contract_id
 
 
 def test_the_market_is_what_the_exchange_asks_for() -> None:

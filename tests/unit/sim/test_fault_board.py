@@ -1,0 +1,73 @@
+"""The board of named faults: setting, narrowing, counting, and refusals that say the fix."""
+
+import pytest
+
+from tradebox.errors import ConfigInvalid
+from tradebox.sim.faults import FaultBoard, FaultSpec
+
+CATALOGUE = (
+    FaultSpec("mute", "say nothing", {"symbol": "", "count": 0}),
+    FaultSpec("slow", "wait", {"delay_s": 1.0, "code": 5, "hard": False, "text": ""}),
+    FaultSpec("now", "once", {"code": 1}, is_immediate=True),
+)
+
+
+def test_a_fault_that_is_not_set_is_not_taken() -> None:
+    assert FaultBoard(CATALOGUE).take("mute", symbol="AAPL") is None
+
+
+def test_a_narrowed_fault_fits_its_place_alone_and_ends_by_its_count() -> None:
+    board = FaultBoard(CATALOGUE)
+    board.set("mute", symbol="AAPL", count=2)
+    assert board.take("mute", symbol="SPY") is None
+    assert board.take("mute", symbol="AAPL", other=5) == {"symbol": "AAPL", "count": 2}
+    assert board.listing()[0]["active"] == [{"symbol": "AAPL", "count": 2, "hits": 1}]
+    assert board.take("mute", symbol="AAPL") is not None
+    assert board.take("mute", symbol="AAPL") is None
+
+
+def test_clear_ends_one_or_all() -> None:
+    board = FaultBoard(CATALOGUE)
+    board.set("mute")
+    board.set("slow", delay_s=2)
+    board.clear("mute")
+    assert board.take("mute") is None
+    assert board.take("slow") is not None
+    board.clear()
+    assert board.take("slow") is None
+
+
+def test_an_immediate_fault_is_told_and_not_kept() -> None:
+    board = FaultBoard(CATALOGUE)
+    heard: list[tuple[str, dict[str, object]]] = []
+    end = board.listen(lambda name, arguments: heard.append((name, dict(arguments))))
+    board.set("now", code=7)
+    assert heard == [("now", {"code": 7})]
+    assert board.take("now") is None
+    end()
+    board.set("now")
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "match"),
+    [
+        ("none", {}, "no fault 'none'.*fault list"),
+        ("slow", {"speed": 1}, "no argument 'speed'.*delay_s"),
+        ("slow", {"delay_s": "x"}, "wrong type: give a float"),
+        ("slow", {"delay_s": True}, "wrong type"),
+        ("slow", {"code": 1.5}, "wrong type: give a int"),
+        ("slow", {"hard": 1}, "wrong type: give a bool"),
+        ("slow", {"text": 1}, "wrong type: give a str"),
+    ],
+)
+def test_a_wrong_fault_is_refused(name: str, arguments: dict[str, object], match: str) -> None:
+    board = FaultBoard(CATALOGUE)
+    with pytest.raises(ConfigInvalid, match=match):
+        board.set(name, **arguments)
+    assert all(row["active"] == [] for row in board.listing())
+
+
+def test_an_unknown_fault_cannot_be_cleared() -> None:
+    with pytest.raises(ConfigInvalid, match="no fault"):
+        FaultBoard(CATALOGUE).clear("none")
