@@ -1,0 +1,1 @@
+"""The composition root: picks adapters, writes the child specs, runs the launcher."""
