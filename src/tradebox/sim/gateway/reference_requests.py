@@ -49,7 +49,7 @@ def matching_symbols(session: Session, reader: FieldReader) -> None:
             continue
         count += 1
         rows += [instrument.con_id, instrument.symbol, "STK", instrument.primary_exchange]
-        rows += [instrument.currency, 0, escaped(instrument.name), ""]
+        rows += [instrument.currency, 0, instrument.name, ""]
         if count == SAMPLES_MAX:
             break
     session.send([79, request_id, count, *rows])

@@ -1,0 +1,208 @@
+"""Connections: handshake, client ids, bad peers."""
+
+import asyncio
+import random
+
+import pytest
+
+from support.tws_bench import RawClient, eventually, frame, ids, tws
+from tradebox.errors import AddressInUse
+from tradebox.sim.gateway import session as session_module
+from tradebox.sim.gateway.server import TwsGateway
+
+
+@pytest.mark.asyncio
+async def test_the_handshake_says_version_and_time_then_nothing_before_start():
+    async with tws() as bench:
+        client = await bench.client(start=False)
+        assert client.version == 178
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.reader.read(1)
+        client.send(71, 2, 1, "")
+        await client.until(4, 2158)
+        assert ids(client.messages) == ["15", "9", "4", "4", "4"]
+        assert client.messages[0] == ["15", "1", "SIM1234567P"]
+        assert client.messages[1] == ["9", "1", "1"]
+
+
+@pytest.mark.parametrize(("low", "high", "version"), [(100, 226, 178), (157, 176, 176)])
+@pytest.mark.asyncio
+async def test_the_version_is_negotiated_down(low, high, version):
+    async with tws() as bench:
+        assert (await bench.client(low=low, high=high)).version == version
+
+
+@pytest.mark.parametrize("versions", ["v100..150", "v180..200", "vx..y", "", "v" + "9" * 3000])
+@pytest.mark.asyncio
+async def test_a_peer_without_a_common_version_is_closed(versions):
+    async with tws() as bench:
+        reader, writer = await asyncio.open_connection(*bench.address)
+        writer.write(b"API\0" + frame(versions.encode()))
+        assert await asyncio.wait_for(_rest(reader), 5) == b""
+        writer.close()
+
+
+@pytest.mark.asyncio
+async def test_a_client_id_is_taken_once_and_free_again_after():
+    async with tws() as bench:
+        first = await bench.client(5)
+        second = await bench.client(5, start=False)
+        second.send(71, 2, 5, "")
+        assert (await second.read())[:4] == ["4", "2", "-1", "326"]
+        await second.until_closed()
+        await first.close()
+        await eventually(lambda: 5 not in bench.paper._clients)
+        await bench.client(5)
+
+
+@pytest.mark.asyncio
+async def test_next_ids_are_per_client_and_outlive_connection_and_restart(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    async with tws(path) as bench:
+        client = await bench.client(3)
+        client.place(41, "BUY", 10, "LMT", limit="99.0")
+        await client.until(3, "Submitted")
+        market = bench.market
+    async with tws(path, market=market) as bench:
+        assert ["9", "1", "42"] in (await bench.client(3)).messages
+        assert ["9", "1", "1"] in (await bench.client(4)).messages
+
+
+@pytest.mark.asyncio
+async def test_unknown_and_broken_messages_are_answered_with_320():
+    async with tws() as bench:
+        client = await bench.client()
+        client.send(9999, 1)
+        assert "320" in await client.until(4)
+        client.send(61)
+        assert "320" in await client.until(4)
+        client.send("what")
+        assert "320" in await client.until(4)
+        client.place(7, "BUY", "nan", "MKT")
+        assert (await client.until(4))[2:4] == ["7", "320"]
+        assert await client.sync() == []
+
+
+@pytest.mark.asyncio
+async def test_garbage_leaves_other_clients_alone():
+    async with tws() as bench:
+        good = await bench.client(1)
+        rng = random.Random(4)
+        writers = []
+        for number in range(60):
+            _, writer = await asyncio.open_connection(*bench.address)
+            data = rng.randbytes(rng.randint(1, 2_000))
+            if number % 3 == 0:
+                data = b"API\0" + data
+            if number % 3 == 1:
+                data = b"API\0" + frame(b"v157..178") + data
+            writer.write(data)
+            writers.append(writer)
+        good.place(1, "BUY", 10, "MKT")
+        assert "Filled" in await good.until(3, "Filled")
+        for writer in writers:
+            writer.close()
+        await eventually(lambda: len(bench.paper._connections) == 1, "the garbage is gone")
+
+
+@pytest.mark.asyncio
+async def test_an_oversized_frame_closes_only_its_sender():
+    async with tws() as bench:
+        good, bad = await bench.client(1), await bench.client(2)
+        bad.writer.write(b"\x00\xff\xff\xff" + b"x" * 1000)
+        await bad.until_closed()
+        assert await good.sync() == []
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_does_not_read_is_cut_off_and_others_go_on(monkeypatch):
+    monkeypatch.setattr(session_module, "BACKLOG_BYTES_MAX", 64 * 1024)
+    async with tws() as bench:
+        good, slow = await bench.client(1), await bench.client(2)
+        slow.writer.transport.pause_reading()
+        for _ in range(400):
+            for _ in range(50):
+                slow.send(61, 1)
+                slow.send(76, 1, 1, "", "", 0)
+            await good.sync()
+            if 2 not in bench.paper._clients:
+                break
+        assert 2 not in bench.paper._clients
+        assert await good.sync() == []
+
+
+@pytest.mark.asyncio
+async def test_a_slow_reader_loses_ticks_but_no_order_message(monkeypatch):
+    monkeypatch.setattr(session_module, "SHED_TICKS_BYTES", -1)
+    async with tws() as bench:
+        client = await bench.client(1)
+        client.send(
+            1, 11, 5, 265598, *["", "", "", "", "", "", "", "", "", "", ""], 0, "", 0, 0, ""
+        )
+        await client.until(58)
+        await client.sync()
+        bench.market.show(98.0, 98.1)
+        client.place(1, "BUY", 10, "MKT")
+        await client.until(3, "Filled")
+        assert "1" not in ids(await client.sync())
+
+
+@pytest.mark.asyncio
+async def test_too_many_connections_are_refused(monkeypatch):
+    monkeypatch.setattr("tradebox.sim.gateway.server.CONNECTIONS_MAX", 1)
+    async with tws() as bench:
+        await bench.client(1)
+        reader, writer = await asyncio.open_connection(*bench.address)
+        assert await asyncio.wait_for(_rest(reader), 5) == b""
+        writer.close()
+
+
+@pytest.mark.asyncio
+async def test_a_silent_connection_is_closed_after_the_handshake_limit(monkeypatch):
+    monkeypatch.setattr(session_module, "HANDSHAKE_S_MAX", 0.02)
+    async with tws() as bench:
+        reader, writer = await asyncio.open_connection(*bench.address)
+        assert await asyncio.wait_for(_rest(reader), 5) == b""
+        writer.close()
+
+
+@pytest.mark.asyncio
+async def test_a_taken_port_is_said_so():
+    async with tws() as bench:
+        other = TwsGateway(bench.bench.exchange, "live", *bench.address)
+        with pytest.raises(AddressInUse):
+            await other.start()
+
+
+@pytest.mark.asyncio
+async def test_a_burst_of_the_official_clients_read_size_is_split():
+    async with tws() as bench:
+        client = await bench.client(1)
+        session = bench.paper._clients[1]
+        session.send([107, 1, ""])
+        missing = 4096 - len(session._out) - 4 - len("107\x00" + "2\x00\x00")
+        session.send([107, 2, "x" * missing])
+        assert len(session._out) == 4096
+        session.flush()
+        assert 0 < len(session._out) < 4096
+        await client.until(107, 2)
+
+
+@pytest.mark.asyncio
+async def test_the_first_bytes_may_come_one_by_one():
+    async with tws() as bench:
+        reader, writer = await asyncio.open_connection(*bench.address)
+        for byte in b"API\0" + frame(b"v157..178"):
+            writer.write(bytes([byte]))
+            await writer.drain()
+        client = RawClient(reader, writer)
+        assert (await client.read())[0] == "178"
+        await client.close()
+
+
+async def _rest(reader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
