@@ -39,7 +39,7 @@ class AccountSpec:
 
 @dataclass(frozen=True, slots=True)
 class AccountFigures:
-    """The account's figures at one moment. Units: micros."""
+    """The account's figures at one moment; `realized` is of the trading day. Units: micros."""
 
     cash: int
     gross_position: int
@@ -71,11 +71,17 @@ class Account:
     positions: dict[str, Position] = field(default_factory=dict)
     day: str = ""
     day_start_micros: int = 0
+    day_start_realized_micros: int = 0
 
     def quantity(self, symbol: str) -> int:
         """Return the shares held of a symbol."""
         position = self.positions.get(symbol)
         return position.quantity if position else 0
+
+    def start_day(self, day: str, net_liquidation: int) -> None:
+        """Count profit from here. Units: micros."""
+        self.day, self.day_start_micros = day, net_liquidation
+        self.day_start_realized_micros = self.realized_micros
 
     def closing_part(self, symbol: str, side: Side, shares: int) -> int:
         """Return how many of the shares would close what is held."""
@@ -132,7 +138,7 @@ class Account:
             gross_position=gross,
             net_liquidation=liquidation,
             unrealized=unrealized,
-            realized=self.realized_micros,
+            realized=self.realized_micros - self.day_start_realized_micros,
             initial_margin=gross * initial_ppm // PPM,
             maintenance_margin=gross * maintenance_ppm // PPM,
             daily_profit=liquidation - (self.day_start_micros or self.deposited_micros),

@@ -327,8 +327,7 @@ class Exchange:
         day = trading_day(at_ns)
         for name, book in self._books.items():
             if book.account.day != day:
-                book.account.day = day
-                book.account.day_start_micros = self.figures(name).net_liquidation
+                book.account.start_day(day, self.figures(name).net_liquidation)
                 self._ledger.append(
                     "day_started",
                     at_ns,
@@ -409,12 +408,16 @@ class Exchange:
         opening = ticket.quantity - closing
         if opening and ticket.side.sign < 0 and self.settings.oversell == "refused":
             return checks.NO_SHORT
+        return self._check_margin(book, ticket, opening)
+
+    def _check_margin(self, book: Book, ticket: Ticket, opening: int) -> Refusal | None:
+        """Check whether the account can carry so many more shares beside its other orders."""
         price = ticket.limit_micros or ticket.trigger_micros or self.mark(ticket.symbol)
         marks = {symbol: self.mark(symbol) for symbol in {o.ticket.symbol for o in book.all_live()}}
         pending = book.opening_notional(marks) + opening * price
         figures = self.figures(book.account.name)
         needed = figures.initial_margin + pending * self.settings.initial_margin_ppm // PPM
-        if opening and needed > figures.net_liquidation:
+        if opening > 0 and needed > figures.net_liquidation:
             return checks.not_enough(figures.net_liquidation, needed)
         return None
 
@@ -430,8 +433,11 @@ class Exchange:
             parent,
             may_restate_filled_parent=self.settings.restate_filled_parent == "accepted",
         )
-        if refusal is None:
-            refusal = self._check_crossing(order, ticket)
+        refusal = refusal or self._check_crossing(order, ticket)
+        if refusal is None and not order.parent_perm_id and ticket.quantity > order.total:
+            side, more = ticket.side, ticket.quantity - order.filled
+            opening = more - book.account.closing_part(ticket.symbol, side, more)
+            refusal = self._check_margin(book, ticket, min(opening, ticket.quantity - order.total))
         if refusal is not None:
             self._desk.refuse(order, refusal)
             return

@@ -132,5 +132,4 @@ class Replay:
         book.account.apply(execution)
 
     def _day_started(self, book: Book, row: Mapping[str, Any]) -> None:
-        book.account.day = row["day"]
-        book.account.day_start_micros = row["net_liquidation"]
+        book.account.start_day(row["day"], row["net_liquidation"])

@@ -1,35 +1,15 @@
-"""The faults that the gateway can be told to have, and the seams ask for.
+"""The faults that the gateway can be told to have.
 
 Rules of this file:
-- every fault is in the catalogue: its name, what it does, its arguments and their defaults;
 - `account`, `client_id`, `order_id`, `message_id` and `symbol` narrow a fault; each one's default
   means any;
-- `count` ends a fault after so many hits; 0 means until it is cleared;
-- an immediate fault happens once, when it is set, and is not listed as active.
+- one object serves both gateways of a simulator.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
-from tradebox.errors import ConfigInvalid
-
-Value = str | int | float | bool
-Arguments = dict[str, Value]
-Listener = Callable[[str, Mapping[str, Value]], None]
+from tradebox.sim.faults import Arguments, FaultBoard, FaultSpec
 
 _ANYONE: Arguments = {"account": "", "client_id": -1, "count": 0}
 _ANY_ORDER: Arguments = {**_ANYONE, "order_id": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class FaultSpec:
-    """One fault the gateway can have."""
-
-    name: str
-    summary: str
-    defaults: Arguments
-    is_immediate: bool = False
-
 
 CATALOGUE: tuple[FaultSpec, ...] = (
     FaultSpec(
@@ -90,98 +70,10 @@ CATALOGUE: tuple[FaultSpec, ...] = (
     ),
     FaultSpec("freeze_market_data", "send no ticks", {**_ANYONE, "symbol": ""}),
 )
-_BY_NAME = {spec.name: spec for spec in CATALOGUE}
 
 
-@dataclass(slots=True)
-class _Active:
-    arguments: Arguments
-    hits: int = 0
+class Faults(FaultBoard):
+    """The gateway's faults that are set now."""
 
-
-@dataclass(slots=True)
-class Faults:
-    """The faults set now; one object serves every gateway of a simulator."""
-
-    _active: dict[str, list[_Active]] = field(default_factory=dict)
-    _listeners: list[Listener] = field(default_factory=list)
-
-    def set(self, name: str, **arguments: Value) -> None:
-        """Set a fault, or let an immediate one happen.
-
-        Raises: ConfigInvalid for an unknown name, argument, or type of value.
-        """
-        spec = _BY_NAME.get(name)
-        if spec is None:
-            raise ConfigInvalid(f"there is no fault {name!r}", known=sorted(_BY_NAME))
-        for key, value in arguments.items():
-            default = spec.defaults.get(key)
-            if default is None:
-                raise ConfigInvalid(f"{name} has no argument {key!r}", known=sorted(spec.defaults))
-            if not _fits(value, default):
-                raise ConfigInvalid(f"{name}: {key}={value!r} has the wrong type")
-        full: Arguments = {**spec.defaults, **arguments}
-        if not spec.is_immediate:
-            self._active.setdefault(name, []).append(_Active(full))
-        for listener in tuple(self._listeners):
-            listener(name, full)
-
-    def clear(self, name: str = "") -> None:
-        """End a fault, or every fault.
-
-        Raises: ConfigInvalid for an unknown name.
-        """
-        if name and name not in _BY_NAME:
-            raise ConfigInvalid(f"there is no fault {name!r}", known=sorted(_BY_NAME))
-        if name:
-            self._active.pop(name, None)
-        else:
-            self._active.clear()
-
-    def listing(self) -> list[dict[str, object]]:
-        """Return every fault of the catalogue with what is set of it now."""
-        return [
-            {
-                "name": spec.name,
-                "summary": spec.summary,
-                "arguments": dict(spec.defaults),
-                "immediate": spec.is_immediate,
-                "active": [
-                    {**active.arguments, "hits": active.hits}
-                    for active in self._active.get(spec.name, ())
-                ],
-            }
-            for spec in CATALOGUE
-        ]
-
-    def take(self, name: str, **context: Value) -> Mapping[str, Value] | None:
-        """Return the arguments of a set fault that fits the place, and count the hit."""
-        assert name in _BY_NAME, name
-        active_faults = self._active.get(name)
-        if not active_faults:
-            return None
-        defaults = _BY_NAME[name].defaults
-        for active in active_faults:
-            if all(
-                active.arguments[key] in (defaults[key], value)
-                for key, value in context.items()
-                if key in defaults
-            ):
-                active.hits += 1
-                if active.hits == active.arguments["count"]:
-                    active_faults.remove(active)
-                return active.arguments
-        return None
-
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Tell the listener of each fault as it is set; the result ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
-
-
-def _fits(value: Value, default: Value) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(default, bool) and isinstance(value, bool)
-    if isinstance(default, float):
-        return isinstance(value, int | float)
-    return isinstance(value, type(default))
+    def __init__(self) -> None:
+        super().__init__(CATALOGUE)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tradebox.sim.exchange.engine import Exchange
 from tradebox.sim.exchange.market_port import Instrument
-from tradebox.sim.gateway.faults import Value
+from tradebox.sim.faults import Value
 from tradebox.sim.gateway.streams import MarketStreams
 
 

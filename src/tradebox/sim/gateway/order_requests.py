@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tradebox.sim.exchange.orders import Execution, Order, Refusal, Ticket, Tif
-from tradebox.sim.gateway.faults import Value
+from tradebox.sim.faults import Value
 from tradebox.sim.gateway.order_messages import (
     Fields,
     commission_report,

@@ -24,6 +24,7 @@ from tradebox.sim.exchange.orders import (
     OrderStatusChanged,
     Status,
 )
+from tradebox.sim.faults import Value
 from tradebox.sim.gateway.account_requests import (
     ACCOUNT_HANDLERS,
     push_account,
@@ -32,7 +33,7 @@ from tradebox.sim.gateway.account_requests import (
     push_profit,
     push_summary,
 )
-from tradebox.sim.gateway.faults import Faults, Value
+from tradebox.sim.gateway.faults import Faults
 from tradebox.sim.gateway.market_requests import MARKET_HANDLERS
 from tradebox.sim.gateway.order_messages import commission_report, exec_details
 from tradebox.sim.gateway.order_requests import ORDER_HANDLERS, say_order, say_status

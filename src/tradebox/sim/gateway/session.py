@@ -15,7 +15,7 @@ from typing import cast
 from loguru import logger
 
 from tradebox.errors import WireInvalid
-from tradebox.sim.gateway.faults import Value
+from tradebox.sim.faults import Value
 from tradebox.sim.gateway.gateway_port import GatewayView
 from tradebox.sim.gateway.order_messages import Fields, Frame, wire_time
 from tradebox.sim.gateway.wire import FieldReader, FrameDecoder, decode, encode

@@ -244,6 +244,7 @@ def test_a_child_modify_that_names_its_filled_parent_is_refused_and_stays(bench)
         ({"kind": "LMT", "limit": 99.4, "oca_group": "mine"}, 10326),
         ({"kind": "LMT", "limit": 99.4, "parent_id": 9}, 10341),
         ({"kind": "LMT", "limit": 99.4, "quantity": 30}, 201),
+        ({"kind": "LMT", "limit": 99.4, "quantity": 1_000_000}, 201),
     ],
 )
 def test_a_refused_modify_leaves_the_order_as_it_was(bench, change, code):
