@@ -16,6 +16,16 @@ Value = str | int | float | bool
 Arguments = dict[str, Value]
 Listener = Callable[[str, Mapping[str, Value]], None]
 
+NUMBER_MAX = 1_000_000_000
+"""No argument is a larger number, nor a NaN."""
+
+_KINDS = {
+    str: "text",
+    bool: "true or false",
+    int: f"whole number up to {NUMBER_MAX}",
+    float: f"number up to {NUMBER_MAX}",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
@@ -58,7 +68,7 @@ class FaultBoard:
                 )
             if not _fits(value, default):
                 raise ConfigInvalid(
-                    f"{name}: {key}={value!r} has the wrong type: give a {type(default).__name__}",
+                    f"{name}: {key}={value!r} does not fit: give a {_KINDS[type(default)]}",
                     field=key,
                     value=value,
                 )
@@ -126,6 +136,7 @@ class FaultBoard:
 def _fits(value: Value, default: Value) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
-    if isinstance(default, float):
-        return isinstance(value, int | float)
-    return isinstance(value, type(default))
+    if isinstance(default, str) or isinstance(value, str):
+        return isinstance(default, str) and isinstance(value, str)
+    is_number = isinstance(value, int) or isinstance(default, float)
+    return is_number and -NUMBER_MAX <= value <= NUMBER_MAX

@@ -54,11 +54,14 @@ def test_an_immediate_fault_is_told_and_not_kept() -> None:
     [
         ("none", {}, "no fault 'none'.*fault list"),
         ("slow", {"speed": 1}, "no argument 'speed'.*delay_s"),
-        ("slow", {"delay_s": "x"}, "wrong type: give a float"),
-        ("slow", {"delay_s": True}, "wrong type"),
-        ("slow", {"code": 1.5}, "wrong type: give a int"),
-        ("slow", {"hard": 1}, "wrong type: give a bool"),
-        ("slow", {"text": 1}, "wrong type: give a str"),
+        ("slow", {"delay_s": "x"}, "does not fit: give a number"),
+        ("slow", {"delay_s": True}, "does not fit"),
+        ("slow", {"code": 1.5}, "give a whole number"),
+        ("slow", {"hard": 1}, "give a true or false"),
+        ("slow", {"delay_s": float("nan")}, "does not fit"),
+        ("slow", {"delay_s": float("inf")}, "does not fit"),
+        ("slow", {"code": 10**12}, "does not fit"),
+        ("slow", {"text": 1}, "give a text"),
     ],
 )
 def test_a_wrong_fault_is_refused(name: str, arguments: dict[str, object], match: str) -> None:

@@ -16,9 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import EXTERNAL_CLOSE_CODES
 from websockets.http11 import Request, Response
 
-from tradebox.errors import AddressInUse
+from tradebox.errors import AddressInUse, ConfigInvalid
 from tradebox.sim.exchange.market_port import MarketEvent, Trade
 from tradebox.sim.faults import FaultBoard, Value
 from tradebox.sim.finnhub.rest import Answer, Rest
@@ -55,8 +56,11 @@ class FinnhubServer:
         key: str,
         clock: Clock,
         faults: FaultBoard,
+        host: str = "127.0.0.1",
+        port: int = 0,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
+        self._host, self._port = host, port
         self._market = market
         self._key = key
         self._clock = clock
@@ -70,7 +74,7 @@ class FinnhubServer:
         self._closing: set[asyncio.Task[None]] = set()
         self.sent_frames = 0
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> tuple[str, int]:
+    async def start(self) -> tuple[str, int]:
         """Listen; subscribe to the market and to the fault board. Returns the address.
 
         Raises: AddressInUse if the port is taken.
@@ -78,8 +82,8 @@ class FinnhubServer:
         try:
             self._server = await serve(
                 self._serve,
-                host,
-                port,
+                self._host,
+                self._port,
                 process_request=self._on_request,
                 compression=None,
                 ping_interval=None,
@@ -91,9 +95,10 @@ class FinnhubServer:
             )
         except OSError as error:
             raise AddressInUse(
-                f"port {port} for Finnhub cannot be bound ({error.strerror}): give another one",
+                f"port {self._port} for finnhub cannot be bound ({error.strerror}):"
+                " give another one",
                 field="finnhub",
-                value=port,
+                value=self._port,
             ) from error
         self._ends = [self._market.subscribe(self._on_market), self._faults.listen(self._on_fault)]
         bound: tuple[str, int] = next(iter(self._server.sockets)).getsockname()[:2]
@@ -128,8 +133,16 @@ class FinnhubServer:
         if name == "drop_connection":
             self._drop_all()
         elif name == "close_connection":
+            code = int(arguments["code"])
+            if code not in EXTERNAL_CLOSE_CODES and not 3000 <= code < 5000:
+                raise ConfigInvalid(
+                    f"close_connection: code={code} may not be sent: give 1000 to 1014 or 3000"
+                    " to 4999",
+                    field="code",
+                    value=code,
+                )
             for client in tuple(self._clients):
-                closing = asyncio.ensure_future(client.socket.close(int(arguments["code"])))
+                closing = asyncio.ensure_future(client.socket.close(code))
                 self._closing.add(closing)
                 closing.add_done_callback(self._closing.discard)
 

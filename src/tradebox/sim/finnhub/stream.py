@@ -19,6 +19,7 @@ from tradebox.sim.finnhub.rest import price_number
 SYMBOLS_MAX = 51
 PRINTS_PER_FRAME_MAX = 100
 WAITING_FRAMES_MAX = 1000
+COPIES_MAX = 5000
 PING = '{"type":"ping"}'
 TOO_MANY = '{"type":"error","msg":"Subscribing to too many symbols"}'
 INVALID = '{"type":"error","msg":"Invalid message"}'
@@ -130,7 +131,7 @@ def shape(trade: Trade, faults: FaultBoard) -> list[WirePrint]:
         conditions = None
     one = WirePrint(symbol, price, trade.size, at_ns // _MILLISECOND_NS, conditions)
     fault = faults.take("duplicate", symbol=symbol)
-    return [one] * (int(fault["times"]) if fault else 1)
+    return [one] * (min(int(fault["times"]), COPIES_MAX) if fault else 1)
 
 
 def frame_of(prints: Sequence[WirePrint]) -> str:

@@ -55,14 +55,20 @@ def write_atomically(path: Path, text: str) -> None:
 class SimClock:
     """The market's time, for the process that owns it.
 
+    not_before_ns: a time that was seen for certain, for a folder whose clock file was lost.
     Holds: now_ns never falls, not over restarts nor kills either; it is inside a session or less
            than AFTER_CLOSE_NS after one; a reader of the file at the same moment sees the same.
     """
 
     def __init__(
-        self, path: Path, speed: float, mono_ns: Callable[[], int] = time.monotonic_ns
+        self,
+        path: Path,
+        speed: float,
+        mono_ns: Callable[[], int] = time.monotonic_ns,
+        not_before_ns: int = 0,
     ) -> None:
         self._path = path
+        self._not_before_ns = not_before_ns
         self._speed_ppm = speed_to_ppm(speed)
         self._mono_ns = mono_ns
         self._map = self._begin()
@@ -126,7 +132,7 @@ class SimClock:
         self.adopt(proposal)
 
     def _begin(self) -> ClockMap:
-        resumed_ns = self._resumed_ns()
+        resumed_ns = max(self._resumed_ns(), self._not_before_ns)
         session = hours.session_from(resumed_ns)
         if session.close_ns - resumed_ns < OPEN_LEFT_NS_MIN:
             session = hours.session(session.number + 1)

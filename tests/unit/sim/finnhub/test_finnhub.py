@@ -28,12 +28,12 @@ SESSION = hours.session(2)
 class Vendor:
     """A running stand-in with its market in a test's hands."""
 
-    def __init__(self, at_ns: int = SESSION.open_ns + 600 * SECOND_NS) -> None:
-        self.market = market_at(at_ns)
+    def __init__(self, port: int = 0) -> None:
+        self.market = market_at(SESSION.open_ns + 600 * SECOND_NS)
         self.clock = ManualClock(1000.0)
         self.faults = finnhub_faults()
         self.server = FinnhubServer(
-            self.market, KEY, self.clock, self.faults, wall_s=lambda: 1_700_000_000.0
+            self.market, KEY, self.clock, self.faults, port=port, wall_s=lambda: 1_700_000_000.0
         )
         self.port = 0
 
@@ -301,9 +301,9 @@ async def test_the_31st_call_of_a_second_is_refused() -> None:
 @pytest.mark.asyncio
 async def test_a_taken_port_is_refused_with_its_number() -> None:
     async with vendor() as one:
-        other = Vendor()
+        other = Vendor(one.port)
         with pytest.raises(AddressInUse) as refusal:
-            await other.server.start(port=one.port)
+            await other.server.start()
         assert refusal.value.fields == {"field": "finnhub", "value": one.port}
 
 

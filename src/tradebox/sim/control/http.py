@@ -1,0 +1,151 @@
+"""A small HTTP/1.1 server for loopback: one request, one answer, one connection.
+
+Rules of this file:
+- everything is bounded: header, body, connections, and the time a request may take;
+- a request that cannot be understood gets a JSON error and never reaches the handler;
+- the handler is a plain function: what it does is done before the next request is looked at.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import parse_qsl, urlsplit
+
+from tradebox.errors import AddressInUse
+
+HEADER_BYTES_MAX = 16 * 1024
+BODY_BYTES_MAX = 64 * 1024
+CONNECTIONS_MAX = 64
+REQUEST_S_MAX = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request that was read whole."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An answer; the body is JSON."""
+
+    status: HTTPStatus
+    data: object
+
+
+class HttpRefusal(Exception):
+    """The request is answered by this status and text."""
+
+    def __init__(self, status: HTTPStatus, text: str, **fields: object) -> None:
+        super().__init__(text)
+        self.answer = HttpAnswer(status, {"error": text, **fields})
+
+
+class HttpServer:
+    """Serves a handler on one port."""
+
+    def __init__(
+        self,
+        name: str,
+        handler: Callable[[HttpRequest], HttpAnswer],
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self._name, self._host, self._port = name, host, port
+        self._handler = handler
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> tuple[str, int]:
+        """Listen and return the address. Raises AddressInUse if the port is taken."""
+        try:
+            self._server = await asyncio.start_server(
+                self._serve, self._host, self._port, limit=HEADER_BYTES_MAX
+            )
+        except OSError as error:
+            raise AddressInUse(
+                f"port {self._port} for {self._name} cannot be bound ({error.strerror}):"
+                " give another one",
+                field=self._name,
+                value=self._port,
+            ) from error
+        bound: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
+        return bound
+
+    async def stop(self) -> None:
+        """Stop listening and drop what is open."""
+        if self._server is None:
+            return
+        self._server.close()
+        for writer in tuple(self._connections):
+            writer.transport.abort()
+        await self._server.wait_closed()
+        self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= CONNECTIONS_MAX:
+            writer.transport.abort()
+            return
+        self._connections.add(writer)
+        try:
+            async with asyncio.timeout(REQUEST_S_MAX):
+                writer.write(_encode(await self._answer(reader)))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            writer.transport.abort()
+        finally:
+            self._connections.discard(writer)
+
+    async def _answer(self, reader: asyncio.StreamReader) -> HttpAnswer:
+        try:
+            return self._handler(await _read(reader))
+        except HttpRefusal as refusal:
+            return refusal.answer
+
+
+async def _read(reader: asyncio.StreamReader) -> HttpRequest:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError as error:
+        raise HttpRefusal(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the header is too long"
+        ) from error
+    request_line, *lines = head.decode("latin-1").split("\r\n")
+    parts = request_line.split(" ")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
+        raise HttpRefusal(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request")
+    headers = {
+        name.strip().lower(): value.strip()
+        for name, colon, value in (line.partition(":") for line in lines)
+        if colon
+    }
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdecimal()) or "transfer-encoding" in headers:
+        raise HttpRefusal(HTTPStatus.LENGTH_REQUIRED, "give the body's Content-Length")
+    if len(length) > 9 or int(length) > BODY_BYTES_MAX:
+        raise HttpRefusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too long")
+    body = await reader.readexactly(int(length))
+    try:
+        target = urlsplit(parts[1])
+    except ValueError as error:
+        raise HttpRefusal(HTTPStatus.BAD_REQUEST, "this is no path") from error
+    return HttpRequest(parts[0], target.path, dict(parse_qsl(target.query)), body)
+
+
+def _encode(answer: HttpAnswer) -> bytes:
+    body = json.dumps(answer.data, separators=(",", ":")).encode() + b"\n"
+    head = (
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body

@@ -1,0 +1,224 @@
+"""Composes the stand-in world and serves it until a signal.
+
+Rules of this file:
+- the exchange subscribes to the market first, the gateways next, the vendors last: no client can
+  see a price before the exchange has acted on it;
+- one JSON line on stdout says that everything listens; nothing else is printed there;
+- every port is on loopback; none of them may be a real gateway's.
+"""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from tradebox.config import FORBIDDEN_SIM_PORTS, Home
+from tradebox.errors import ConfigInvalid, ExitCode
+from tradebox.sim.control.http import HttpServer
+from tradebox.sim.control.routes import Routes
+from tradebox.sim.exchange.accounts import AccountSpec
+from tradebox.sim.exchange.engine import Exchange
+from tradebox.sim.exchange.ledger import Ledger
+from tradebox.sim.finnhub.faults import finnhub_faults
+from tradebox.sim.finnhub.rest import PREFIX
+from tradebox.sim.finnhub.server import FinnhubServer
+from tradebox.sim.gateway.faults import Faults
+from tradebox.sim.gateway.server import TwsGateway
+from tradebox.sim.home import SimHome
+from tradebox.sim.market.clock import SimClock
+from tradebox.sim.market.data import load
+from tradebox.sim.market.market import Market
+from tradebox.sim.market.pump import Pump
+from tradebox.sim.market.replay import Replay
+from tradebox.supervision.clock import MonotonicClock
+
+HOST: Final = "127.0.0.1"
+SERVERS: Final = ("gateway_paper", "gateway_live", "finnhub", "control")
+"""What listens, in the order of `--ports`."""
+
+CASH_USD: Final = {"paper": 1_000_000, "live": 250_000}
+SPEED_MIN: Final = 0.1
+SPEED_MAX: Final = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimOptions:
+    """How the stand-in world runs.
+
+    ports: one per server, 0 for any; none: those of the last time, or any.
+    seed: none: the home's own.
+    """
+
+    home: Path
+    speed: float = 20.0
+    seed: int | None = None
+    ports: tuple[int, ...] = ()
+    as_json: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be run. Raises ConfigInvalid."""
+        if not SPEED_MIN <= self.speed <= SPEED_MAX:
+            raise ConfigInvalid(
+                f"speed={self.speed} is out of range: give {SPEED_MIN} to {SPEED_MAX:g}",
+                field="speed",
+                value=self.speed,
+            )
+        if self.ports and len(self.ports) != len(SERVERS):
+            raise ConfigInvalid(
+                f"ports has {len(self.ports)} numbers: give {len(SERVERS)}, for"
+                f" {', '.join(SERVERS)}; 0 means any",
+                field="ports",
+                value=self.ports,
+            )
+        for port in self.ports:
+            if not 0 <= port <= 65_535 or port in FORBIDDEN_SIM_PORTS:
+                raise ConfigInvalid(
+                    f"port {port} cannot be a simulator's: give 1 to 65535, but no real gateway's"
+                    f" ({', '.join(map(str, sorted(FORBIDDEN_SIM_PORTS)))})",
+                    field="ports",
+                    value=port,
+                )
+
+
+class World:
+    """Everything of one simulator; it listens once started.
+
+    Raises: HomeUnusable if the folder of the home cannot be used.
+    """
+
+    def __init__(self, home: SimHome, speed: float, ports: Sequence[int]) -> None:
+        assert len(ports) == len(SERVERS), ports
+        timer = MonotonicClock()
+        identity = home.identity
+        replay = Replay(load(), identity.seed)
+        ledger = Ledger(home.ledger_file, time.monotonic_ns)
+        latest_ns = max((int(str(row["at_ns"])) for row in ledger.rows()), default=0)
+        self.home = home
+        self.clock = SimClock(home.clock_file, speed, not_before_ns=latest_ns)
+        self.market = Market(replay, self.clock)
+        self.market.begin(self.clock.now_ns())
+        accounts = {"paper": identity.account_paper, "live": identity.account_live}
+        specs = [AccountSpec(name, accounts[name], CASH_USD[name]) for name in accounts]
+        self.exchange = Exchange(self.market, specs, ledger, identity.seed)
+        gateway_faults, vendor_faults = Faults(), finnhub_faults()
+        paper, live, finnhub, control = ports
+        self.gateways = {
+            "gateway_paper": TwsGateway(self.exchange, "paper", HOST, paper, faults=gateway_faults),
+            "gateway_live": TwsGateway(self.exchange, "live", HOST, live, faults=gateway_faults),
+        }
+        self.finnhub = FinnhubServer(
+            self.market, identity.finnhub_key, timer, vendor_faults, HOST, finnhub
+        )
+        boards = {"gateway": gateway_faults, "finnhub": vendor_faults}
+        routes = Routes(self.clock, self.market, self.exchange, ledger, boards)
+        self.control = HttpServer("control", routes, HOST, control)
+        self.pump = Pump(self.market, self.clock, timer)
+        self.addresses: dict[str, tuple[str, int]] = {}
+
+    async def start(self) -> None:
+        """Listen everywhere. Raises AddressInUse."""
+        self.exchange.open()
+        for name, gateway in self.gateways.items():
+            self.addresses[name] = await gateway.start()
+        self.addresses["finnhub"] = await self.finnhub.start()
+        self.addresses["control"] = await self.control.start()
+        self.pump.after_turn(self.finnhub.flush)
+        self.home.keep_ports(tuple(self.addresses[name][1] for name in SERVERS))
+
+    async def stop(self) -> None:
+        """Close every port and connection, and the ledger; orders rest in it."""
+        await self.finnhub.stop()
+        for gateway in self.gateways.values():
+            await gateway.stop()
+        await self.control.stop()
+        self.exchange.close()
+
+    def ready(self) -> dict[str, object]:
+        """Return the ready line: where everything is; the vendor key is in the identity file."""
+        at = {name: f"{host}:{port}" for name, (host, port) in self.addresses.items()}
+        identity = self.home.identity
+        return {
+            "gateway_paper": at["gateway_paper"],
+            "gateway_live": at["gateway_live"],
+            "accounts": {"paper": identity.account_paper, "live": identity.account_live},
+            "finnhub": f"http://{at['finnhub']}{PREFIX}",
+            "finnhub_ws": f"ws://{at['finnhub']}",
+            "alphavantage": None,
+            "yahoo": None,
+            "control": f"http://{at['control']}",
+            "clock_file": str(self.clock.path),
+            "identity_file": str(self.home.identity_file),
+            "ledger_file": str(self.home.ledger_file),
+            "speed": self.clock.speed,
+            "seed": identity.seed,
+        }
+
+
+def run_sim(options: SimOptions) -> int:
+    """Serve the stand-in world until SIGTERM, SIGINT or SIGHUP; return the exit code.
+
+    Raises: ConfigInvalid, HomeUnusable or AddressInUse, before anything is printed.
+    """
+    options.check()
+    home = SimHome(Home(options.home).sim_dir, options.seed)
+    try:
+        ports = options.ports or free_ports(home.identity.ports)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(home, options, ports))
+    finally:
+        home.close()
+    return ExitCode.OK
+
+
+async def _serve(home: SimHome, options: SimOptions, ports: Sequence[int]) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    world = World(home, options.speed, ports)
+    try:
+        await world.start()
+        sys.stdout.write(ready_text(world.ready(), as_json=options.as_json))
+        sys.stdout.flush()
+        pump = loop.create_task(world.pump.run(), name="pump")
+        ending = loop.create_task(stop.wait(), name="stop")
+        await asyncio.wait((pump, ending), return_when=asyncio.FIRST_COMPLETED)
+        if pump.done():
+            pump.result()
+        pump.cancel()
+        await asyncio.wait((pump,))
+    finally:
+        await world.stop()
+
+
+def free_ports(wanted: Sequence[int]) -> tuple[int, ...]:
+    """Return the ports of the last time where they are still free, 0 for the others."""
+    if len(wanted) != len(SERVERS):
+        return (0,) * len(SERVERS)
+    return tuple(port if _is_free(port) else 0 for port in wanted)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((HOST, port))
+        except OSError:
+            return False
+    return port not in FORBIDDEN_SIM_PORTS
+
+
+def ready_text(ready: dict[str, object], *, as_json: bool) -> str:
+    """Return what says that the world is ready: one JSON line, or lines for a person."""
+    if as_json:
+        return json.dumps(ready) + "\n"
+    width = max(map(len, ready))
+    lines = [f"  {name:<{width}}  {value}\n" for name, value in ready.items() if value is not None]
+    return "SIMULATED market, gateways and vendors are ready:\n" + "".join(lines)
