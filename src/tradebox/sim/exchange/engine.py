@@ -8,6 +8,7 @@ Rules of this file:
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -443,6 +444,8 @@ class Exchange:
             return
         if not ticket.transmit:
             return
+        if not ticket.parent_id:
+            ticket = replace(ticket, parent_id=order.ticket.parent_id)
         is_armed = order.armed >= order.total
         order.ticket = ticket
         order.total = ticket.quantity

@@ -3,6 +3,8 @@
 Rules of this file:
 - rows are buffered by `append` and are on disk when `commit` returns; events go out after that;
 - a row has a sequence number, the market time, and a monotonic time that is no part of the digest;
+- a write that failed is the ledger's end: every later commit is refused, for its rows would
+  follow a hole;
 - a last line that a crash cut short is dropped at the next start; any other bad line is refused.
 """
 
@@ -32,6 +34,7 @@ class Ledger:
         self._digest = hashlib.sha256()
         self._count = 0
         self._descriptor = -1
+        self._failure: HomeUnusable | None = None
         if path is not None:
             self._descriptor = self._open(path)
 
@@ -47,8 +50,10 @@ class Ledger:
     def commit(self) -> None:
         """Put the pending rows on disk, in one write and one fsync.
 
-        Raises: HomeUnusable if the disk refuses.
+        Raises: HomeUnusable if the disk refuses, or ever did.
         """
+        if self._failure is not None:
+            raise self._failure
         if not self._pending:
             return
         lines: list[str] = []
@@ -113,9 +118,10 @@ class Ledger:
                 view = view[os.write(self._descriptor, view) :]
             os.fsync(self._descriptor)
         except OSError as error:
-            raise HomeUnusable(
+            self._failure = HomeUnusable(
                 f"the ledger cannot be written: {error}", path=str(self._path)
-            ) from error
+            )
+            raise self._failure from error
 
     def _decode(self, line: bytes, number: int) -> Row:
         try:

@@ -14,7 +14,7 @@ from typing import cast
 
 from loguru import logger
 
-from tradebox.errors import WireInvalid
+from tradebox.errors import HomeUnusable, WireInvalid
 from tradebox.sim.faults import Value
 from tradebox.sim.gateway.gateway_port import GatewayView
 from tradebox.sim.gateway.order_messages import Fields, Frame, wire_time
@@ -110,6 +110,11 @@ class Session(asyncio.Protocol):
                 self._on_frame(payload)
         except WireInvalid as error:
             logger.bind(client_id=self.client_id, **error.fields).info("peer closed: {}", error)
+            self.abort()
+            return
+        except HomeUnusable as error:
+            # Nothing may be acknowledged that is not on disk; the next market event ends the run.
+            logger.bind(client_id=self.client_id, **error.fields).error("{}", error)
             self.abort()
             return
         self.flush()

@@ -1,6 +1,7 @@
 """The ledger and what a restart finds."""
 
 import json
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -117,6 +118,21 @@ def test_a_ledger_that_cannot_be_opened_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeUnusable):
         Ledger(tmp_path / "file" / "ledger.jsonl", lambda: 0)
+
+
+def test_after_a_failed_write_nothing_is_committed_or_said_any_more(tmp_path):
+    bench = Bench(tmp_path / "ledger.jsonl")
+    bench.submit(1, kind="LMT", limit=99.0)
+    said = len(bench.events)
+    os.close(bench.ledger._descriptor)
+    bench.ledger._descriptor = os.open("/dev/full", os.O_WRONLY)
+    for order_id in (2, 3):
+        with pytest.raises(HomeUnusable):
+            bench.submit(order_id, kind="LMT", limit=99.0)
+    assert len(bench.events) == said
+    with pytest.raises(HomeUnusable):
+        bench.market.print_trade(99.0)
+    bench.close()
 
 
 def test_uncommitted_rows_are_not_on_disk(tmp_path):

@@ -231,6 +231,7 @@ def test_a_child_modify_that_names_its_filled_parent_is_refused_and_stays(bench)
     assert (bench.codes(2), stop.ticket.trigger_micros) == ([135], micros(98.0))
     bench.submit(2, **change)
     assert (stop.ticket.trigger_micros, stop.why_held) == (micros(98.5), "trigger")
+    assert stop.ticket.parent_id == 1, "what is left out is not changed"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from support.tws_bench import RawClient, eventually, frame, ids, tws
+from support.tws_bench import CONTRACT, RawClient, eventually, frame, ids, tws
 from tradebox.errors import AddressInUse
 from tradebox.sim.gateway import session as session_module
 from tradebox.sim.gateway.server import TwsGateway
@@ -104,6 +104,35 @@ async def test_garbage_leaves_other_clients_alone():
         for writer in writers:
             writer.close()
         await eventually(lambda: len(bench.paper._connections) == 1, "the garbage is gone")
+
+
+@pytest.mark.asyncio
+async def test_no_request_whatever_its_fields_breaks_a_handler():
+    rng = random.Random(11)
+    words = ["", "0", "1", "-1", "7", "265598", "AAPL", "STK", "SMART", "USD", "BUY", "LMT", "é"]
+    words += ["nan", "1e400", "99999999999999999999", "20250604 10:00:00", "99999999-99:99:99"]
+    words += ["1 day", "1 D", "9999999999 Y", "1 min", "100.5", "None", "x" * 500]
+    failures = []
+    async with tws() as bench:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, what: failures.append(what))
+        client = await bench.client()
+        for message_id in sorted(bench.paper._handlers):
+            for _ in range(25):
+                size = rng.choice([0, 1, 3, 13, 20, 24, 114])
+                client.send(message_id, *[rng.choice(words) for _ in range(size)])
+            await client.sync()
+        for _ in range(300):
+            ends = rng.choice(["", "99999999-99:99:99", "20250604 10:00:00", "00010101 00:00:00"])
+            size = rng.choice(["1 day", "1 min", "999999999999 mins", "7 secs"])
+            span = rng.choice(["1 D", "9999999999999 Y", "0 D", "60 S"])
+            client.send(20, 5, *CONTRACT, 0, ends, size, span, 1, "TRADES", 1, 0, "")
+            client.send(9, 8, 5, *CONTRACT, *[rng.choice(words) for _ in range(4)])
+            client.send(1, 11, 5, *CONTRACT, *[rng.choice(words) for _ in range(5)])
+            client.place(rng.randint(1, 9), "BUY", 10, "LMT", limit="99.0")
+            fields = ["3", "5", *CONTRACT, *[rng.choice(words) for _ in range(101)]]
+            client.send(*fields[: rng.randint(90, 115)])
+        await client.sync()
+    assert failures == []
 
 
 @pytest.mark.asyncio
