@@ -94,14 +94,14 @@ class Services(Protocol):
 
 
 class Timer:
-    """A message that will come; `cancel` calls it off."""
+    """A message that will come, ahead of what waits and even into a full mailbox."""
 
     __slots__ = ("_cell", "_handle")
 
     def __init__(self, cell: Cell, seconds: float, message: object) -> None:
         def fire() -> None:
             cell.timers.discard(self)
-            cell.mailbox.put_nowait(message)
+            cell.mailbox.put_control(message)
 
         self._cell = cell
         self._handle: TimerHandle = cell.clock.call_at(cell.clock.now() + seconds, fire)
@@ -156,7 +156,10 @@ class Context:
         self._services.link(self._cell, ref._cell)  # noqa: SLF001 - same package
 
     def send_after(self, seconds: float, message: object) -> Timer:
-        """Tell this actor `message` after `seconds`; called off when the actor ends."""
+        """Tell this actor `message` after `seconds`; called off when the actor ends.
+
+        It is read ahead of waiting messages and never dropped: a deadline is no load.
+        """
         return Timer(self._cell, seconds, message)
 
     def checkin(self) -> None:

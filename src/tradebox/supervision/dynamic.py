@@ -23,20 +23,26 @@ from tradebox.supervision.requests import (
     TerminateChild,
     Why,
 )
-from tradebox.supervision.spec import ChildSpec, RestartScope, ScopeInvalid, SupFlags, check_specs
+from tradebox.supervision.spec import (
+    ChildSpec,
+    RestartScope,
+    StrategyInvalid,
+    SupFlags,
+    check_specs,
+)
 from tradebox.supervision.supervisor import Child, Supervisor
 
 
 class DynamicSupervisor(Supervisor):
     """Starts children of one template on demand; their ids are numbers.
 
-    Raises: ScopeInvalid for a scope other than one_for_one.
+    Raises: StrategyInvalid for a scope other than one_for_one.
     """
 
     def __init__(self, flags: SupFlags | None, template: ChildSpec) -> None:
         super().__init__(flags, ())
-        if self.flags.scope is not RestartScope.ONE_FOR_ONE:
-            raise ScopeInvalid("dynamic", self.flags.scope, "children have no order")
+        if self.flags.strategy is not RestartScope.ONE_FOR_ONE:
+            raise StrategyInvalid("dynamic", self.flags.strategy, "children have no order")
         check_specs(self.flags, (template,))
         self.template = template
         self._made = 0

@@ -138,10 +138,10 @@ class BackoffInvalid(SpecInvalid):
     field = "backoff"
 
 
-class ScopeInvalid(SpecInvalid):
-    """`scope` is no RestartScope, or not possible here. Answer: fix the flags."""
+class StrategyInvalid(SpecInvalid):
+    """`strategy` is no RestartScope, or not possible here. Answer: fix the flags."""
 
-    field = "scope"
+    field = "strategy"
 
 
 class IntensityInvalid(SpecInvalid):
@@ -266,19 +266,20 @@ class ChildSpec:
 
 @dataclass(frozen=True, slots=True)
 class SupFlags:
-    """How a supervisor restarts: the scope, and at most `intensity` restarts in `period` seconds.
+    """How a supervisor restarts: whom, and at most `intensity` times in `period` seconds.
 
+    `strategy` is OTP's word for the restart scope.
     Raises: SpecInvalid, one subclass per field.
     """
 
-    scope: RestartScope = RestartScope.ONE_FOR_ONE
+    strategy: RestartScope = RestartScope.ONE_FOR_ONE
     intensity: int = 1
     period: float = 5.0
     auto_shutdown: AutoShutdown = AutoShutdown.NEVER
 
     def __post_init__(self) -> None:
-        if not isinstance(self.scope, RestartScope):
-            raise ScopeInvalid("flags", self.scope, "needs a RestartScope")
+        if not isinstance(self.strategy, RestartScope):
+            raise StrategyInvalid("flags", self.strategy, "needs a RestartScope")
         if isinstance(self.intensity, bool) or not isinstance(self.intensity, int):
             raise IntensityInvalid("flags", self.intensity, "needs a whole number")
         if self.intensity < 0:

@@ -313,7 +313,7 @@ class Supervisor(Actor[Any], SupervisorCalls):
     async def _clear(self, child: Child) -> tuple[str, ...]:
         """Stop and forget what the restart of `child` covers; return what to start."""
         views = [known.view() for known in self.children.values()]
-        plan = plan_restart(self.flags.scope, views, child.spec.id)
+        plan = plan_restart(self.flags.strategy, views, child.spec.id)
         for child_id in plan.stop:
             await self._stop(self.children[child_id])
         for child_id in plan.forget:

@@ -239,6 +239,26 @@ async def test_timers_arrive_on_time_can_be_cancelled_and_die_with_the_actor():
 
 
 @pytest.mark.asyncio
+async def test_a_timer_reaches_an_actor_whose_mailbox_overflows():
+    class Flooded(Puppet):
+        mailbox_capacity = 2
+        overflow = Overflow.DROP_OLDEST
+
+    stage = Stage()
+    async with manual_tree(two(stage, Flooded)) as tree:
+        ref = tree.ref("a")
+        ref.tell(Do("hang"))
+        await settle()
+        puppet(stage, "a").ctx.send_after(1.0, "timer")
+        await tree.run(1.0)
+        for n in range(9):
+            ref.tell(n)
+        stage.clear.set()
+        await settle()
+        assert puppet(stage, "a").heard == ["timer", 7, 8]
+
+
+@pytest.mark.asyncio
 async def test_on_idle_runs_after_each_quiet_second_and_not_while_messages_come():
     class Idler(Puppet):
         idle_s = 1.0

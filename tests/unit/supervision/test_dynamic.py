@@ -22,7 +22,7 @@ from tradebox.supervision.spec import (
     ChildType,
     RestartScope,
     RestartType,
-    ScopeInvalid,
+    StrategyInvalid,
     SupFlags,
 )
 from tradebox.supervision.supervisor import nested
@@ -58,7 +58,7 @@ async def test_14_calls_that_need_an_id_are_refused():
 
 
 def test_14_only_one_for_one_is_possible():
-    with pytest.raises(ScopeInvalid):
+    with pytest.raises(StrategyInvalid):
         DynamicSupervisor(SupFlags(RestartScope.ONE_FOR_ALL), ChildSpec("p", Actor))
 
 

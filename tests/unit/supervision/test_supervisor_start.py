@@ -182,7 +182,7 @@ def test_09_each_bad_field_of_a_spec_has_its_own_error(fields, error):
 @pytest.mark.parametrize(
     ("make", "error"),
     [
-        (lambda: SupFlags(scope="all"), specs.ScopeInvalid),
+        (lambda: SupFlags(strategy="all"), specs.StrategyInvalid),
         (lambda: SupFlags(intensity=-1), specs.IntensityInvalid),
         (lambda: SupFlags(intensity=1.5), specs.IntensityInvalid),
         (lambda: SupFlags(period=0), specs.PeriodInvalid),
