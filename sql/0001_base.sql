@@ -192,6 +192,7 @@ CREATE TABLE trade.adjustment (
     adjustment_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account        text NOT NULL,
     symbol         text NOT NULL,
+    plan_id        text,
     quantity       integer NOT NULL,
     reason         text NOT NULL,
     made_at        timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -108,6 +108,7 @@ class PositionAdjusted:
     symbol: str
     quantity: int
     reason: str
+    plan_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ class LoadedBooks:
 
     orders: tuple[KnownOrder, ...] = ()
     fills: tuple[FillRow, ...] = ()
-    adjustments: tuple[tuple[str, int], ...] = ()
+    adjustments: tuple[PositionAdjusted, ...] = ()
     quarantined: tuple[tuple[str, str], ...] = ()
     order_id_max: int = 0
     switches: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,60 @@
+"""Token buckets: how many messages may leave now.
+
+Rules of this file:
+- entries and reductions draw from buckets of their own, so that entries can starve nobody;
+- time is handed in; a bucket never holds more than its size.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Bucket:
+    """`size` tokens at most, refilled evenly over `period_s`.
+
+    Holds:   over any span of t seconds at most size + size * t / period_s tokens are taken.
+    """
+
+    size: int
+    period_s: float
+    level: float = -1.0
+    at_s: float = 0.0
+
+    def available(self, now_s: float) -> int:
+        """Return the whole tokens that may be taken now."""
+        if self.level < 0:
+            self.level, self.at_s = float(self.size), now_s
+        gained = max(0.0, now_s - self.at_s) * self.size / self.period_s
+        self.level = min(float(self.size), self.level + gained)
+        self.at_s = max(self.at_s, now_s)
+        return int(self.level)
+
+    def take(self, count: int, now_s: float) -> None:
+        """Take tokens that `available` showed."""
+        assert count <= self.available(now_s), count
+        self.level -= count
+
+
+class Buckets:
+    """The buckets of one account: entries per second, minute and day; reductions per second."""
+
+    def __init__(self, per_s: int, per_min: int, per_day: int, reductions_per_s: int = 20) -> None:
+        self._entry = (Bucket(per_s, 1.0), Bucket(per_min, 60.0), Bucket(per_day, 86_400.0))
+        self._reduce = Bucket(reductions_per_s, 1.0)
+
+    def entry_tokens(self, now_s: float) -> int:
+        """Return the messages an entry may send now."""
+        return min(bucket.available(now_s) for bucket in self._entry)
+
+    def reduce_tokens(self, now_s: float) -> int:
+        """Return the messages that exits and stops may send now."""
+        return self._reduce.available(now_s)
+
+    def take_entry(self, count: int, now_s: float) -> None:
+        """Take messages of an entry."""
+        for bucket in self._entry:
+            bucket.take(count, now_s)
+
+    def take_reduce(self, count: int, now_s: float) -> None:
+        """Take messages of an exit or a stop."""
+        self._reduce.take(count, now_s)

@@ -1,0 +1,266 @@
+"""Facts in, changes of the books out: what each message of the broker means for us.
+
+Rules of this file:
+- nothing is written or sent here; the order path commits the changes, then applies them;
+- order state comes from openOrder, orderStatus, completedOrder and executions; a code is noted,
+  names a refusal that the lists have shown, and asks for a look;
+- an order is absent only after two complete reads, far enough apart, both after its send.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tradebox.domain.order_table import Move
+from tradebox.domain.orders import OrderState
+from tradebox.execution.codes import row_of
+from tradebox.execution.order_book import OrderBook, OrderRecord, stem_of
+from tradebox.execution.order_link import OrderLink
+from tradebox.execution.procedures import Alarm
+from tradebox.execution.reconcile import Findings, PositionGap, examine, explains_gap
+from tradebox.ports.order_store import (
+    Change,
+    CommissionSeen,
+    Noted,
+    PositionAdjusted,
+    SymbolQuarantined,
+)
+from tradebox.ports.orders import (
+    BrokerFact,
+    CodeFact,
+    CommissionFact,
+    CompletedOrderFact,
+    ExecutionFact,
+    LinkClosed,
+    OpenOrderFact,
+    OrderStatusFact,
+    SnapshotTaken,
+)
+from tradebox.supervision.clock import Clock
+
+_NS_PER_S: Final = 1_000_000_000
+_ORDER_IDS_BELOW: Final = 1_000_000_000
+"""Higher request ids are questions, not orders."""
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What one fact means."""
+
+    changes: list[Change] = field(default_factory=list)
+    records: list[OrderRecord] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+    findings: Findings | None = None
+
+
+class Intake:
+    """Turns the facts of one account into changes."""
+
+    def __init__(
+        self, book: OrderBook, link: OrderLink, clock: Clock, absence_gap_s: float
+    ) -> None:
+        self._book = book
+        self._link = link
+        self._clock = clock
+        self._gap_ns = int(absence_gap_s * _NS_PER_S)
+        self._gap_s = absence_gap_s
+        self._gaps: dict[str, tuple[PositionGap, int]] = {}
+        self._vanished: list[OrderRecord] = []
+        self._commissions: set[str] = set()
+        self._told: set[object] = set()
+        self.look_at_s: float | None = None
+        """When the next look is due that proves an absence or a gap."""
+        self.blocked: dict[str, str] = {}
+        """Symbols that a code blocked, until the next clean snapshot."""
+        self.clean_ns = 0
+        """Monotonic start of the last reconciled snapshot."""
+
+    def unproven(self, symbol: str) -> str:
+        """Return why a symbol takes no entries, or ""."""
+        if symbol in self._book.quarantined:
+            return self._book.quarantined[symbol]
+        if symbol in self._gaps:
+            gap = self._gaps[symbol][0]
+            return f"position gap: broker {gap.broker}, books {gap.books}"
+        unknown = [record for record in self._book.open_orders(symbol) if record.is_unknown]
+        if unknown:
+            return f"unknown order {unknown[0].ref}"
+        return self.blocked.get(symbol, "")
+
+    def has_gap(self, symbol: str) -> bool:
+        """Return whether the last snapshot showed another position than the books."""
+        return symbol in self._gaps
+
+    def learn(self, fact: BrokerFact) -> Learnt:
+        """Return what a fact changes."""
+        if isinstance(fact, OpenOrderFact):
+            return self._of(self._book.learn_open(fact))
+        if isinstance(fact, OrderStatusFact):
+            learnt = self._of(self._book.learn_status(fact))
+            if fact.status == "Inactive":
+                self._link.want_look("an order is inactive")
+            return learnt
+        if isinstance(fact, ExecutionFact):
+            if fact.account != self._link.account_id:
+                return Learnt()
+            return self._of(self._book.learn_execution(fact))
+        if isinstance(fact, CompletedOrderFact):
+            return self._of(self._book.learn_completed(fact))
+        if isinstance(fact, CommissionFact):
+            return self._commission(fact)
+        if isinstance(fact, CodeFact):
+            return self._code(fact)
+        if isinstance(fact, LinkClosed):
+            return self._closed(fact)
+        if isinstance(fact, SnapshotTaken):
+            return self._snapshot(fact)
+        return Learnt()
+
+    def _of(self, found: tuple[OrderRecord | None, list[Change]]) -> Learnt:
+        record, changes = found
+        return Learnt(changes, [record] if record is not None else [])
+
+    def _commission(self, fact: CommissionFact) -> Learnt:
+        stem = stem_of(fact.exec_id)[0]
+        if stem not in self._book.fills or fact.exec_id in self._commissions:
+            return Learnt()
+        self._commissions.add(fact.exec_id)
+        return Learnt([CommissionSeen(stem, fact.commission, fact.realised_pnl)])
+
+    def _code(self, fact: CodeFact) -> Learnt:
+        row = row_of(fact.code)
+        learnt = Learnt()
+        record = None
+        if 0 < fact.request_id < _ORDER_IDS_BELOW and self._link.info is not None:
+            record = self._book.by_order_id(self._link.client_id, fact.request_id)
+        if record is None:
+            if row.wants_person and row.scope != "feed":
+                self._tell(learnt, "warning", "broker_code", f"{fact.code}: {fact.text}", fact.code)
+            return learnt
+        record.code, record.code_text = fact.code, fact.text
+        learnt.records.append(record)
+        data = (("code", str(fact.code)), ("text", fact.text), ("class", row.code_class))
+        learnt.changes.append(
+            Noted("broker_code", record.row.symbol, record.row.plan_id, record.ref, data)
+        )
+        if record.change_wanted is not None and row.is_refusal:
+            record.change_doubted_ns = self._link.mono_ns()
+            self._link.want_look(f"code {fact.code} on a modify")
+        elif row.wants_look and not record.is_over:
+            self._link.want_look(f"code {fact.code} on {record.ref}")
+        if "BLOCK_SYMBOL" in row.actions:
+            self.blocked[record.row.symbol] = f"code {fact.code}: {fact.text}"
+        if row.wants_person or not row.is_known:
+            text = f"{record.ref} {record.row.symbol}: code {fact.code}: {fact.text}"
+            self._tell(learnt, "warning", "broker_code", text, (record.ref, fact.code))
+        return learnt
+
+    def _closed(self, fact: LinkClosed) -> Learnt:
+        learnt = Learnt()
+        for record in self._book.open_orders():
+            if record.state is OrderState.SENDING:
+                learnt.changes += self._book.move(record, Move.LOST, fact.reason)
+                learnt.records.append(record)
+            if record.change_wanted is not None:
+                record.change_doubted_ns = self._link.mono_ns()
+            record.cancel_asked_s = None
+        return learnt
+
+    def lost(self, record: OrderRecord, cause: str) -> Learnt:
+        """Return what the silence after a send means: unknown, and a look."""
+        self._link.want_look(cause)
+        return Learnt(self._book.move(record, Move.LOST, cause), [record])
+
+    # snapshots
+
+    def _snapshot(self, fact: SnapshotTaken) -> Learnt:
+        findings = examine(self._book, fact.snapshot, self._link.account_id)
+        learnt = Learnt(findings=findings)
+        started_ns = fact.started_mono_ns
+        for record in findings.listed:
+            record.seen_ns, record.absent_ns = started_ns, None
+        for inactive in findings.inactive:
+            move = Move.CANCELLED if inactive.record.filled else Move.REFUSED
+            cause = f"listed as inactive; {inactive.record.code_text}"
+            learnt.changes += self._book.move(inactive.record, move, cause)
+            learnt.records.append(inactive.record)
+        for missing in findings.missing:
+            self._missing(missing.record, started_ns, learnt)
+        for fork in findings.forked:
+            symbol = fork.record.row.symbol
+            text = f"{fork.record.ref} {symbol} is live twice: permIds {fork.perm_ids}"
+            self._quarantine(learnt, symbol, "forked_order", text, fork.record.ref)
+        for order in findings.external:
+            text = f"external order {order.perm_id}: {order.text}"
+            self._quarantine(learnt, order.symbol, "external_order", text, order.perm_id)
+        self._compare_positions(findings.gaps, started_ns, learnt)
+        return learnt
+
+    def _missing(self, record: OrderRecord, started_ns: int, learnt: Learnt) -> None:
+        if record.sent_s * _NS_PER_S > started_ns:
+            return
+        if record.absent_ns is None:
+            record.absent_ns = started_ns
+        if started_ns - record.absent_ns < self._gap_ns:
+            self._look_again()
+            return
+        refusal = record.code and row_of(record.code).is_refusal and record.is_unknown
+        cause = "two complete reads do not know it"
+        if refusal:
+            cause = f"{cause}; code {record.code}: {record.code_text}"
+        if record.is_live:
+            self._vanished.append(record)
+        move = Move.REFUSED if refusal else Move.ABSENT
+        learnt.changes += self._book.move(record, move, cause)
+        learnt.records.append(record)
+
+    def _look_again(self) -> None:
+        if self.look_at_s is None:
+            self.look_at_s = self._clock.now() + self._gap_s
+
+    def _compare_positions(
+        self, gaps: tuple[PositionGap, ...], started_ns: int, learnt: Learnt
+    ) -> None:
+        seen: dict[str, tuple[PositionGap, int]] = {}
+        for gap in gaps:
+            if gap.symbol in self._book.quarantined:
+                continue
+            before = self._gaps.get(gap.symbol)
+            first_ns = before[1] if before is not None and before[0] == gap else started_ns
+            if started_ns - first_ns < self._gap_ns:
+                seen[gap.symbol] = (gap, first_ns)
+                self._look_again()
+                continue
+            self._confirmed(gap, learnt)
+        self._gaps = seen
+
+    def _confirmed(self, gap: PositionGap, learnt: Learnt) -> None:
+        difference = gap.broker - gap.books
+        for record in self._vanished:
+            if explains_gap(gap, record):
+                reason = f"stop {record.ref} is gone and so is what it protected"
+                learnt.changes.append(
+                    PositionAdjusted(gap.symbol, difference, reason, record.row.plan_id)
+                )
+                learnt.records.append(record)
+                self._vanished.remove(record)
+                text = f"{gap.symbol}: {reason}: adjusted by {difference}"
+                self._tell(learnt, "critical", "position_adjusted", text, (gap, record.ref))
+                return
+        text = f"{gap.symbol}: the broker holds {gap.broker}, the books {gap.books}"
+        self._quarantine(learnt, gap.symbol, "position_gap", text, gap)
+
+    def _quarantine(self, learnt: Learnt, symbol: str, kind: str, text: str, key: object) -> None:
+        if symbol not in self._book.quarantined:
+            learnt.changes.append(SymbolQuarantined(symbol, text))
+        self._tell(learnt, "critical", kind, text, key)
+
+    def _tell(self, learnt: Learnt, severity: str, kind: str, text: str, key: object) -> None:
+        if (kind, key) in self._told:
+            return
+        self._told.add((kind, key))
+        learnt.alarms.append(Alarm(severity, kind, text))
+
+    def reconciled(self, fact: SnapshotTaken) -> None:
+        """Take note that a snapshot's changes are applied."""
+        self.clean_ns = fact.started_mono_ns
+        self.blocked.clear()

@@ -1,0 +1,419 @@
+"""The orders and fills of one account in memory: what was recorded, and what the broker echoed.
+
+Rules of this file:
+- the book changes only by `apply`, with changes that are in the journal (or its spool) already;
+- `learn` turns a fact into changes and writes down echoes, which are hints, not books;
+- an order is found by orderRef, then permId, then (client id, order id); never by time or price;
+- a fill counts once by the stem of its execId; a higher suffix replaces, a lower one is old.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Final
+
+from tradebox.domain.order_table import LIVE, TERMINAL, UNKNOWN, Move, next_state
+from tradebox.domain.orders import OrderRole, OrderState
+from tradebox.ports.order_store import (
+    Change,
+    FillRow,
+    FillSeen,
+    KnownOrder,
+    LoadedBooks,
+    OrderMoved,
+    OrderRecorded,
+    OrderRow,
+    PermSeen,
+    PositionAdjusted,
+    SymbolQuarantined,
+    SymbolReleased,
+)
+from tradebox.ports.orders import (
+    CompletedOrderFact,
+    ExecutionFact,
+    OpenOrderFact,
+    OrderStatusFact,
+)
+
+_HELD_BY_PARENT: Final = "child"
+_ARMED: Final = "trigger"
+_CANCELLED: Final = frozenset({"Cancelled", "ApiCancelled"})
+_WORKING: Final = frozenset({"PreSubmitted", "Submitted", "PendingCancel"})
+_ACKNOWLEDGED: Final = frozenset({"PendingSubmit", "ApiPending"})
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """What the broker last said of an order's fields."""
+
+    quantity: int
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    tif: str
+    parent_id: int
+    oca_group: str
+    oca_type: int
+
+
+@dataclass(slots=True)
+class OrderRecord:
+    """One order: its row, what the broker echoed, and what we asked and await."""
+
+    row: OrderRow
+    perm_ids: set[int] = field(default_factory=set)
+    booked: int = 0
+    """Shares of booked executions; row.filled also counts what a status said."""
+    status: str = ""
+    why_held: str = ""
+    echo: Echo | None = None
+    seen_ns: int = 0
+    """Monotonic time of the start of the last snapshot that listed it as open."""
+    sent_s: float = 0.0
+    cancel_asked_s: float | None = None
+    change_wanted: tuple[int, Decimal] | None = None
+    change_asked_s: float = 0.0
+    change_doubted_ns: int | None = None
+    change_failures: int = 0
+    code: int = 0
+    code_text: str = ""
+    absent_ns: int | None = None
+    """Monotonic start of the first complete snapshot that did not know it."""
+
+    @property
+    def ref(self) -> str:
+        """Its orderRef."""
+        return self.row.order_ref
+
+    @property
+    def state(self) -> OrderState:
+        """Its state by the order table."""
+        return self.row.state
+
+    @property
+    def is_over(self) -> bool:
+        """It works no more."""
+        return self.row.state in TERMINAL
+
+    @property
+    def is_live(self) -> bool:
+        """The broker has it."""
+        return self.row.state in LIVE
+
+    @property
+    def is_unknown(self) -> bool:
+        """The broker may or may not have it."""
+        return self.row.state in UNKNOWN
+
+    @property
+    def filled(self) -> int:
+        """Shares filled by everything that was said."""
+        return max(self.booked, self.row.filled)
+
+    @property
+    def remaining(self) -> int:
+        """Shares that may still fill; 0 once it is over."""
+        return 0 if self.is_over else max(0, self.row.quantity - self.filled)
+
+    @property
+    def is_settled(self) -> bool:
+        """Every share that a status counted is booked."""
+        return self.booked >= self.row.filled
+
+    @property
+    def is_armed(self) -> bool:
+        """A live stop that watches the market; a child of an unfilled parent does not."""
+        if self.row.role is not OrderRole.STOP or not self.is_live:
+            return False
+        if _HELD_BY_PARENT in self.why_held:
+            return False
+        return _ARMED in self.why_held or self.status == "Submitted"
+
+    @property
+    def is_refused(self) -> bool:
+        """It ended without ever having worked."""
+        return self.state in (OrderState.REJECTED, OrderState.NEVER_SENT)
+
+
+def stem_of(exec_id: str) -> tuple[str, int]:
+    """Return an execId without its last segment, and that segment as a number."""
+    stem, _, suffix = exec_id.rpartition(".")
+    if not stem or not suffix.isdigit():
+        return exec_id, 0
+    return stem, int(suffix)
+
+
+class OrderBook:
+    """All orders and fills of one account that still matter.
+
+    Holds: a position is the sum of the last version of every execution stem, plus adjustments.
+    """
+
+    def __init__(self) -> None:
+        self.orders: dict[str, OrderRecord] = {}
+        self.fills: dict[str, FillRow] = {}
+        self.quarantined: dict[str, str] = {}
+        self.order_id_max = 0
+        self._by_perm: dict[int, OrderRecord] = {}
+        self._by_id: dict[tuple[int, int], OrderRecord] = {}
+        self._by_plan: dict[str, list[OrderRecord]] = {}
+        self._positions: dict[str, int] = {}
+        self._plan_fills: dict[str, list[str]] = {}
+        self._plan_adjusted: dict[str, int] = {}
+
+    def load(self, books: LoadedBooks) -> None:
+        """Take over what PostgreSQL holds. The book must be empty."""
+        assert not self.orders, "a book is loaded once"
+        for known in books.orders:
+            self._add(known.row, known)
+        for fill in books.fills:
+            self._put_fill(fill)
+        for adjustment in books.adjustments:
+            self._adjust(adjustment)
+        self.quarantined.update(books.quarantined)
+        self.order_id_max = max(self.order_id_max, books.order_id_max)
+
+    def of_plan(self, plan_id: str) -> list[OrderRecord]:
+        """Return the orders of a plan, oldest first."""
+        return self._by_plan.get(plan_id, [])
+
+    def plan_ids(self) -> list[str]:
+        """Return every plan that has an order."""
+        return list(self._by_plan)
+
+    def plan_fills(self, plan_id: str) -> list[FillRow]:
+        """Return the fills of a plan in the order they were first booked."""
+        return [self.fills[stem] for stem in self._plan_fills.get(plan_id, [])]
+
+    def plan_position(self, plan_id: str) -> int:
+        """Return the signed shares a plan holds."""
+        filled = sum(fill.side.sign * fill.quantity for fill in self.plan_fills(plan_id))
+        return filled + self._plan_adjusted.get(plan_id, 0)
+
+    def position(self, symbol: str) -> int:
+        """Return the signed shares the account holds of a symbol, by our books."""
+        return self._positions.get(symbol, 0)
+
+    def positions(self) -> dict[str, int]:
+        """Return the signed shares of every symbol, zeros left out."""
+        return {symbol: quantity for symbol, quantity in self._positions.items() if quantity}
+
+    def open_orders(self, symbol: str | None = None) -> list[OrderRecord]:
+        """Return the orders that may still work."""
+        return [
+            record
+            for record in self.orders.values()
+            if not record.is_over and (symbol is None or record.row.symbol == symbol)
+        ]
+
+    def find(
+        self, order_ref: str, perm_id: int, client_id: int, order_id: int
+    ) -> OrderRecord | None:
+        """Return the order a fact speaks of, or None where it is not ours."""
+        if order_ref:
+            return self.orders.get(order_ref)
+        if perm_id and perm_id in self._by_perm:
+            return self._by_perm[perm_id]
+        return self._by_id.get((client_id, order_id)) if order_id > 0 else None
+
+    def by_order_id(self, client_id: int, order_id: int) -> OrderRecord | None:
+        """Return the order that went out under an id."""
+        return self._by_id.get((client_id, order_id))
+
+    # learning: facts to changes
+
+    def learn_open(self, fact: OpenOrderFact) -> tuple[OrderRecord | None, list[Change]]:
+        """Return the order an openOrder speaks of and what it changes; None: external."""
+        record = self.find(fact.order_ref, fact.perm_id, fact.client_id, fact.order_id)
+        if record is None:
+            return None, []
+        changes = self._perm(record, fact.perm_id)
+        quantity = int(fact.quantity)
+        record.echo = Echo(
+            quantity,
+            fact.limit_price,
+            fact.stop_price,
+            fact.tif,
+            fact.parent_id,
+            fact.oca_group,
+            fact.oca_type,
+        )
+        is_wanted = record.change_wanted == (quantity, fact.stop_price)
+        if is_wanted and fact.tif == record.row.tif:
+            record.change_wanted = record.change_doubted_ns = None
+            record.change_failures = 0
+        moved = replace(record.row, quantity=quantity or record.row.quantity)
+        if record.row.role is OrderRole.STOP and fact.stop_price is not None:
+            moved = replace(moved, stop_price=fact.stop_price)
+        move = _move_of(fact.status, record, record.row.filled, moved.quantity)
+        if move is Move.ALL_FILLED:
+            moved = replace(moved, filled=moved.quantity)
+        if move in (Move.LIVE, Move.HELD, Move.PART_FILLED) and fact.status:
+            record.status = fact.status
+        changes += self._moved(record, moved, move, f"openOrder {fact.status}")
+        return record, changes
+
+    def learn_status(self, fact: OrderStatusFact) -> tuple[OrderRecord | None, list[Change]]:
+        """Return the order an orderStatus speaks of and what it changes; None: external."""
+        record = self.find("", fact.perm_id, fact.client_id, fact.order_id)
+        if record is None:
+            return None, []
+        changes = self._perm(record, fact.perm_id)
+        record.status, record.why_held = fact.status, fact.why_held
+        filled = max(record.row.filled, int(fact.filled))
+        move = _move_of(fact.status, record, filled, record.row.quantity)
+        moved = replace(record.row, filled=filled)
+        changes += self._moved(record, moved, move, f"orderStatus {fact.status}")
+        return record, changes
+
+    def learn_completed(self, fact: CompletedOrderFact) -> tuple[OrderRecord | None, list[Change]]:
+        """Return the order a completedOrder speaks of and what it changes; None: external."""
+        record = self.find(fact.order_ref, fact.perm_id, -1, -1)
+        if record is None:
+            return None, []
+        changes = self._perm(record, fact.perm_id)
+        filled = max(record.row.filled, int(fact.filled))
+        move: Move | None = None
+        if fact.status == "Filled":
+            move = Move.ALL_FILLED
+        elif fact.status in _CANCELLED:
+            move = Move.CANCELLED
+        elif fact.status == "Inactive":
+            move = Move.CANCELLED if filled else Move.REFUSED
+        moved = replace(record.row, filled=filled)
+        changes += self._moved(record, moved, move, f"completedOrder {fact.status}")
+        return record, changes
+
+    def learn_execution(self, fact: ExecutionFact) -> tuple[OrderRecord | None, list[Change]]:
+        """Return the order an execution belongs to and what it changes; None: external."""
+        record = self.find(fact.order_ref, fact.perm_id, fact.client_id, fact.order_id)
+        if record is None:
+            return None, []
+        stem, suffix = stem_of(fact.exec_id)
+        known = self.fills.get(stem)
+        if known is not None and stem_of(known.exec_id)[1] >= suffix:
+            return record, []
+        fill = FillRow(
+            exec_stem=stem,
+            exec_id=fact.exec_id,
+            order_ref=record.ref,
+            plan_id=record.row.plan_id,
+            perm_id=fact.perm_id,
+            symbol=fact.symbol,
+            con_id=fact.con_id,
+            side=fact.side,
+            quantity=int(fact.quantity),
+            price=fact.price,
+            at_ns=fact.at_ns,
+        )
+        changes: list[Change] = [FillSeen(fill), *self._perm(record, fact.perm_id)]
+        booked = record.booked + fill.quantity - (known.quantity if known else 0)
+        filled = booked if known else max(record.row.filled, booked)
+        move = Move.ALL_FILLED if filled >= record.row.quantity else Move.PART_FILLED
+        moved = replace(record.row, filled=filled)
+        changes += self._moved(record, moved, move, f"execution {fact.exec_id}")
+        return record, changes
+
+    def move(self, record: OrderRecord, move: Move, cause: str) -> list[Change]:
+        """Return what a move that we infer (lost, absent, not sent) changes."""
+        return self._moved(record, record.row, move, cause)
+
+    def _perm(self, record: OrderRecord, perm_id: int) -> list[Change]:
+        if not perm_id or perm_id in record.perm_ids:
+            return []
+        return [PermSeen(record.ref, perm_id)]
+
+    def _moved(
+        self, record: OrderRecord, row: OrderRow, move: Move | None, cause: str
+    ) -> list[Change]:
+        state = record.state if move is None else next_state(record.state, move)
+        moved = replace(row, state=state)
+        if moved == record.row:
+            return []
+        return [
+            OrderMoved(
+                record.ref,
+                moved.state,
+                moved.filled,
+                moved.quantity,
+                moved.limit_price,
+                moved.stop_price,
+                cause,
+            )
+        ]
+
+    # applying: changes that are in the journal
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Make the book what the journal says."""
+        for change in changes:
+            if isinstance(change, OrderRecorded):
+                self._add(change.row, None)
+            elif isinstance(change, OrderMoved):
+                record = self.orders[change.order_ref]
+                record.row = replace(
+                    record.row,
+                    state=change.state,
+                    filled=change.filled,
+                    quantity=change.quantity,
+                    limit_price=change.limit_price,
+                    stop_price=change.stop_price,
+                )
+            elif isinstance(change, PermSeen):
+                record = self.orders[change.order_ref]
+                record.perm_ids.add(change.perm_id)
+                self._by_perm[change.perm_id] = record
+            elif isinstance(change, FillSeen):
+                self._put_fill(change.fill)
+            elif isinstance(change, PositionAdjusted):
+                self._adjust(change)
+            elif isinstance(change, SymbolQuarantined):
+                self.quarantined[change.symbol] = change.reason
+            elif isinstance(change, SymbolReleased):
+                self.quarantined.pop(change.symbol, None)
+
+    def _add(self, row: OrderRow, known: KnownOrder | None) -> None:
+        assert row.order_ref not in self.orders, row.order_ref
+        record = OrderRecord(row)
+        self.orders[row.order_ref] = record
+        self._by_id[(row.client_id, row.order_id)] = record
+        self._by_plan.setdefault(row.plan_id, []).append(record)
+        self.order_id_max = max(self.order_id_max, row.order_id)
+        for perm_id in known.perm_ids if known else ():
+            record.perm_ids.add(perm_id)
+            self._by_perm[perm_id] = record
+
+    def _adjust(self, change: PositionAdjusted) -> None:
+        held = self._positions.get(change.symbol, 0)
+        self._positions[change.symbol] = held + change.quantity
+        if change.plan_id is not None:
+            adjusted = self._plan_adjusted.get(change.plan_id, 0)
+            self._plan_adjusted[change.plan_id] = adjusted + change.quantity
+
+    def _put_fill(self, fill: FillRow) -> None:
+        old = self.fills.get(fill.exec_stem)
+        delta = fill.quantity - (old.quantity if old else 0)
+        self.fills[fill.exec_stem] = fill
+        held = self._positions.get(fill.symbol, 0)
+        self._positions[fill.symbol] = held + fill.side.sign * delta
+        record = self.orders.get(fill.order_ref)
+        if record is not None:
+            record.booked += delta
+        if old is None and fill.plan_id is not None:
+            self._plan_fills.setdefault(fill.plan_id, []).append(fill.exec_stem)
+
+
+def _move_of(status: str, record: OrderRecord, filled: int, quantity: int) -> Move | None:
+    """Return the move a broker's status names; None where it says nothing certain."""
+    if status == "Filled":
+        return Move.ALL_FILLED
+    if status in _CANCELLED:
+        return Move.CANCELLED
+    if status in _WORKING:
+        if 0 < filled < quantity:
+            return Move.PART_FILLED
+        is_new_child = record.row.parent_ref is not None and not record.why_held
+        is_held = is_new_child or _HELD_BY_PARENT in record.why_held
+        return Move.HELD if is_held else Move.LIVE
+    if status in _ACKNOWLEDGED:
+        return Move.HELD
+    return None

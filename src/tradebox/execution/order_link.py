@@ -1,0 +1,304 @@
+"""The state of one account's order link, and the one place where orders are handed to it.
+
+Rules of this file:
+- a link is CLEAN only after a complete snapshot was delivered and reconciled, and everything
+  that may have been missed (connect, 1100, 1101, 1102, a full mailbox, a new listener) asks for
+  a new one: each counts a break, and a snapshot older than the last break cleans nothing;
+- sending is refused here, whoever asks, unless the state allows it;
+- an error code moves the link, never an order.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tradebox.domain.events import AlertRaised, LinkChanged
+from tradebox.domain.path import LinkState
+from tradebox.errors import AccountMismatch, BrokerUnavailable
+from tradebox.execution.codes import row_of
+from tradebox.execution.identity import Identity, account_fault, address_fault
+from tradebox.ports.clock import MarketClock
+from tradebox.ports.orders import (
+    BrokerFact,
+    CodeFact,
+    FactSink,
+    LinkClosed,
+    LinkInfo,
+    OrderPort,
+    OrderTicket,
+    SnapshotTaken,
+)
+from tradebox.supervision.clock import Clock
+
+_NS_PER_S: Final = 1_000_000_000
+_BLIND_CODES: Final = frozenset({1100, 2110})
+_RESTORED_CODES: Final = frozenset({1101, 1102})
+_ENTRY_STATES: Final = frozenset({LinkState.CLEAN})
+_REDUCE_STATES: Final = frozenset({LinkState.CLEAN, LinkState.WINDOW})
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDeadlines:
+    """Real seconds. heartbeat_s: between two; the others: how long to wait."""
+
+    heartbeat_s: float = 10.0
+    heartbeat_deadline_s: float = 5.0
+    snapshot_deadline_s: float = 10.0
+
+
+class OrderLink:
+    """One account's link; shared by the link actor, the reconciler and the order path."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        port: OrderPort,
+        client_id: int,
+        clock: Clock,
+        market_clock: MarketClock,
+        publish: Callable[[object], object],
+        *,
+        deadlines: LinkDeadlines | None = None,
+        in_window: Callable[[int], bool] = lambda _now_ns: False,
+    ) -> None:
+        self.identity = identity
+        self.client_id = client_id
+        self.deadlines = deadlines or LinkDeadlines()
+        self._port = port
+        self._clock = clock
+        self._market_clock = market_clock
+        self._publish = publish
+        self._in_window = in_window
+        self._base = LinkState.DOWN
+        self._shown = LinkState.DOWN
+        self._deliver: FactSink | None = None
+        self._wake: Callable[[], None] = lambda: None
+        self.info: LinkInfo | None = None
+        self.halted: str | None = None
+        self.breaks = 0
+        self.look_wanted = ""
+        """Why a snapshot is wanted; "" = none is."""
+        self.sent_messages = 0
+        self.blind_since_ns: int | None = None
+
+    @property
+    def state(self) -> LinkState:
+        """The state now, the reset window included."""
+        if self._base is LinkState.CLEAN and self._in_window(self._market_clock.now_ns()):
+            return LinkState.WINDOW
+        return self._base
+
+    def mono_ns(self) -> int:
+        """Return monotonic time in ns, by which snapshots and sends are ordered."""
+        return int(self._clock.now() * _NS_PER_S)
+
+    @property
+    def account_id(self) -> str:
+        """The broker's name of the account."""
+        return self.identity.account_id or ""
+
+    @property
+    def gateway(self) -> str:
+        """host:port."""
+        return f"{self.identity.host}:{self.identity.port}"
+
+    @property
+    def account_agrees(self) -> bool:
+        """Whether this connection was proven to be the configured account's."""
+        return self.info is not None and account_fault(self.identity, self.info) is None
+
+    @property
+    def can_enter(self) -> bool:
+        """Whether an entry may be sent now."""
+        return self.state in _ENTRY_STATES and self.halted is None
+
+    @property
+    def can_reduce(self) -> bool:
+        """Whether an exit, a slice or a stop may be sent now."""
+        return self.state in _REDUCE_STATES
+
+    def attach(self, deliver: FactSink) -> None:
+        """Send facts to this listener from now on. What it missed is read again."""
+        self._deliver = deliver
+        if self._base is not LinkState.DOWN:
+            self._broke("a new listener")
+
+    def on_look_wanted(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever a snapshot is wanted."""
+        self._wake = wake
+        if self.look_wanted:
+            wake()
+
+    def want_look(self, reason: str) -> None:
+        """Ask for a snapshot; asking twice before it starts is asking once."""
+        if self._base is LinkState.DOWN or self._base is LinkState.BLIND:
+            return
+        if not self.look_wanted:
+            self.look_wanted = reason
+        self._wake()
+
+    async def connect(self) -> LinkInfo:
+        """Connect, and prove that the account behind the socket is ours.
+
+        Raises:  BrokerUnavailable; ClientIdInUse; AccountMismatch, with nothing but the
+                 handshake on the wire (and not that where the address is refused).
+        """
+        fault = address_fault(self.identity)
+        if fault is not None:
+            raise self._mismatch(fault)
+        self.info = None
+        info = await self._port.connect(self.on_fact)
+        fault = account_fault(self.identity, info)
+        if fault is not None:
+            self._port.close()
+            raise self._mismatch(fault)
+        self.info = info
+        self._port.watch_account(self.account_id)
+        self._broke("connected")
+        return info
+
+    def _mismatch(self, fault: str) -> AccountMismatch:
+        self._move(LinkState.DOWN, fault)
+        self._alert("critical", "account_mismatch", fault)
+        return AccountMismatch(fault, account=self.account_id, gateway=self.gateway)
+
+    def close(self, reason: str) -> None:
+        """Drop the connection; orders rest at the broker."""
+        self._port.close()
+        if self._base is not LinkState.DOWN:
+            self._closed(reason)
+
+    def halt(self, reason: str) -> None:
+        """Open no more risk until a person has looked."""
+        if self.halted is None:
+            self.halted = reason
+            self._alert("critical", "link_halted", reason)
+
+    def on_fact(self, fact: BrokerFact) -> None:
+        """Take a fact of the port, in wire order, and hand it on."""
+        if isinstance(fact, CodeFact):
+            self._on_code(fact)
+        if isinstance(fact, LinkClosed):
+            self._closed(fact.reason)
+        self._hand_on(fact)
+
+    @property
+    def has_listener(self) -> bool:
+        """Whether someone takes the facts; without one a snapshot is of no use."""
+        return self._deliver is not None
+
+    def _hand_on(self, fact: BrokerFact) -> bool:
+        if self._deliver is None:
+            return False
+        taken = self._deliver(fact)
+        if not taken and self._base is not LinkState.DOWN:
+            self._broke("a fact was not taken")
+        return taken
+
+    def _on_code(self, fact: CodeFact) -> None:
+        if fact.code in _BLIND_CODES:
+            if self._base is not LinkState.BLIND:
+                self.breaks += 1
+                self._move(LinkState.BLIND, f"{fact.code}: {fact.text}")
+                self._alert("warning", "link_blind", fact.text)
+            return
+        if fact.code in _RESTORED_CODES:
+            if self._base is not LinkState.DOWN:
+                self._base = LinkState.SYNCING
+                self._broke(f"{fact.code}: {fact.text}")
+            return
+        row = row_of(fact.code)
+        if row.scope != "connection":
+            return
+        if "HALT_PAGE" in row.actions:
+            self.halt(f"code {fact.code}: {fact.text}")
+        if "RECON_FULL" in row.actions and self._base is not LinkState.BLIND:
+            self._broke(f"{fact.code}: {fact.text}")
+
+    def _broke(self, reason: str) -> None:
+        """Something may have been missed: no orders until a newer snapshot is reconciled."""
+        self.breaks += 1
+        if self._base is LinkState.BLIND:
+            return
+        self._move(LinkState.SYNCING, reason)
+        self.look_wanted = ""
+        self.want_look(reason)
+
+    def _closed(self, reason: str) -> None:
+        self.breaks += 1
+        self.info = None
+        self.look_wanted = ""
+        self._move(LinkState.DOWN, reason)
+
+    async def take_snapshot(self) -> bool:
+        """Read the whole account and put it into the stream of facts.
+
+        Returns False where nobody took it. Raises BrokerUnavailable where it is not complete.
+        """
+        self.look_wanted = ""
+        breaks, started_ns = self.breaks, self.mono_ns()
+        snapshot = await self._port.snapshot(self.deadlines.snapshot_deadline_s)
+        return self._hand_on(SnapshotTaken(snapshot, breaks, started_ns))
+
+    def mark_clean(self, breaks: int) -> bool:
+        """Say that a snapshot was reconciled; True if nothing broke since it began."""
+        if self._base is LinkState.CLEAN:
+            return True
+        if self._base is not LinkState.SYNCING or breaks != self.breaks:
+            return False
+        self._move(LinkState.CLEAN, "reconciled")
+        return True
+
+    async def heartbeat(self) -> int:
+        """Return the gateway's clock in ns. Raises HeartbeatMissed, BrokerUnavailable."""
+        self._show("window")
+        return await self._port.heartbeat(self.deadlines.heartbeat_deadline_s)
+
+    def send(self, ticket: OrderTicket) -> None:
+        """Write an order or a modify. Raises BrokerUnavailable; the caller checked the gate."""
+        self._check_may_send()
+        assert ticket.account_id == self.account_id, ticket
+        self._port.send(ticket)
+        self.sent_messages += 1
+
+    def cancel(self, order_id: int) -> None:
+        """Write a cancel. Raises BrokerUnavailable."""
+        self._check_may_send()
+        self._port.cancel(order_id)
+        self.sent_messages += 1
+
+    def _check_may_send(self) -> None:
+        if not self.can_reduce or not self.account_agrees:
+            raise BrokerUnavailable(f"the order link is {self.state}", state=str(self.state))
+
+    def _move(self, state: LinkState, reason: str) -> None:
+        self._base = state
+        self.blind_since_ns = self.mono_ns() if state is LinkState.BLIND else None
+        self._show(reason)
+
+    def _show(self, reason: str) -> None:
+        state = self.state
+        if state is self._shown:
+            return
+        self._shown = state
+        self._publish(
+            LinkChanged(
+                account=self.identity.name,
+                account_id=self.account_id,
+                state=state.value,
+                gateway=self.gateway,
+                reason=reason,
+                at_ns=self._market_clock.now_ns(),
+            )
+        )
+
+    def _alert(self, severity: str, kind: str, text: str) -> None:
+        self._publish(
+            AlertRaised(
+                severity=severity,
+                kind=kind,
+                text=f"{self.identity.name} {self.gateway}: {text}",
+                account=self.identity.name,
+                at_ns=self._market_clock.now_ns(),
+            )
+        )

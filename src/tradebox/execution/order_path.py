@@ -1,0 +1,538 @@
+"""The order path of one account: from a plan's request to booked fills, and back as events.
+
+Rules of this file:
+- used from one actor's handler only, one call at a time;
+- the journal first: an intent is committed before its bytes leave, a fact before it counts;
+- between the commit and the write nothing is awaited but the commit itself, and the link is
+  looked at again: a link that broke meanwhile sends nothing;
+- only what the order gate approved is sent; cancels go ungated, because they add nothing.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from tradebox.domain.events import AlertRaised, FillBooked, OrderChanged, PositionChanged
+from tradebox.domain.orders import AccountName, Denied, OrderRole, OrderState
+from tradebox.domain.path import (
+    AccountState,
+    CancelEntryRequest,
+    EnterRequest,
+    EntryClosed,
+    EntryFilled,
+    ExitRequest,
+    Holding,
+    LinkState,
+    MoveStopRequest,
+    PathEvent,
+    PathRequest,
+    ProcedureDone,
+    RecoveredState,
+    ReduceFilled,
+    RequestRejected,
+    ScaleOutRequest,
+    StopWorking,
+)
+from tradebox.errors import StoreUnavailable
+from tradebox.execution.coverage import CoverWatch
+from tradebox.execution.intake import Intake, Learnt
+from tradebox.execution.kill_switch import KillSwitch
+from tradebox.execution.order_book import OrderBook, OrderRecord
+from tradebox.execution.order_link import OrderLink
+from tradebox.execution.order_sender import OrderSender
+from tradebox.execution.path_recovery import desk_of, recovered_state
+from tradebox.execution.path_views import Views, market_day
+from tradebox.execution.path_world import PathRules, PathWorld
+from tradebox.execution.procedures import (
+    Action,
+    Alarm,
+    CancelOrder,
+    ChangeStop,
+    Enter,
+    Exit,
+    Finish,
+    Look,
+    MoveStop,
+    PlaceReducer,
+    PlaceStop,
+    PlanDesk,
+    ScaleOut,
+)
+from tradebox.execution.record_keeper import RecordKeeper
+from tradebox.ports.order_store import Change, DaySeen, FillSeen, Noted, OrderStore
+from tradebox.ports.orders import (
+    AccountValueFact,
+    BrokerFact,
+    FactSink,
+    PositionFact,
+    SnapshotTaken,
+)
+
+_TURNS_MAX: Final = 32
+_SWITCH_PERIOD_S: Final = 1.0
+_DAY_PERIOD_S: Final = 60.0
+_ALARM_PERIOD_S: Final = 30.0
+
+
+class OrderPath:
+    """One per account. See the rules of the file.
+
+    Holds:   live sell quantity of a plan never exceeds its long position, nor buy its short one;
+             never two stops of ours sent for the same shares; every execution booked once.
+    """
+
+    def __init__(
+        self,
+        link: OrderLink,
+        store: OrderStore,
+        keeper: RecordKeeper,
+        kill: KillSwitch,
+        world: PathWorld,
+        rules: PathRules,
+    ) -> None:
+        self._account: AccountName = link.identity.name
+        self._link = link
+        self._store = store
+        self._keeper = keeper
+        self._kill = kill
+        self._world = world
+        self._rules = rules
+        self._events: list[PathEvent] = []
+        self._said: dict[str, tuple[int, Decimal | None]] = {}
+        self._closed_entries: set[str] = set()
+        self._alarmed: dict[tuple[str, str], float] = {}
+        self._switches_s = float("-inf")
+        self._looked_s = world.clock.now()
+        self.cover = CoverWatch()
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._book = OrderBook()
+        self._intake = Intake(self._book, self._link, self._world.clock, self._rules.absence_gap_s)
+        self._views = Views(self._book, self._intake, self._link, self._world, self._rules)
+        self._desks = self._views.desks
+        self._sender = OrderSender(
+            self._book, self._link, self._keeper, self._views, self._kill, self._rules, self._world
+        )
+
+    # what others read
+
+    @property
+    def account_state(self) -> AccountState:
+        """Money and link of the account."""
+        return self._views.account_state()
+
+    @property
+    def orders_sent(self) -> int:
+        """Orders handed to the broker by this path, modifies and cancels not counted."""
+        return self._sender.orders_sent
+
+    @property
+    def fills_booked(self) -> int:
+        """Executions in the books of this account."""
+        return len(self._book.fills)
+
+    def holding(self, plan_id: str) -> Holding:
+        """Return what a plan holds."""
+        return self._views.holding(plan_id)
+
+    def holdings(self) -> list[PositionChanged]:
+        """Return cover per symbol."""
+        return self._views.holdings(self._account)
+
+    def is_busy(self, plan_id: str) -> bool:
+        """Return whether a procedure of this plan is under way."""
+        desk = self._desks.get(plan_id)
+        return desk is not None and desk.procedure is not None
+
+    def take_events(self) -> list[PathEvent]:
+        """Return, once, the events that requests produced."""
+        events, self._events = self._events, []
+        return events
+
+    # life
+
+    async def recover(self) -> RecoveredState:
+        """Load the books of the account. Raises StoreUnavailable: without books nothing moves."""
+        self._start_anew()
+        if not await self._keeper.replay():
+            raise StoreUnavailable("the spool cannot be replayed: PostgreSQL does not answer")
+        books = await self._store.load(self._account, self._link.client_id)
+        self._book.load(books)
+        self._kill.read_row(books.switches)
+        for record in self._book.open_orders():
+            if record.state in (OrderState.SENDING, OrderState.RECORDED):
+                await self._learn(self._intake.lost(record, "the program ended after the send"))
+        for plan_id in self._book.plan_ids():
+            entry = self._desk(plan_id).entry
+            if entry is not None and entry.is_over and entry.is_settled:
+                self._closed_entries.add(entry.ref)
+        await self._start_day()
+        self._events.clear()
+        return recovered_state(self._desks.values(), self._book, self._views)
+
+    def attach(self, deliver: FactSink) -> None:
+        """Have the link's facts delivered; what was missed is read again."""
+        self._link.attach(deliver)
+
+    # requests
+
+    async def request(self, req: PathRequest) -> None:
+        """Begin a procedure, or refuse it. The answers come by take_events and later facts."""
+        if isinstance(req, EnterRequest):
+            await self._request_entry(req)
+        else:
+            desk = self._desks.get(req.plan_id)
+            if desk is None:
+                self._done(req.plan_id, type(req).__name__, 0, 0, "nothing is held")
+            else:
+                await self._request_on(desk, req)
+
+    async def _request_entry(self, req: EnterRequest) -> None:
+        if self.is_busy(req.plan_id):
+            self._refused(req, Denied("busy", "no procedure", "one", "the plan is busy"))
+            return
+        denied = await self._sender.enter(req)
+        if denied is not None:
+            await self._deny(req, req.symbol, OrderRole.ENTRY, denied)
+            return
+        desk = self._desks.get(req.plan_id)
+        if desk is None:
+            desk = PlanDesk(req.plan_id, req.symbol, req.side, self._book)
+            desk.patience = self._rules.patience
+            self._desks[req.plan_id] = desk
+        desk.stop_level, desk.procedure = req.protective_stop, Enter()
+
+    async def _request_on(
+        self,
+        desk: PlanDesk,
+        req: MoveStopRequest | ScaleOutRequest | ExitRequest | CancelEntryRequest,
+    ) -> None:
+        procedure = desk.procedure
+        if isinstance(req, CancelEntryRequest):
+            if not isinstance(procedure, Enter):
+                self._done(desk.plan_id, "CancelEntryRequest", 0, desk.position, "nothing works")
+                return
+            procedure.cancel_wanted, procedure.cancel_is_asked = req.reason, True
+            await self._run(desk)
+            return
+        can_interrupt = isinstance(req, ExitRequest) and isinstance(procedure, Enter)
+        if procedure is not None and not can_interrupt:
+            denied: Denied | None = Denied("busy", "no procedure", "one", "the plan is busy")
+        else:
+            denied = self._sender.reduction_fault(desk, req)
+        if denied is not None:
+            role = OrderRole.STOP if isinstance(req, MoveStopRequest) else OrderRole.EXIT
+            await self._deny(req, desk.symbol, role, denied)
+            return
+        if isinstance(req, MoveStopRequest):
+            desk.procedure = MoveStop(req.stop_price, req.reason)
+        elif isinstance(req, ScaleOutRequest):
+            desk.procedure = ScaleOut(req.quantity, req.reason)
+        else:
+            desk.procedure = Exit(req.reason)
+        await self._run(desk)
+
+    async def _deny(self, req: PathRequest, symbol: str, role: OrderRole, denied: Denied) -> None:
+        self._refused(req, denied)
+        await self._sender.record_denial(req.plan_id, symbol, role, denied)
+
+    def _refused(self, req: PathRequest, denied: Denied) -> None:
+        self._events.append(self._sender.denied_event(req, denied))
+
+    def _done(self, plan_id: str, kind: str, filled: int, left: int, reason: str) -> None:
+        now_ns = self._world.market_clock.now_ns()
+        self._events.append(ProcedureDone(plan_id, kind, filled, abs(left), reason, now_ns))
+
+    # facts
+
+    async def on_fact(self, fact: BrokerFact) -> list[PathEvent]:
+        """Book a fact, journal first, and go on with what waited for it."""
+        if isinstance(fact, AccountValueFact):
+            await self._account_value(fact)
+            return self.take_events()
+        if isinstance(fact, PositionFact):
+            return self.take_events()
+        learnt = self._intake.learn(fact)
+        await self._learn(learnt)
+        if isinstance(fact, SnapshotTaken):
+            self._reconciled(fact)
+            await self._run_all()
+        else:
+            for plan_id in dict.fromkeys(record.row.plan_id for record in learnt.records):
+                await self._run(self._desk(plan_id))
+        return self.take_events()
+
+    def _desk(self, plan_id: str) -> PlanDesk:
+        """Return the desk of a plan that has orders; a late fact may call back a forgotten one."""
+        desk = self._desks.get(plan_id)
+        if desk is None:
+            desk = desk_of(plan_id, self._book)
+            desk.patience = self._rules.patience
+            self._desks[plan_id] = desk
+        return desk
+
+    def _reconciled(self, fact: SnapshotTaken) -> None:
+        for desk in self._desks.values():
+            if not self._intake.has_gap(desk.symbol):
+                desk.read_done_ns = fact.started_mono_ns
+        self._intake.reconciled(fact)
+        self._looked_s = self._world.clock.now()
+        self._link.mark_clean(fact.session)
+
+    async def _learn(self, learnt: Learnt) -> None:
+        old_filled = {record.ref: record.booked for record in learnt.records}
+        old_rows = {record.ref: record.row for record in learnt.records}
+        await self._keeper.commit(learnt.changes, may_spool=True)
+        self._book.apply(learnt.changes)
+        for change in learnt.changes:
+            if isinstance(change, FillSeen):
+                self._filled(change, old_filled.get(change.fill.order_ref, 0))
+        for record in learnt.records:
+            if record.row != old_rows[record.ref]:
+                self._moved(record, old_rows[record.ref].state)
+        for alarm in learnt.alarms:
+            self._alarm(alarm)
+
+    def _filled(self, change: FillSeen, booked_before: int) -> None:
+        fill, record = change.fill, self._book.orders[change.fill.order_ref]
+        row, delta = record.row, record.booked - booked_before
+        self._world.publish(
+            FillBooked(
+                self._account, row.order_ref, row.plan_id, row.symbol, row.role, fill.side,
+                fill.quantity, fill.price, fill.exec_id, fill.at_ns,
+            )
+        )  # fmt: skip
+        if delta != fill.quantity:
+            text = f"{row.symbol} {fill.exec_id}: corrected by {delta} shares"
+            self._alarm(Alarm("critical", "execution_corrected", text))
+        if delta <= 0:
+            return
+        if row.role is OrderRole.ENTRY:
+            self._views.rejects = 0
+            self._views.rejects_by_symbol.pop(row.symbol, None)
+            left = max(0, row.quantity - record.booked)
+            self._events.append(
+                EntryFilled(row.plan_id, delta, fill.price, record.booked, left, fill.at_ns)
+            )
+        else:
+            left = abs(self._book.plan_position(row.plan_id))
+            self._events.append(
+                ReduceFilled(row.plan_id, row.role, delta, fill.price, left, fill.at_ns)
+            )
+
+    def _moved(self, record: OrderRecord, before: OrderState) -> None:
+        if record.is_refused and before is not record.state:
+            self._views.rejects += 1
+            symbol = record.row.symbol
+            by_symbol = self._views.rejects_by_symbol
+            by_symbol[symbol] = by_symbol.get(symbol, 0) + 1
+        self._show(record)
+
+    def _show(self, record: OrderRecord) -> None:
+        row = record.row
+        self._world.publish(
+            OrderChanged(
+                self._account, row.order_ref, row.plan_id, row.symbol, row.role, row.side,
+                row.quantity, record.filled, row.order_type, row.limit_price, row.stop_price,
+                row.state, row.order_id, max(record.perm_ids, default=0),
+                self._world.market_clock.now_ns(),
+            )
+        )  # fmt: skip
+
+    # procedures
+
+    async def _run_all(self) -> None:
+        for desk in list(self._desks.values()):
+            await self._run(desk)
+
+    async def _run(self, desk: PlanDesk) -> None:
+        """Let a plan's procedure act until it waits."""
+        self._tell(desk)
+        for _ in range(_TURNS_MAX):
+            if not self._link.can_reduce:
+                break
+            before = desk.procedure
+            actions = desk.advance(self._world.clock.now(), self._link.mono_ns())
+            for action in actions:
+                await self._act(desk, action)
+            if not actions and desk.procedure is before:
+                break
+        self._tell(desk)
+        self._watch(desk)
+
+    async def _act(self, desk: PlanDesk, action: Action) -> None:
+        if isinstance(action, Look):
+            self._link.want_look(f"{desk.plan_id}: {action.reason}")
+        elif isinstance(action, Alarm):
+            self._alarm(action)
+        elif isinstance(action, Finish):
+            self._finished(desk, action)
+        elif isinstance(action, CancelOrder):
+            await self._sender.cancel(action)
+        elif isinstance(action, ChangeStop):
+            await self._after(desk, action, await self._sender.change(desk, action))
+        elif isinstance(action, PlaceStop | PlaceReducer):
+            sent = await self._sender.reduce(desk, action)
+            if isinstance(sent, OrderRecord):
+                self._took_off(desk, action, sent)
+            else:
+                await self._after(desk, action, sent)
+
+    def _took_off(
+        self, desk: PlanDesk, action: PlaceStop | PlaceReducer, record: OrderRecord
+    ) -> None:
+        self._show(record)
+        procedure = desk.procedure
+        if isinstance(action, PlaceReducer) and isinstance(procedure, ScaleOut):
+            procedure.slice_ref = record.ref
+        if isinstance(action, PlaceReducer) and isinstance(procedure, Exit):
+            procedure.refs.append(record.ref)
+
+    async def _after(self, desk: PlanDesk, action: Action, denied: Denied | None) -> None:
+        if denied is None:
+            return
+        desk.denied(action, self._world.clock.now())
+        role = action.role if isinstance(action, PlaceReducer) else OrderRole.STOP
+        key = (f"denied {denied.check}", desk.plan_id)
+        if self._is_due(key):
+            await self._sender.record_denial(desk.plan_id, desk.symbol, role, denied)
+
+    def _finished(self, desk: PlanDesk, finish: Finish) -> None:
+        now_ns = self._world.market_clock.now_ns()
+        entry = desk.entry
+        if finish.kind == "EnterRequest" and entry is not None and entry.is_refused:
+            self._events.append(
+                RequestRejected(
+                    desk.plan_id, finish.kind, entry.code, entry.code_text or "refused", now_ns
+                )
+            )
+        self._tell(desk)
+        self._done(desk.plan_id, finish.kind, finish.filled, desk.position, finish.reason)
+
+    def _tell(self, desk: PlanDesk) -> None:
+        """Say what is new of a plan: its stop, and its entry's end."""
+        now_ns = self._world.market_clock.now_ns()
+        armed = [record for record in desk.working(OrderRole.STOP) if record.is_armed]
+        if len(armed) == 1:
+            price = armed[0].row.stop_price
+            stop = (armed[0].remaining, price)
+            if self._said.get(desk.plan_id) != stop and price is not None:
+                self._said[desk.plan_id] = stop
+                self._events.append(StopWorking(desk.plan_id, stop[0], price, now_ns))
+        entry = desk.entry
+        if entry is None or not (entry.is_over and entry.is_settled):
+            return
+        if entry.ref in self._closed_entries:
+            return
+        self._closed_entries.add(entry.ref)
+        reason = entry.code_text or entry.state.value
+        self._events.append(EntryClosed(desk.plan_id, entry.booked, reason, now_ns))
+
+    def _watch(self, desk: PlanDesk) -> None:
+        cause = self.cover.see(
+            desk.plan_id,
+            is_covered=desk.is_covered,
+            cause=desk.cause,
+            now_s=self._world.clock.now(),
+        )
+        if cause is not None:
+            text = f"{desk.plan_id} {desk.symbol}: {desk.position} shares not covered ({cause})"
+            self._alarm(Alarm("critical", "uncovered", text))
+
+    # time
+
+    async def on_timer(self) -> list[PathEvent]:
+        """Let deadlines pass, at most every 250 ms of real time."""
+        now_s = self._world.clock.now()
+        if now_s - self._switches_s >= _SWITCH_PERIOD_S:
+            self._switches_s = now_s
+            self._kill.read_row(await self._keeper.switches())
+        for record in self._book.open_orders():
+            late = now_s - record.sent_s > self._rules.ack_deadline_s
+            if record.state is OrderState.SENDING and late:
+                await self._learn(self._intake.lost(record, "no answer to a send"))
+        look_at_s = self._intake.look_at_s
+        if look_at_s is not None and now_s >= look_at_s:
+            self._intake.look_at_s = None
+            self._link.want_look("to prove an absence")
+        if now_s - self._looked_s >= self._rules.look_period_s:
+            self._looked_s = now_s
+            self._link.want_look("hourly")
+        await self._run_all()
+        self._forget()
+        return self.take_events()
+
+    def _forget(self) -> None:
+        """Let go of desks that are flat and quiet; a later request makes them anew."""
+        for plan_id, desk in list(self._desks.items()):
+            if desk.procedure is None and not desk.position and not self._has_open(desk.records):
+                del self._desks[plan_id]
+                self._said.pop(plan_id, None)
+
+    @staticmethod
+    def _has_open(records: Iterable[OrderRecord]) -> bool:
+        return any(not record.is_over or not record.is_settled for record in records)
+
+    # the account
+
+    async def _account_value(self, fact: AccountValueFact) -> None:
+        if fact.account != self._link.account_id:
+            return
+        money = self._views.money
+        money.take(fact)
+        if fact.tag != "NetLiquidation" or money.net_liquidation is None:
+            return
+        day = market_day(self._world.market_clock.now_ns())
+        if day != money.day:
+            await self._start_day()
+        now_s = self._world.clock.now()
+        if day == money.day and now_s - money.stored_s < _DAY_PERIOD_S:
+            return
+        money.stored_s = now_s
+        seen = DaySeen(
+            day, money.net_liquidation, money.realised or Decimal(0), self._views.rejects
+        )
+        await self._commit([seen])
+
+    async def _start_day(self) -> None:
+        """Find the value that the day began with; without PostgreSQL it stays unknown."""
+        money = self._views.money
+        day = market_day(self._world.market_clock.now_ns())
+        try:
+            start = await self._store.day_start_usd(self._account, day)
+        except StoreUnavailable:
+            return
+        money.day_start = start if start is not None else money.net_liquidation
+        if money.day_start is not None:
+            money.day = day
+
+    async def _commit(self, changes: list[Change]) -> None:
+        await self._keeper.commit(changes, may_spool=True)
+
+    # alarms
+
+    def _is_due(self, key: tuple[str, str]) -> bool:
+        now_s = self._world.clock.now()
+        if now_s - self._alarmed.get(key, float("-inf")) < _ALARM_PERIOD_S:
+            return False
+        self._alarmed[key] = now_s
+        return True
+
+    def _alarm(self, alarm: Alarm) -> None:
+        if self._is_due((alarm.kind, alarm.text)):
+            self._world.publish(
+                AlertRaised(
+                    alarm.severity, alarm.kind, alarm.text, account=self._account,
+                    at_ns=self._world.market_clock.now_ns(),
+                )
+            )  # fmt: skip
+
+    @property
+    def link_state(self) -> LinkState:
+        """The link's state."""
+        return self._link.state
+
+    async def note(self, kind: str, data: dict[str, str]) -> None:
+        """Write a line into the journal."""
+        await self._commit([Noted(kind, data=tuple(data.items()))])

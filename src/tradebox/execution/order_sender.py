@@ -1,0 +1,475 @@
+"""From a decision to bytes: mint, gate, commit, write; in this order and nowhere else.
+
+Rules of this file:
+- the orderRef is minted and committed before the send, and never used again;
+- an order id is above everything the gateway or PostgreSQL ever saw;
+- an entry that PostgreSQL did not take is not sent; a reduction goes through the spool;
+- bytes that certainly did not leave make an order NEVER_SENT, everything else is unknown.
+"""
+
+import json
+import secrets
+from dataclasses import replace
+from decimal import Decimal
+from typing import Final
+
+from tradebox.domain.events import IntentDenied, OrderChanged
+from tradebox.domain.gate_values import EntryProposal, StopChange
+from tradebox.domain.market import Instrument
+from tradebox.domain.money import Rounding, round_to_increment
+from tradebox.domain.order_gate import (
+    Approved,
+    approve_change,
+    approve_entry,
+    approve_reduction,
+)
+from tradebox.domain.order_table import Move
+from tradebox.domain.orders import (
+    Denied,
+    OrderIntent,
+    OrderRole,
+    OrderState,
+    OrderType,
+    Side,
+    Tif,
+)
+from tradebox.domain.path import (
+    EnterRequest,
+    Evidence,
+    ExitRequest,
+    LinkState,
+    MoveStopRequest,
+    PathRequest,
+    RequestDenied,
+    ScaleOutRequest,
+)
+from tradebox.errors import BrokerUnavailable, StoreUnavailable
+from tradebox.execution.buckets import Buckets
+from tradebox.execution.kill_switch import KillSwitch
+from tradebox.execution.order_book import OrderBook, OrderRecord
+from tradebox.execution.order_link import OrderLink
+from tradebox.execution.path_views import Views
+from tradebox.execution.path_world import PathRules, PathWorld
+from tradebox.execution.procedures import (
+    CancelOrder,
+    ChangeStop,
+    PlaceReducer,
+    PlaceStop,
+    PlanDesk,
+)
+from tradebox.execution.record_keeper import RecordKeeper
+from tradebox.ports.order_store import (
+    Change,
+    IntentRefused,
+    Noted,
+    OrderMoved,
+    OrderRecorded,
+    OrderRow,
+)
+from tradebox.ports.orders import OrderTicket
+
+_TAIL_BYTES: Final = 3
+
+
+class OrderSender:
+    """The only holder of the way to the wire in an order path."""
+
+    def __init__(
+        self,
+        book: OrderBook,
+        link: OrderLink,
+        keeper: RecordKeeper,
+        views: Views,
+        kill: KillSwitch,
+        rules: PathRules,
+        world: PathWorld,
+    ) -> None:
+        self._book = book
+        self._link = link
+        self._keeper = keeper
+        self._views = views
+        self._kill = kill
+        self._rules = rules
+        self._world = world
+        self._buckets = Buckets(
+            rules.orders_per_s_max, rules.orders_per_min_max, rules.orders_per_day_max
+        )
+        self.orders_sent = 0
+
+    # entries
+
+    async def enter(self, req: EnterRequest) -> Denied | None:
+        """Send an entry with its stop as one pair, or return the refusal."""
+        instrument = self._world.instrument(req.symbol)
+        if instrument is None:
+            return Denied(
+                "fields", "a known symbol", req.symbol, "the broker's contract is unknown"
+            )
+        order_id = self._next_order_id()
+        entry = OrderIntent(
+            order_ref=self._mint(order_id),
+            plan_id=req.plan_id,
+            account=self._link.identity.name,
+            symbol=req.symbol,
+            con_id=instrument.con_id,
+            role=OrderRole.ENTRY,
+            side=req.side,
+            quantity=req.quantity,
+            order_type=req.order_type,
+            tif=req.tif,
+            limit_price=req.limit_price,
+            stop_price=req.entry_stop_price,
+            transmit=False,
+            reason=req.reason,
+        )
+        stop = self._stop_intent(
+            entry, self._mint(order_id + 1), req.side.opposite, req.quantity, req.protective_stop
+        )
+        stop = replace(stop, parent_ref=entry.order_ref)
+        account = self._views.account(self._kill, self._buckets, audit_is_up=self._keeper.is_up)
+        symbol = self._views.symbol(req.symbol, req.plan_id, req.side)
+        verdict = approve_entry(EntryProposal(entry, stop), account, symbol, self._rules.limits)
+        if isinstance(verdict, Denied):
+            return verdict
+        self._buckets.take_entry(2, self._world.clock.now())
+        return await self._send(verdict, instrument, order_id, evidence_text(req.evidence))
+
+    def _stop_intent(
+        self, like: OrderIntent, ref: str, side: Side, quantity: int, price: Decimal
+    ) -> OrderIntent:
+        return OrderIntent(
+            order_ref=ref,
+            plan_id=like.plan_id,
+            account=like.account,
+            symbol=like.symbol,
+            con_id=like.con_id,
+            role=OrderRole.STOP,
+            side=side,
+            quantity=quantity,
+            order_type=OrderType.STOP,
+            tif=Tif.GTC,
+            stop_price=price,
+            reason=like.reason,
+        )
+
+    def _next_order_id(self) -> int:
+        info = self._link.info
+        return max(self._book.order_id_max + 1, 1 if info is None else info.next_valid_id)
+
+    def _mint(self, order_id: int) -> str:
+        """Return an orderRef no home has used: account, order id, and a random tail."""
+        letter = self._link.identity.name.value[0]
+        return f"tb{letter}-{order_id:x}-{secrets.token_hex(_TAIL_BYTES)}"
+
+    # reductions
+
+    def reduction_fault(
+        self, desk: PlanDesk, req: MoveStopRequest | ScaleOutRequest | ExitRequest
+    ) -> Denied | None:
+        """Return why a procedure should not even begin; its orders are gated one by one."""
+        if not self._link.can_reduce:
+            state = str(self._link.state)
+            return Denied("link", LinkState.CLEAN, state, "orders move on a clean link only")
+        if isinstance(req, MoveStopRequest):
+            return self._move_fault(desk, req)
+        if desk.held == 0 and isinstance(req, ExitRequest):
+            return None
+        if self._views.exit_price(desk.symbol) is None:
+            return Denied("freshness", "a price", "none", "no price to leave by")
+        if self._world.session_is_open(self._world.market_clock.now_ns()) is not True:
+            return Denied("session", "open", "not open", "the market is not open")
+        if isinstance(req, ScaleOutRequest) and req.quantity <= 0:
+            return Denied("fields", "a size", str(req.quantity), "a slice needs shares")
+        return None
+
+    def _move_fault(self, desk: PlanDesk, req: MoveStopRequest) -> Denied | None:
+        level = desk.stop_level
+        if desk.held <= 0 or level is None:
+            return Denied("position", "held", str(desk.position), "there is nothing to protect")
+        if (req.stop_price - level) * desk.side.sign < 0:
+            return Denied("ratchet", str(level), str(req.stop_price), "a stop only tightens")
+        instrument = self._world.instrument(desk.symbol)
+        if instrument is None or req.stop_price <= 0 or req.stop_price % instrument.increment:
+            return Denied("fields", "on the increment", str(req.stop_price), "a malformed price")
+        return None
+
+    async def reduce(
+        self, desk: PlanDesk, action: PlaceStop | PlaceReducer
+    ) -> OrderRecord | Denied:
+        """Send a standalone stop, a slice or an exit; return its record or the refusal."""
+        instrument = self._world.instrument(desk.symbol)
+        if instrument is None:
+            return Denied("fields", "a known symbol", desk.symbol, "the contract is unknown")
+        order_id = self._next_order_id()
+        intent = self._reduce_intent(desk, action, instrument, order_id)
+        if isinstance(intent, Denied):
+            return intent
+        account = self._views.account(self._kill, self._buckets, audit_is_up=self._keeper.is_up)
+        symbol = self._views.symbol(desk.symbol, desk.plan_id, intent.side)
+        verdict = approve_reduction(
+            intent, account, symbol, self._views.reduce(desk), self._rules.limits
+        )
+        if isinstance(verdict, Denied):
+            return verdict
+        self._buckets.take_reduce(1, self._world.clock.now())
+        denied = await self._send(verdict, instrument, order_id, "")
+        return denied if denied is not None else self._book.orders[intent.order_ref]
+
+    def _reduce_intent(
+        self,
+        desk: PlanDesk,
+        action: PlaceStop | PlaceReducer,
+        instrument: Instrument,
+        order_id: int,
+    ) -> OrderIntent | Denied:
+        like = OrderIntent(
+            order_ref=self._mint(order_id),
+            plan_id=desk.plan_id,
+            account=self._link.identity.name,
+            symbol=desk.symbol,
+            con_id=instrument.con_id,
+            role=OrderRole.EXIT,
+            side=action.side,
+            quantity=action.quantity,
+            order_type=OrderType.LIMIT,
+            tif=Tif.IOC,
+            reason=action.reason,
+        )
+        if isinstance(action, PlaceStop):
+            return self._stop_intent(
+                like, like.order_ref, action.side, action.quantity, action.stop_price
+            )
+        price = self._views.exit_price(desk.symbol)
+        if price is None:
+            return Denied("freshness", "a price", "none", "no price to leave by")
+        if self._world.session_is_open(self._world.market_clock.now_ns()) is not True:
+            return Denied("session", "open", "not open", "the market is not open")
+        collar = price * (1 + action.side.sign * self._rules.exit_collar_share)
+        inward = Rounding.DOWN if action.side is Side.BUY else Rounding.UP
+        limit = round_to_increment(collar, instrument.increment, inward)
+        return replace(like, role=action.role, limit_price=limit)
+
+    async def change(self, desk: PlanDesk, action: ChangeStop) -> Denied | None:
+        """Modify a resting stop: restate it, with its new total and trigger."""
+        record, instrument = action.record, self._world.instrument(desk.symbol)
+        old = record.row.stop_price
+        if instrument is None or old is None:
+            return Denied("fields", "a known stop", record.ref, "the stop is not known")
+        change = StopChange(
+            order_ref=record.ref,
+            plan_id=desk.plan_id,
+            symbol=desk.symbol,
+            side=record.row.side,
+            quantity=action.quantity,
+            filled=record.filled,
+            stop_price=action.stop_price,
+            old_stop_price=old,
+            reason=action.reason,
+        )
+        account = self._views.account(self._kill, self._buckets, audit_is_up=self._keeper.is_up)
+        symbol = self._views.symbol(desk.symbol, desk.plan_id, record.row.side)
+        verdict = approve_change(change, account, symbol, self._views.reduce(desk, record))
+        if isinstance(verdict, Denied):
+            return verdict
+        self._buckets.take_reduce(1, self._world.clock.now())
+        return await self._send_change(verdict, record, instrument)
+
+    async def _send_change(
+        self, approved: Approved, record: OrderRecord, instrument: Instrument
+    ) -> Denied | None:
+        change = approved.change
+        assert change is not None
+        data = (("quantity", str(change.quantity)), ("stop_price", str(change.stop_price)))
+        noted = Noted("order_change", change.symbol, change.plan_id, change.order_ref, data)
+        await self._keeper.commit([noted], may_spool=True)
+        parent = self._book.orders.get(record.row.parent_ref or "")
+        parent_lives = parent is not None and not parent.is_over
+        ticket = OrderTicket(
+            order_id=record.row.order_id,
+            intent=self._intent_of(record),
+            account_id=self._link.account_id,
+            instrument=instrument,
+            quantity=change.quantity,
+            order_type=record.row.order_type,
+            tif=record.row.tif,
+            limit_price=None,
+            stop_price=change.stop_price,
+            parent_id=parent.row.order_id if parent is not None and parent_lives else 0,
+            transmit=True,
+        )
+        record.change_wanted = (change.quantity, change.stop_price)
+        record.change_asked_s, record.change_doubted_ns = self._world.clock.now(), None
+        try:
+            self._link.send(ticket)
+        except BrokerUnavailable as error:
+            record.change_wanted = None
+            return Denied("link", LinkState.CLEAN, error.message, "the link broke before the send")
+        return None
+
+    def _intent_of(self, record: OrderRecord) -> OrderIntent:
+        row = record.row
+        return OrderIntent(
+            order_ref=row.order_ref,
+            plan_id=row.plan_id,
+            account=row.account,
+            symbol=row.symbol,
+            con_id=row.con_id,
+            role=row.role,
+            side=row.side,
+            quantity=row.quantity,
+            order_type=row.order_type,
+            tif=row.tif,
+            stop_price=row.stop_price,
+            parent_ref=row.parent_ref,
+        )
+
+    async def cancel(self, action: CancelOrder) -> None:
+        """Cancel an order; what becomes of it, facts say."""
+        record = action.record
+        data = (("reason", action.reason),)
+        row = record.row
+        noted = Noted("order_cancel", row.symbol, row.plan_id, record.ref, data)
+        await self._keeper.commit([noted], may_spool=True)
+        record.cancel_asked_s = self._world.clock.now()
+        try:
+            self._link.cancel(row.order_id)
+        except BrokerUnavailable:
+            record.cancel_asked_s = None
+
+    # the send itself
+
+    async def _send(
+        self, approved: Approved, instrument: Instrument, order_id: int, evidence: str
+    ) -> Denied | None:
+        rows = [self._row(intent, order_id + index) for index, intent in enumerate(approved.orders)]
+        self._book.order_id_max = max(self._book.order_id_max, order_id + len(rows) - 1)
+        recorded: list[Change] = [OrderRecorded(row, evidence) for row in rows]
+        try:
+            await self._keeper.commit(recorded, may_spool=not approved.is_entry)
+        except StoreUnavailable as error:
+            await self._never_sent(rows, "PostgreSQL did not take the intent")
+            return Denied("audit", "committed", error.message, "no record, no entry")
+        self._book.apply(recorded)
+        may_send = self._link.can_enter if approved.is_entry else self._link.can_reduce
+        if not may_send:
+            await self._unsent(rows, "the link broke before the send")
+            return Denied("link", LinkState.CLEAN, str(self._link.state), "the link broke")
+        now_s = self._world.clock.now()
+        for index, (intent, row) in enumerate(zip(approved.orders, rows, strict=True)):
+            try:
+                self._link.send(self._ticket(intent, row, instrument))
+            except BrokerUnavailable as error:
+                await self._unsent(rows[index:], error.message)
+                return Denied("link", LinkState.CLEAN, error.message, "the link broke")
+            self._book.orders[row.order_ref].sent_s = now_s
+            self.orders_sent += 1
+        for row in rows:
+            self._show(row)
+        return None
+
+    def _row(self, intent: OrderIntent, order_id: int) -> OrderRow:
+        return OrderRow(
+            order_ref=intent.order_ref,
+            plan_id=intent.plan_id,
+            account=intent.account,
+            account_id=self._link.account_id,
+            symbol=intent.symbol,
+            con_id=intent.con_id,
+            role=intent.role,
+            side=intent.side,
+            quantity=intent.quantity,
+            order_type=intent.order_type,
+            limit_price=intent.limit_price,
+            stop_price=intent.stop_price,
+            tif=intent.tif,
+            parent_ref=intent.parent_ref,
+            client_id=self._link.client_id,
+            order_id=order_id,
+            state=OrderState.SENDING,
+            reason=intent.reason,
+        )
+
+    def _ticket(self, intent: OrderIntent, row: OrderRow, instrument: Instrument) -> OrderTicket:
+        parent = self._book.orders.get(intent.parent_ref or "")
+        return OrderTicket(
+            order_id=row.order_id,
+            intent=intent,
+            account_id=row.account_id,
+            instrument=instrument,
+            quantity=row.quantity,
+            order_type=row.order_type,
+            tif=row.tif,
+            limit_price=row.limit_price,
+            stop_price=row.stop_price,
+            parent_id=0 if parent is None else parent.row.order_id,
+            transmit=intent.transmit,
+        )
+
+    async def _never_sent(self, rows: list[OrderRow], cause: str) -> None:
+        """Say of rows that are in no book, but maybe in PostgreSQL, that they never left."""
+        moves: list[Change] = [
+            OrderMoved(
+                row.order_ref,
+                OrderState.NEVER_SENT,
+                0,
+                row.quantity,
+                row.limit_price,
+                row.stop_price,
+                cause,
+            )
+            for row in rows
+        ]
+        await self._keeper.commit(moves, may_spool=True)
+
+    async def _unsent(self, rows: list[OrderRow], cause: str) -> None:
+        changes: list[Change] = []
+        for row in rows:
+            changes += self._book.move(self._book.orders[row.order_ref], Move.NOT_SENT, cause)
+        await self._keeper.commit(changes, may_spool=True)
+        self._book.apply(changes)
+
+    def _show(self, row: OrderRow) -> None:
+        self._world.publish(
+            OrderChanged(
+                row.account, row.order_ref, row.plan_id, row.symbol, row.role, row.side,
+                row.quantity, 0, row.order_type, row.limit_price, row.stop_price, row.state,
+                row.order_id, 0, self._world.market_clock.now_ns(),
+            )
+        )  # fmt: skip
+
+    # refusals
+
+    async def record_denial(
+        self, plan_id: str, symbol: str, role: OrderRole, denied: Denied
+    ) -> None:
+        """Keep and show a refusal."""
+        now_ns = self._world.market_clock.now_ns()
+        self._world.publish(
+            IntentDenied(
+                self._link.identity.name, plan_id, symbol, denied.check, denied.limit,
+                denied.observed, denied.reason, now_ns,
+            )
+        )  # fmt: skip
+        refused = IntentRefused(
+            plan_id, symbol, role, denied.check, denied.limit, denied.observed, denied.reason
+        )
+        await self._keeper.commit([refused], may_spool=True)
+
+    def denied_event(self, req: PathRequest, denied: Denied) -> RequestDenied:
+        """Return what the plan is told."""
+        now_ns = self._world.market_clock.now_ns()
+        return RequestDenied(req.plan_id, type(req).__name__, denied, now_ns)
+
+
+def evidence_text(evidence: Evidence | None) -> str:
+    """Return the price a decision was taken on, as JSON."""
+    if evidence is None:
+        return ""
+    return json.dumps(
+        {
+            "price": str(evidence.price),
+            "source": evidence.source.value,
+            "quality": evidence.quality.value,
+            "event_ns": evidence.event_ns,
+        }
+    )

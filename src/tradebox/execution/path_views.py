@@ -1,0 +1,249 @@
+"""What the order gate, the plans and the status screen see of one account, read from its books.
+
+Rules of this file:
+- read only; what is not known is None, and the gate refuses it;
+- open risk and gross are computed from books and orders at each look, never carried along.
+"""
+
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from tradebox.domain.events import PositionChanged
+from tradebox.domain.gate_values import AccountView, PriceView, ReduceView, SymbolView
+from tradebox.domain.market import Quality
+from tradebox.domain.money import to_decimal
+from tradebox.domain.orders import AccountName, OrderRole, Side
+from tradebox.domain.path import AccountState, Holding
+from tradebox.execution.buckets import Buckets
+from tradebox.execution.intake import Intake
+from tradebox.execution.kill_switch import KillSwitch
+from tradebox.execution.order_book import OrderBook, OrderRecord
+from tradebox.execution.order_link import OrderLink
+from tradebox.execution.path_world import PathRules, PathWorld
+from tradebox.execution.procedures import PlanDesk
+from tradebox.ports.orders import AccountValueFact
+
+_NS_PER_S: Final = 1_000_000_000
+_CENT: Final = Decimal("0.0001")
+_MARKET_ZONE: Final = ZoneInfo("America/New_York")
+
+
+def market_day(now_ns: int) -> str:
+    """Return the exchange's calendar day at a market time, ISO."""
+    moment = datetime.fromtimestamp(now_ns / _NS_PER_S, tz=UTC)
+    return moment.astimezone(_MARKET_ZONE).date().isoformat()
+
+
+def average_entry(book: OrderBook, plan_id: str, side: Side) -> Decimal | None:
+    """Return the average price of the shares a plan opened, or None before any."""
+    opened = [fill for fill in book.plan_fills(plan_id) if fill.side is side and fill.quantity]
+    shares = sum(fill.quantity for fill in opened)
+    if not shares:
+        return None
+    money = sum((fill.price * fill.quantity for fill in opened), Decimal(0))
+    return (money / shares).quantize(_CENT, rounding=ROUND_HALF_EVEN)
+
+
+class Money:
+    """The account's own figures, as the broker streams them."""
+
+    def __init__(self) -> None:
+        self.net_liquidation: Decimal | None = None
+        self.cash: Decimal | None = None
+        self.realised: Decimal | None = None
+        self.day = ""
+        self.day_start: Decimal | None = None
+        self.stored_s = float("-inf")
+
+    def take(self, fact: AccountValueFact) -> None:
+        """Take over one figure in USD."""
+        if fact.currency not in ("USD", "BASE"):
+            return
+        try:
+            value = Decimal(fact.value)
+        except ArithmeticError:
+            return
+        if not value.is_finite():
+            return
+        if fact.tag == "NetLiquidation":
+            self.net_liquidation = value
+        elif fact.tag in ("TotalCashValue", "TotalCashBalance"):
+            self.cash = value
+        elif fact.tag == "RealizedPnL":
+            self.realised = value
+
+
+class Views:
+    """Everything that is read, none of it kept."""
+
+    def __init__(
+        self,
+        book: OrderBook,
+        intake: Intake,
+        link: OrderLink,
+        world: PathWorld,
+        rules: PathRules,
+    ) -> None:
+        self._book = book
+        self._intake = intake
+        self._link = link
+        self._world = world
+        self._rules = rules
+        self.money = Money()
+        self.desks: dict[str, PlanDesk] = {}
+        self.rejects = 0
+        self.rejects_by_symbol: dict[str, int] = {}
+
+    def price(self, symbol: str) -> PriceView | None:
+        """Return what the last price of a symbol is worth now."""
+        tick = self._world.prices.last(symbol)
+        if tick is None:
+            return None
+        clock = self._world.market_clock
+        age_ns = clock.now_ns() - tick.event_ns
+        age_s = Decimal(age_ns) / _NS_PER_S / Decimal(str(max(1.0, clock.speed)))
+        quality = self._world.prices.quality_now(symbol)
+        return PriceView(to_decimal(tick.price_micros), quality, age_s)
+
+    def mark(self, symbol: str) -> Decimal | None:
+        """Return a price to value shares by: the last one, else the last fill's."""
+        price = self.price(symbol)
+        if price is not None:
+            return price.price
+        fills = [fill.price for fill in self._book.fills.values() if fill.symbol == symbol]
+        return fills[-1] if fills else None
+
+    def account(self, kill: KillSwitch, buckets: Buckets, *, audit_is_up: bool) -> AccountView:
+        """Return the account as the gate sees it."""
+        now_s, now_ns = self._world.clock.now(), self._world.market_clock.now_ns()
+        return AccountView(
+            account_agrees=self._link.account_agrees,
+            link=self._link.state,
+            is_killed=kill.is_set(),
+            is_halted=self._link.halted is not None,
+            audit_is_up=audit_is_up,
+            short_is_allowed=self._rules.short_is_allowed,
+            session_is_open=self._world.session_is_open(now_ns),
+            net_liquidation_usd=self.money.net_liquidation,
+            day_start_usd=self.money.day_start,
+            gross_notional_usd=self.gross(),
+            open_risk_usd=self.open_risk(),
+            rejects=self.rejects,
+            entry_tokens=buckets.entry_tokens(now_s),
+            reduce_tokens=buckets.reduce_tokens(now_s),
+        )
+
+    def symbol(self, symbol: str, plan_id: str, side: Side) -> SymbolView:
+        """Return a symbol as the gate sees it for a plan that wants this side."""
+        instrument = self._world.instrument(symbol)
+        entries = [
+            record
+            for record in self._book.open_orders(symbol)
+            if record.row.role is OrderRole.ENTRY
+        ]
+        return SymbolView(
+            increment=None if instrument is None else instrument.increment,
+            price=self.price(symbol),
+            position=self._book.position(symbol),
+            plan_position=self._book.plan_position(plan_id),
+            has_live_entry=bool(entries),
+            opposing_orders=sum(record.row.side is not side for record in entries),
+            blocked=self._intake.unproven(symbol),
+            rejects=self.rejects_by_symbol.get(symbol, 0),
+            known_refs=frozenset(self._book.orders),
+        )
+
+    def reduce(self, desk: PlanDesk, apart_from: OrderRecord | None = None) -> ReduceView:
+        """Return what a plan holds, as the narrow gate sees it."""
+        return ReduceView(desk.position, desk.other_live_quantity(apart_from))
+
+    def gross(self) -> Decimal | None:
+        """Return the money in positions and working entries; None where a price is missing."""
+        total = Decimal(0)
+        for symbol, quantity in self._book.positions().items():
+            mark = self.mark(symbol)
+            if mark is None:
+                return None
+            total += abs(quantity) * mark
+        for record in self._book.open_orders():
+            if record.row.role is OrderRole.ENTRY:
+                mark = record.row.limit_price or self.mark(record.row.symbol)
+                if mark is None:
+                    return None
+                total += record.remaining * mark
+        return total
+
+    def open_risk(self) -> Decimal:
+        """Return the loss if all stops hit, entries counted as filled."""
+        return sum((self._plan_risk(desk) for desk in self.desks.values()), Decimal(0))
+
+    def _plan_risk(self, desk: PlanDesk) -> Decimal:
+        shares = desk.held
+        entry = desk.entry
+        price = average_entry(self._book, desk.plan_id, desk.side)
+        if entry is not None and not entry.is_over:
+            shares += entry.remaining
+            price = price or entry.row.limit_price or self.mark(desk.symbol)
+        if shares <= 0 or price is None or desk.stop_level is None:
+            return Decimal(0)
+        return max(Decimal(0), (price - desk.stop_level) * desk.side.sign * shares)
+
+    def holding(self, plan_id: str) -> Holding:
+        """Return what a plan holds."""
+        desk = self.desks.get(plan_id)
+        if desk is None:
+            return Holding(plan_id, "")
+        stops = [record for record in desk.working(OrderRole.STOP) if record.is_armed]
+        return Holding(
+            plan_id=plan_id,
+            symbol=desk.symbol,
+            position=desk.position,
+            average_price=average_entry(self._book, plan_id, desk.side) if desk.position else None,
+            stop_quantity=desk.armed_quantity,
+            stop_price=stops[0].row.stop_price if stops else None,
+            in_flight_quantity=desk.in_flight_quantity,
+            covered=desk.is_covered,
+        )
+
+    def holdings(self, account: AccountName) -> list[PositionChanged]:
+        """Return cover per symbol, over all plans of the account."""
+        rows = []
+        for symbol in sorted({desk.symbol for desk in self.desks.values()}):
+            held = [self.holding(key) for key, desk in self.desks.items() if desk.symbol == symbol]
+            held = [holding for holding in held if holding.position or holding.stop_quantity]
+            quantity = self._book.position(symbol)
+            stop = sum(holding.stop_quantity for holding in held)
+            in_flight = sum(holding.in_flight_quantity for holding in held)
+            prices = [holding.average_price for holding in held if holding.position]
+            row = PositionChanged(
+                account=account,
+                symbol=symbol,
+                quantity=quantity,
+                stop_quantity=stop,
+                in_flight_quantity=in_flight,
+                covered=stop + in_flight == abs(quantity),
+                average_price=prices[0] if prices else None,
+                at_ns=self._world.market_clock.now_ns(),
+            )
+            rows.append(row)
+        return rows
+
+    def account_state(self) -> AccountState:
+        """Return money and link."""
+        return AccountState(
+            link=self._link.state,
+            account_id=self._link.account_id,
+            net_liquidation_usd=self.money.net_liquidation,
+            cash_usd=self.money.cash,
+            realised_day_usd=self.money.realised,
+            open_risk_usd=self.open_risk(),
+        )
+
+    def exit_price(self, symbol: str) -> Decimal | None:
+        """Return the reference of a marketable limit; None where no price is usable."""
+        price = self.price(symbol)
+        if price is None or price.quality in (Quality.EOD, Quality.DISPUTED):
+            return None
+        return price.price

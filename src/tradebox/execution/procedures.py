@@ -1,0 +1,528 @@
+"""What a plan's orders must do next: small state machines advanced by facts and timers.
+
+Rules of this file:
+- pure: `advance` looks at the book and the time and names the next actions; the order path
+  gates, records and sends them, and says what was denied;
+- nothing is decided while an order of the plan is unknown, or a fill is counted but not booked:
+  the broker's lists are asked instead;
+- never two stops for the same shares: a stop is placed only when no other stop of the plan may
+  still live, and every reducing order is counted against the position;
+- a procedure that cannot go on gives the shares their stop back.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from tradebox.domain.orders import OrderRole, OrderState, Side
+from tradebox.execution.order_book import OrderBook, OrderRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Real seconds before the next step is taken without the fact that was hoped for."""
+
+    entry_partial_s: float = 10.0
+    cascade_s: float = 0.5
+    """For the broker to cancel or arm a child after its parent ended."""
+    change_s: float = 3.0
+    """For the echo of a modify."""
+    look_s: float = 2.0
+    """Between two looks while something is awaited."""
+    exit_s: float = 4.0
+    """From the stop's cancel to giving it back."""
+    retry_s: float = 1.0
+    """Between two tries of what was denied."""
+    exit_tries_max: int = 3
+    stop_failures_max: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceStop:
+    """Send a standalone stop."""
+
+    side: Side
+    quantity: int
+    stop_price: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeStop:
+    """Modify a resting stop; quantity is its new total."""
+
+    record: OrderRecord
+    quantity: int
+    stop_price: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Cancel an order of ours."""
+
+    record: OrderRecord
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceReducer:
+    """Send a marketable IOC limit."""
+
+    role: OrderRole
+    side: Side
+    quantity: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read the broker's lists."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A procedure ended."""
+
+    kind: str
+    filled: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A person must know."""
+
+    severity: str
+    kind: str
+    text: str
+
+
+Action = PlaceStop | ChangeStop | CancelOrder | PlaceReducer | Look | Finish | Alarm
+
+
+@dataclass(slots=True)
+class Enter:
+    """An entry is at work, from its send to its covered end."""
+
+    cancel_wanted: str = ""
+    cancel_is_asked: bool = False
+    partial_since_s: float | None = None
+    ended_s: float | None = None
+
+
+@dataclass(slots=True)
+class MoveStop:
+    """The stop goes to a new trigger."""
+
+    stop_price: Decimal
+    reason: str
+
+
+@dataclass(slots=True)
+class ScaleOut:
+    """A slice goes: shrink the stop, send the slice, give the rest its stop."""
+
+    quantity: int
+    reason: str
+    phase: str = "shrink"
+    slice_ref: str = ""
+
+
+@dataclass(slots=True)
+class Exit:
+    """All goes: clear entry and stop, read, send, repeat, give back."""
+
+    reason: str
+    kind: str = "ExitRequest"
+    phase: str = "clear"
+    since_s: float | None = None
+    read_after_ns: int = 0
+    tries: int = 0
+    refs: list[str] = field(default_factory=list)
+
+
+Procedure = Enter | MoveStop | ScaleOut | Exit
+
+_EPSILON_S: Final = 1e-9
+
+
+class PlanDesk:
+    """The orders of one plan and the procedure under way.
+
+    Holds:   working stops + working slices never exceed the position; at most one stop of the
+             plan is sent at a time; with facts flowing and nothing denied, cover returns.
+    """
+
+    def __init__(self, plan_id: str, symbol: str, side: Side, book: OrderBook) -> None:
+        self.plan_id = plan_id
+        self.symbol = symbol
+        self.side = side
+        """BUY for a long plan."""
+        self.procedure: Procedure | None = None
+        self.stop_level: Decimal | None = None
+        self.patience = Patience()
+        self.stop_failures = 0
+        self.read_done_ns = 0
+        """Monotonic start of the last snapshot whose position agreed with the book."""
+        self._book = book
+        self._awaited = ""
+        self._awaited_s = 0.0
+        self._was_awaited = ""
+        self._retry_s = float("-inf")
+        self._is_flipped = False
+
+    # what is so
+
+    @property
+    def records(self) -> list[OrderRecord]:
+        """Every order of the plan, oldest first."""
+        return self._book.of_plan(self.plan_id)
+
+    @property
+    def position(self) -> int:
+        """Signed shares of the plan by booked fills."""
+        return self._book.plan_position(self.plan_id)
+
+    @property
+    def held(self) -> int:
+        """Shares held in the plan's direction; negative after an oversell."""
+        return self.position * self.side.sign
+
+    def working(self, *roles: OrderRole) -> list[OrderRecord]:
+        """Return the plan's orders of these roles that may still work."""
+        return [
+            record for record in self.records if record.row.role in roles and not record.is_over
+        ]
+
+    @property
+    def entry(self) -> OrderRecord | None:
+        """The newest entry."""
+        entries = [record for record in self.records if record.row.role is OrderRole.ENTRY]
+        return entries[-1] if entries else None
+
+    @property
+    def armed_quantity(self) -> int:
+        """Shares that armed stops would take off."""
+        return sum(record.remaining for record in self.working(OrderRole.STOP) if record.is_armed)
+
+    @property
+    def in_flight_quantity(self) -> int:
+        """Shares that working slices and exits may take off."""
+        return sum(record.remaining for record in self.working(OrderRole.SLICE, OrderRole.EXIT))
+
+    @property
+    def is_covered(self) -> bool:
+        """Stops and slices together are exactly the position."""
+        return self.armed_quantity + self.in_flight_quantity == abs(self.position)
+
+    @property
+    def cause(self) -> str:
+        """Why it may be uncovered now: the window's name."""
+        if isinstance(self.procedure, Enter):
+            return "entry_partial"
+        if isinstance(self.procedure, Exit):
+            return "exit"
+        if isinstance(self.procedure, MoveStop | ScaleOut):
+            return "stop_replacement"
+        return "repair"
+
+    def other_live_quantity(self, apart_from: OrderRecord | None = None) -> int:
+        """Return the shares that the plan's other reducing orders may still take off."""
+        reducers = self.working(OrderRole.STOP, OrderRole.SLICE, OrderRole.EXIT)
+        return sum(record.remaining for record in reducers if record is not apart_from)
+
+    # what is next
+
+    def advance(self, now_s: float, now_ns: int) -> list[Action]:
+        """Return the next actions; empty where a fact or more time is awaited."""
+        self._was_awaited, self._awaited = self._awaited, ""
+        records = self.records
+        if any(record.is_unknown for record in records):
+            return self._await(now_s, "an order is unknown")
+        if any(not record.is_settled for record in records):
+            return self._await(now_s, "a fill is counted but not booked")
+        if now_s < self._retry_s:
+            return []
+        if self.held < 0 and not isinstance(self.procedure, Exit):
+            self.procedure = Exit("more was sold than held")
+            text = f"{self.plan_id} {self.symbol}: position {self.position} is on the wrong side"
+            return [Alarm("critical", "oversold", text)]
+        procedure = self.procedure
+        if isinstance(procedure, Enter):
+            return self._enter(procedure, now_s, now_ns)
+        if isinstance(procedure, MoveStop):
+            return self._move_stop(procedure, now_s, now_ns)
+        if isinstance(procedure, ScaleOut):
+            return self._scale_out(procedure, now_s, now_ns)
+        if isinstance(procedure, Exit):
+            return self._exit(procedure, now_s, now_ns)
+        return self._cover(now_s, now_ns)
+
+    def denied(self, action: Action, now_s: float) -> None:
+        """Take note that the gate refused an action, or that it could not be recorded."""
+        self._retry_s = now_s + self.patience.retry_s
+        procedure = self.procedure
+        if isinstance(action, ChangeStop):
+            action.record.change_failures += 1
+        if isinstance(action, PlaceReducer) and isinstance(procedure, ScaleOut):
+            procedure.phase = "restore"
+            self._retry_s = now_s
+        if isinstance(action, PlaceReducer) and isinstance(procedure, Exit):
+            procedure.phase = "restore"
+            self._retry_s = now_s
+
+    def _await(self, now_s: float, what: str) -> list[Action]:
+        """Wait; ask for a look each time the same wait has lasted its time."""
+        self._awaited = what
+        if what != self._was_awaited:
+            self._awaited_s = now_s
+            return []
+        if now_s - self._awaited_s < self.patience.look_s - _EPSILON_S:
+            return []
+        self._awaited_s = now_s
+        return [Look(what)]
+
+    def _finish(self, kind: str, filled: int, reason: str) -> list[Action]:
+        self.procedure = None
+        return [Finish(kind, filled, reason)]
+
+    def _cancel(self, record: OrderRecord, reason: str, now_s: float) -> list[Action]:
+        """Ask once, and again only after the lists were read without an end."""
+        asked_s = record.cancel_asked_s
+        if asked_s is not None:
+            if now_s - asked_s > 2 * self.patience.look_s:
+                record.cancel_asked_s = None
+            return self._await(now_s, "a cancel is not answered")
+        return [CancelOrder(record, reason)]
+
+    # entry
+
+    def _enter(self, enter: Enter, now_s: float, now_ns: int) -> list[Action]:
+        entry = self.entry
+        assert entry is not None, self.plan_id
+        if not entry.is_over:
+            return self._enter_working(enter, entry, now_s)
+        if enter.ended_s is None:
+            enter.ended_s = now_s
+        if self.held == 0:
+            stops = self.working(OrderRole.STOP)
+            if stops and entry.booked == 0:
+                if now_s - enter.ended_s < self.patience.cascade_s:
+                    return []
+                return self._cancel(stops[0], "the entry is gone", now_s)
+            actions = self._stop_to(0, now_s, now_ns)
+            return (
+                self._finish("EnterRequest", entry.booked, "flat") if actions is None else actions
+            )
+        actions = self._stop_to(self.held, now_s, now_ns)
+        if actions is None:
+            return self._finish("EnterRequest", entry.booked, enter.cancel_wanted or "covered")
+        return actions
+
+    def _enter_working(self, enter: Enter, entry: OrderRecord, now_s: float) -> list[Action]:
+        if entry.booked and enter.partial_since_s is None:
+            enter.partial_since_s = now_s
+        if not enter.cancel_wanted and enter.partial_since_s is not None:
+            if now_s - enter.partial_since_s >= self.patience.entry_partial_s - _EPSILON_S:
+                enter.cancel_wanted = "partly filled for too long"
+            elif self.armed_quantity > self.held:
+                enter.cancel_wanted = "the stop is armed for more than is held"
+            elif entry.booked and not self.working(OrderRole.STOP):
+                enter.cancel_wanted = "the stop is gone"
+        if enter.cancel_wanted:
+            return self._cancel(entry, enter.cancel_wanted, now_s)
+        if not self.working(OrderRole.STOP):
+            enter.cancel_wanted = "the stop was refused"
+            return self._cancel(entry, enter.cancel_wanted, now_s)
+        return []
+
+    # the stop
+
+    def _stop_to(self, quantity: int, now_s: float, now_ns: int) -> list[Action] | None:
+        """Return what brings the stop to this size at the stop level; None: it is there."""
+        stops = self.working(OrderRole.STOP)
+        if quantity == 0:
+            return self._cancel(stops[0], "nothing is held", now_s) if stops else None
+        if not stops:
+            return self._place_stop(quantity)
+        if len(stops) > 1:
+            surplus = min(stops, key=lambda record: (record.is_armed, record.remaining))
+            return self._cancel(surplus, "one stop is enough", now_s)
+        stop = stops[0]
+        if stop.cancel_asked_s is not None:
+            return self._cancel(stop, "", now_s)
+        if stop.change_wanted is not None:
+            return self._await_change(stop, now_s, now_ns)
+        if not stop.is_armed:
+            return self._await_armed(stop, now_s)
+        fits = stop.remaining == quantity and stop.row.stop_price == self.stop_level
+        if fits and (stop.echo is None or stop.echo.tif == stop.row.tif):
+            self.stop_failures = 0
+            return None
+        assert self.stop_level is not None, self.plan_id
+        if stop.change_failures:
+            return self._cancel(stop, "the change was refused: replace", now_s)
+        total = stop.filled + quantity
+        return [ChangeStop(stop, total, self.stop_level, "fit the position")]
+
+    def _place_stop(self, quantity: int) -> list[Action]:
+        last = [record for record in self.records if record.row.role is OrderRole.STOP]
+        if self.stop_level is None and last:
+            self.stop_level = last[-1].row.stop_price
+        refused = 0
+        for record in reversed(last):
+            if not record.is_refused or record.row.parent_ref is not None:
+                break
+            refused += 1
+        self.stop_failures = refused
+        if self.stop_level is None or refused >= self.patience.stop_failures_max:
+            kind = "ExitRequest"
+            if isinstance(self.procedure, Exit):
+                return []
+            self.procedure = Exit("no stop can be had", kind)
+            text = f"{self.plan_id} {self.symbol}: {refused} stops refused, leaving"
+            return [Alarm("critical", "stop_refused", text)]
+        side = self.side.opposite
+        return [PlaceStop(side, quantity, self.stop_level, "cover the position")]
+
+    def _await_change(self, stop: OrderRecord, now_s: float, now_ns: int) -> list[Action]:
+        """Wait for a modify's echo; after a refusal or silence the lists decide."""
+        doubted_ns = stop.change_doubted_ns
+        if doubted_ns is None:
+            if now_s - stop.change_asked_s < self.patience.change_s:
+                return []
+            stop.change_doubted_ns = now_ns
+            return [Look("a modify is not echoed")]
+        if stop.seen_ns > doubted_ns:
+            # The lists were read since, and still show the old stop: it lives as it was.
+            stop.change_wanted = stop.change_doubted_ns = None
+            stop.change_failures += 1
+            return self._cancel(stop, "the change was refused: replace", now_s)
+        return self._await(now_s, "a modify was refused or not echoed")
+
+    def _await_armed(self, stop: OrderRecord, now_s: float) -> list[Action]:
+        """Give a stop time to arm; a child whose parent is over may never do so."""
+        parent = self._book.orders.get(stop.row.parent_ref or "")
+        enter = self.procedure
+        ended_s = enter.ended_s if isinstance(enter, Enter) else stop.sent_s
+        waited_s = now_s - (stop.sent_s if ended_s is None else ended_s)
+        if waited_s < self.patience.cascade_s:
+            return []
+        if parent is not None and waited_s > self.patience.look_s:
+            return self._cancel(stop, "the child did not arm", now_s)
+        return self._await(now_s, "the stop is not armed")
+
+    # procedures
+
+    def _move_stop(self, move: MoveStop, now_s: float, now_ns: int) -> list[Action]:
+        if self.held == 0:
+            return self._finish("MoveStopRequest", 0, "the position is gone")
+        self.stop_level = move.stop_price
+        actions = self._stop_to(self.held, now_s, now_ns)
+        if actions is None:
+            return self._finish("MoveStopRequest", 0, move.reason)
+        return actions
+
+    def _scale_out(self, scale: ScaleOut, now_s: float, now_ns: int) -> list[Action]:
+        slice_record = self._book.orders.get(scale.slice_ref)
+        if slice_record is not None and not slice_record.is_over:
+            return self._await(now_s, "the slice has not ended")
+        if slice_record is not None and scale.phase == "slice":
+            scale.phase = "restore"
+        taken = slice_record.booked if slice_record is not None else 0
+        if self.held == 0 or self._stop_fired():
+            # The stop fired in between: what is left is an exit.
+            if self.held == 0:
+                return self._finish("ScaleOutRequest", taken, "the stop fired")
+            self.procedure = Exit("the stop fired during a scale-out", "ScaleOutRequest")
+            return []
+        if scale.phase == "restore":
+            actions = self._stop_to(self.held, now_s, now_ns)
+            if actions is None:
+                return self._finish("ScaleOutRequest", taken, scale.reason)
+            return actions
+        if scale.quantity >= self.held:
+            self.procedure = Exit(scale.reason, "ScaleOutRequest")
+            return []
+        if scale.phase == "shrink":
+            actions = self._stop_to(self.held - scale.quantity, now_s, now_ns)
+            if actions is not None:
+                return actions
+            scale.phase = "slice"
+        side = self.side.opposite
+        return [PlaceReducer(OrderRole.SLICE, side, scale.quantity, scale.reason)]
+
+    def _stop_fired(self) -> bool:
+        stops = [record for record in self.records if record.row.role is OrderRole.STOP]
+        return any(record.booked for record in stops)
+
+    def _exit(self, leave: Exit, now_s: float, now_ns: int) -> list[Action]:
+        taken = sum(self._book.orders[ref].booked for ref in leave.refs)
+        entries = self.working(OrderRole.ENTRY)
+        if entries:
+            return self._cancel(entries[0], leave.reason, now_s)
+        reducers = self.working(OrderRole.EXIT, OrderRole.SLICE)
+        if reducers:
+            return self._await(now_s, "an exit has not ended")
+        if leave.phase == "restore":
+            return self._exit_restore(leave, taken, now_s, now_ns)
+        stops = self.working(OrderRole.STOP)
+        if stops:
+            if leave.since_s is None:
+                leave.since_s = now_s
+            leave.phase = "clear"
+            return self._cancel(stops[0], leave.reason, now_s)
+        if self.held == 0:
+            return self._finish(leave.kind, taken, leave.reason)
+        if leave.since_s is None:
+            leave.since_s = now_s
+        if leave.phase == "clear":
+            leave.phase, leave.read_after_ns = "read", now_ns
+            return [Look("the position before an exit")]
+        late = now_s - leave.since_s >= self.patience.exit_s
+        if leave.phase == "read" and self.read_done_ns < leave.read_after_ns:
+            if late:
+                leave.phase = "restore"
+            return self._await(now_s, "the position before an exit")
+        leave.phase = "send"
+        if leave.tries >= self.patience.exit_tries_max or (late and leave.tries):
+            leave.phase = "restore"
+            return []
+        leave.tries += 1
+        side = Side.SELL if self.position > 0 else Side.BUY
+        return [PlaceReducer(OrderRole.EXIT, side, abs(self.position), leave.reason)]
+
+    def _exit_restore(self, leave: Exit, taken: int, now_s: float, now_ns: int) -> list[Action]:
+        if self.held <= 0:
+            leave.phase, leave.tries, leave.since_s = "clear", 0, None
+            return [] if self.held else self._finish(leave.kind, taken, leave.reason)
+        actions = self._stop_to(self.held, now_s, now_ns)
+        if actions is None:
+            return self._finish(leave.kind, taken, "not all could be left; the rest has its stop")
+        if not actions and not self.working(OrderRole.STOP):
+            leave.phase, leave.tries, leave.since_s = "clear", 0, now_s
+            self._retry_s = now_s + self.patience.retry_s
+            text = f"{self.plan_id} {self.symbol}: {self.held} shares have no stop and no exit"
+            return [Alarm("critical", "uncovered", text)]
+        return actions
+
+    def _cover(self, now_s: float, now_ns: int) -> list[Action]:
+        """No procedure is under way: the stop must fit what is held."""
+        if self.working(OrderRole.ENTRY):
+            # An entry of an earlier life of this program: follow it to its end.
+            self.procedure = Enter()
+            return []
+        if self.working(OrderRole.SLICE, OrderRole.EXIT):
+            return self._await(now_s, "an exit has not ended")
+        if self.stop_level is None and self.held:
+            known = [record.row.stop_price for record in self.records]
+            self.stop_level = next((price for price in reversed(known) if price), None)
+        return self._stop_to(self.held, now_s, now_ns) or []
+
+    @property
+    def entry_state(self) -> OrderState | None:
+        """The newest entry's state."""
+        return None if self.entry is None else self.entry.state

@@ -1,0 +1,144 @@
+"""Journal first: every change is committed, or spooled where that is allowed, before it counts.
+
+Rules of this file:
+- while anything waits in the spool, nothing goes past it: order is kept;
+- entries never go through the spool: no PostgreSQL, no entry;
+- a commit that gave no answer in time is not trusted either way: its batch is committed again
+  under the same batch id, which the store recognises.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tradebox.domain.orders import AccountName
+from tradebox.errors import StoreUnavailable
+from tradebox.execution.record_codec import decode, encode
+from tradebox.ports.clock import MarketClock
+from tradebox.ports.order_store import Batch, Change, Noted, OrderStore, SpoolPort
+from tradebox.supervision.clock import Clock
+
+_RETRY_S: Final = 1.0
+
+
+class RecordKeeper:
+    """Writes the batches of one account."""
+
+    def __init__(
+        self,
+        account: AccountName,
+        store: OrderStore,
+        spool: SpoolPort,
+        clock: Clock,
+        market_clock: MarketClock,
+        *,
+        run_id: str,
+        epoch: int,
+        deadline_s: float = 2.0,
+        mint: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._account = account
+        self._store = store
+        self._spool = spool
+        self._clock = clock
+        self._market_clock = market_clock
+        self._run_id = run_id
+        self._epoch = epoch
+        self._deadline_s = deadline_s
+        self._mint = mint
+        self._is_waiting = bool(spool.pending())
+        self._retry_s = float("-inf")
+        self._is_down = False
+
+    @property
+    def is_up(self) -> bool:
+        """PostgreSQL took the last batch, and nothing waits."""
+        return not self._is_down and not self._is_waiting
+
+    async def commit(self, changes: Sequence[Change], *, may_spool: bool) -> None:
+        """Write the changes durably.
+
+        Raises:  StoreUnavailable where PostgreSQL is away and the spool is not allowed; then
+                 the batch may still have landed: follow it with what is so.
+        """
+        if not changes:
+            return
+        batch = Batch(
+            self._mint(),
+            self._account,
+            self._run_id,
+            self._epoch,
+            self._market_clock.now_ns(),
+            tuple(changes),
+        )
+        if self._is_waiting:
+            await self.replay()
+        failure: StoreUnavailable | None = None
+        if not self._is_waiting and not self._is_resting():
+            try:
+                await self._write(batch)
+            except StoreUnavailable as error:
+                failure = error
+            else:
+                return
+        if not may_spool:
+            raise failure or StoreUnavailable("PostgreSQL is away and batches wait for it")
+        self._spool.append(encode(batch))
+        self._is_waiting = True
+
+    async def replay(self) -> bool:
+        """Commit what waits in the spool, in order; True if nothing waits any more."""
+        if self._is_resting():
+            return not self._is_waiting
+        records = self._spool.pending()
+        try:
+            for record in records:
+                await self._write(decode(record))
+            if records:
+                note = Noted("spool_replayed", data=(("batches", str(len(records))),))
+                await self._write(self._note(note))
+        except StoreUnavailable:
+            return False
+        self._spool.clear()
+        self._is_waiting = False
+        return True
+
+    async def switches(self) -> dict[str, str] | None:
+        """Return what persons have switched, or None; an answer says that PostgreSQL is back."""
+        if self._is_resting():
+            return None
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                switches = await self._store.switches()
+        except (StoreUnavailable, TimeoutError):
+            self._fell()
+            return None
+        self._is_down = False
+        if self._is_waiting:
+            await self.replay()
+        return switches
+
+    def _fell(self) -> None:
+        self._is_down = True
+        self._retry_s = self._clock.now() + _RETRY_S
+
+    def _note(self, note: Noted) -> Batch:
+        now_ns = self._market_clock.now_ns()
+        return Batch(self._mint(), self._account, self._run_id, self._epoch, now_ns, (note,))
+
+    def _is_resting(self) -> bool:
+        return self._is_down and self._clock.now() < self._retry_s
+
+    async def _write(self, batch: Batch) -> None:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self._store.commit(batch)
+        except (StoreUnavailable, TimeoutError) as error:
+            self._fell()
+            if isinstance(error, StoreUnavailable):
+                raise
+            raise StoreUnavailable(
+                f"no commit in {self._deadline_s} s", deadline_s=self._deadline_s
+            ) from error
+        self._is_down = False
