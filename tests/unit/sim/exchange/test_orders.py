@@ -4,6 +4,7 @@ import pytest
 
 from support.exchange_bench import Bench
 from support.scripted_market import micros
+from tradebox.sim.exchange.market_port import Trade
 from tradebox.sim.exchange.orders import (
     AccountChanged,
     CommissionCharged,
@@ -49,6 +50,13 @@ def test_a_limit_order_rests_and_fills_by_prints_only_to_their_size(bench):
     bench.market.print_trade(99.4, 1_000)
     assert (order.filled, order.status) == (100, "Filled")
     assert order.last_fill_micros == micros(99.5)
+
+
+def test_a_print_of_before_the_order_does_not_fill_it(bench):
+    late = Trade("AAPL", micros(99.0), 500, bench.market.clock.time_ns)
+    order = bench.submit(1, kind="LMT", limit=99.5)
+    bench.exchange.on_market(late)
+    assert order.filled == 0
 
 
 def test_a_marketable_order_takes_no_more_than_the_displayed_size(bench):
