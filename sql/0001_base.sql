@@ -158,6 +158,12 @@ CREATE INDEX broker_order_live ON trade.broker_order (account)
     WHERE state NOT IN ('filled', 'cancelled', 'rejected', 'expired', 'never_sent');
 CREATE INDEX broker_order_plan ON trade.broker_order (plan_id);
 
+-- Batches of the order path that are in: a batch committed twice changes nothing.
+CREATE TABLE trade.batch (
+    batch_id       text PRIMARY KEY,
+    recorded_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- orderRef -> permId is one to many: two live permIds of one orderRef are a forked order.
 CREATE TABLE trade.order_perm (
     order_ref      text NOT NULL REFERENCES trade.broker_order,

@@ -8,6 +8,7 @@ Rules of this file:
 - an error code moves the link, never an order.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -73,6 +74,7 @@ class OrderLink:
         self._shown = LinkState.DOWN
         self._deliver: FactSink | None = None
         self._wake: Callable[[], None] = lambda: None
+        self._closed_event = asyncio.Event()
         self.info: LinkInfo | None = None
         self.halted: str | None = None
         self.breaks = 0
@@ -106,6 +108,22 @@ class OrderLink:
     def account_agrees(self) -> bool:
         """Whether this connection was proven to be the configured account's."""
         return self.info is not None and account_fault(self.identity, self.info) is None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a socket is up, whatever the state."""
+        return self._base is not LinkState.DOWN
+
+    async def wait_closed(self, clock: Clock, seconds: float) -> None:
+        """Wait until the connection is over, at most this long."""
+        closed = self._closed_event
+        timer = clock.call_at(clock.now() + seconds, closed.set)
+        try:
+            await closed.wait()
+        finally:
+            timer.cancel()
+            if self.is_connected:
+                closed.clear()
 
     @property
     def can_enter(self) -> bool:
@@ -153,13 +171,14 @@ class OrderLink:
             self._port.close()
             raise self._mismatch(fault)
         self.info = info
+        self._closed_event.clear()
         self._port.watch_account(self.account_id)
         self._broke("connected")
         return info
 
     def _mismatch(self, fault: str) -> AccountMismatch:
         self._move(LinkState.DOWN, fault)
-        self._alert("critical", "account_mismatch", fault)
+        self.alert("critical", "account_mismatch", fault)
         return AccountMismatch(fault, account=self.account_id, gateway=self.gateway)
 
     def close(self, reason: str) -> None:
@@ -172,7 +191,7 @@ class OrderLink:
         """Open no more risk until a person has looked."""
         if self.halted is None:
             self.halted = reason
-            self._alert("critical", "link_halted", reason)
+            self.alert("critical", "link_halted", reason)
 
     def on_fact(self, fact: BrokerFact) -> None:
         """Take a fact of the port, in wire order, and hand it on."""
@@ -200,7 +219,7 @@ class OrderLink:
             if self._base is not LinkState.BLIND:
                 self.breaks += 1
                 self._move(LinkState.BLIND, f"{fact.code}: {fact.text}")
-                self._alert("warning", "link_blind", fact.text)
+                self.alert("warning", "link_blind", fact.text)
             return
         if fact.code in _RESTORED_CODES:
             if self._base is not LinkState.DOWN:
@@ -228,6 +247,7 @@ class OrderLink:
         self.breaks += 1
         self.info = None
         self.look_wanted = ""
+        self._closed_event.set()
         self._move(LinkState.DOWN, reason)
 
     async def take_snapshot(self) -> bool:
@@ -292,7 +312,8 @@ class OrderLink:
             )
         )
 
-    def _alert(self, severity: str, kind: str, text: str) -> None:
+    def alert(self, severity: str, kind: str, text: str) -> None:
+        """Tell a person something about this link."""
         self._publish(
             AlertRaised(
                 severity=severity,

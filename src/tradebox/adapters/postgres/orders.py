@@ -1,0 +1,447 @@
+"""The books of the order path in PostgreSQL.
+
+Rules of this file:
+- a batch is one transaction; its first statement claims the batch id and writes its events, and
+  where the id is known already nothing else happens;
+- rows state absolute values; nothing is added up by UPDATE;
+- a load is one snapshot of the database.
+"""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+from tradebox.adapters.postgres.pool import PgPool
+from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
+from tradebox.ports.order_store import (
+    Batch,
+    Change,
+    CommissionSeen,
+    DaySeen,
+    FillRow,
+    FillSeen,
+    IntentRefused,
+    KnownOrder,
+    LoadedBooks,
+    Noted,
+    OrderMoved,
+    OrderRecorded,
+    OrderRow,
+    PermSeen,
+    PositionAdjusted,
+    SymbolQuarantined,
+    SymbolReleased,
+)
+
+_CLAIM: Final = """
+WITH claim AS (
+    INSERT INTO trade.batch (batch_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING batch_id
+)
+INSERT INTO trade.event (at_ns, run_id, epoch, kind, account, plan_id, order_ref, symbol, data)
+SELECT $2, $3, $4, kind, $5, plan_id, order_ref, symbol, data
+FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
+     WITH ORDINALITY AS new(kind, plan_id, order_ref, symbol, data, place)
+WHERE EXISTS (SELECT FROM claim)
+ORDER BY place
+"""
+_ORDER: Final = """
+INSERT INTO trade.broker_order (order_ref, plan_id, account, account_id, symbol, con_id, role, side,
+    quantity, order_type, limit_price, stop_price, tif, parent_ref, client_id, order_id, state,
+    filled, run_id, epoch, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21)
+ON CONFLICT (order_ref) DO NOTHING
+"""
+_MOVE: Final = """
+UPDATE trade.broker_order
+SET state = $2, filled = $3, quantity = $4, limit_price = $5, stop_price = $6,
+    updated_at = clock_timestamp()
+WHERE order_ref = $1
+"""
+_FILL: Final = """
+INSERT INTO trade.fill (exec_stem, exec_id, order_ref, plan_id, account, perm_id, symbol, con_id,
+    side, quantity, price, at_ns, run_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+ON CONFLICT (exec_stem) DO UPDATE
+SET exec_id = excluded.exec_id, quantity = excluded.quantity, price = excluded.price
+"""
+_PERM: Final = """
+INSERT INTO trade.order_perm (order_ref, perm_id) VALUES ($1, $2) ON CONFLICT DO NOTHING
+"""
+_COMMISSION: Final = """
+UPDATE trade.fill SET commission_usd = $2, realised_usd = $3 WHERE exec_stem = $1
+"""
+_ADJUSTMENT: Final = """
+INSERT INTO trade.adjustment (account, symbol, plan_id, quantity, reason) VALUES ($1, $2, $3,
+$4, $5)
+"""
+_QUARANTINE: Final = """
+INSERT INTO trade.quarantine (account, symbol, reason) VALUES ($1, $2, $3) ON CONFLICT DO
+NOTHING
+"""
+_DENIAL: Final = """
+INSERT INTO trade.denial (at_ns, run_id, account, plan_id, symbol, role, check_name,
+limit_text, observed, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+_DAY: Final = """
+INSERT INTO trade.account_day (account, day, net_liquidation_usd, realised_usd, rejects) VALUES
+($1, $2, $3, $4, $5) ON CONFLICT (account, day) DO UPDATE SET realised_usd =
+excluded.realised_usd, rejects = excluded.rejects, updated_at = clock_timestamp()
+"""
+_ORDERS_TO_LOAD: Final = """
+SELECT o.*, coalesce(p.perm_ids, '{}') AS perm_ids
+FROM trade.broker_order AS o
+LEFT JOIN (SELECT order_ref, array_agg(perm_id) AS perm_ids
+           FROM trade.order_perm GROUP BY order_ref) AS p USING (order_ref)
+WHERE o.account = $1 AND (
+    o.state NOT IN ('filled', 'cancelled', 'rejected', 'expired', 'never_sent')
+    OR o.created_at > clock_timestamp() - interval '8 days'
+    OR o.plan_id IN (SELECT plan_id FROM trade.plan WHERE account = $1 AND closed_at IS NULL)
+)
+ORDER BY o.order_id, o.created_at
+"""
+_EARLIER: Final = """
+SELECT symbol, sum(CASE side WHEN 'BUY' THEN quantity ELSE -quantity END)::integer AS quantity
+FROM trade.fill
+WHERE account = $1 AND NOT (order_ref = ANY ($2::text[]))
+GROUP BY symbol
+"""
+
+
+class PgOrderStore:
+    """OrderStore on a PgPool."""
+
+    def __init__(self, pool: PgPool) -> None:
+        self._pool = pool
+
+    async def commit(self, batch: Batch) -> None:
+        """Write a batch in one transaction, once. Raises StoreUnavailable."""
+        notes = [_event_of(change) for change in batch.changes]
+        async with self._pool.connection() as connection, connection.transaction():
+            done = await connection.execute(
+                _CLAIM,
+                batch.batch_id,
+                batch.at_ns,
+                batch.run_id,
+                batch.epoch,
+                batch.account.value,
+                [note[0] for note in notes],
+                [note[1] for note in notes],
+                [note[2] for note in notes],
+                [note[3] for note in notes],
+                [note[4] for note in notes],
+            )
+            if done == "INSERT 0 0":
+                return
+            for change in batch.changes:
+                write = _WRITERS.get(type(change))
+                if write is not None:
+                    await connection.execute(*write(change, batch))
+
+    async def load(self, account: AccountName, client_id: int) -> LoadedBooks:
+        """Return the books of an account. Raises StoreUnavailable."""
+        name = account.value
+        async with (
+            self._pool.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            orders = await connection.fetch(_ORDERS_TO_LOAD, name)
+            refs = [row["order_ref"] for row in orders]
+            fills = await connection.fetch(
+                "SELECT * FROM trade.fill WHERE account = $1 AND order_ref = ANY ($2::text[])"
+                " ORDER BY at_ns, booked_at, exec_stem",
+                name,
+                refs,
+            )
+            earlier = await connection.fetch(_EARLIER, name, refs)
+            adjusted = await connection.fetch(
+                "SELECT symbol, quantity, reason, plan_id FROM trade.adjustment WHERE account = $1",
+                name,
+            )
+            quarantined = await connection.fetch(
+                "SELECT symbol, reason FROM trade.quarantine WHERE account = $1", name
+            )
+            order_id_max = await connection.fetchval(
+                "SELECT coalesce(max(order_id), 0) FROM trade.broker_order WHERE client_id = $1",
+                client_id,
+            )
+            switches = await connection.fetch("SELECT name, value FROM trade.switch")
+        moved = [PositionAdjusted(r["symbol"], r["quantity"], "earlier fills") for r in earlier]
+        moved += [
+            PositionAdjusted(r["symbol"], r["quantity"], r["reason"], r["plan_id"])
+            for r in adjusted
+        ]
+        return LoadedBooks(
+            orders=tuple(KnownOrder(_order_row(r), tuple(r["perm_ids"])) for r in orders),
+            fills=tuple(_fill_row(row) for row in fills),
+            adjustments=tuple(moved),
+            quarantined=tuple((row["symbol"], row["reason"]) for row in quarantined),
+            order_id_max=order_id_max,
+            switches={row["name"]: row["value"] for row in switches},
+        )
+
+    async def day_start_usd(self, account: AccountName, day: str) -> Decimal | None:
+        """Return the first net liquidation seen on a market day. Raises StoreUnavailable."""
+        async with self._pool.connection() as connection:
+            value = await connection.fetchval(
+                "SELECT net_liquidation_usd FROM trade.account_day WHERE account = $1 AND day = $2",
+                account.value,
+                date.fromisoformat(day),
+            )
+        assert value is None or isinstance(value, Decimal), value
+        return value
+
+    async def switches(self) -> dict[str, str]:
+        """Return the switches that persons set, by name. Raises StoreUnavailable."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch("SELECT name, value FROM trade.switch")
+        return {row["name"]: row["value"] for row in rows}
+
+
+def _order_row(row: Any) -> OrderRow:
+    return OrderRow(
+        order_ref=row["order_ref"],
+        plan_id=row["plan_id"],
+        account=AccountName(row["account"]),
+        account_id=row["account_id"],
+        symbol=row["symbol"],
+        con_id=row["con_id"],
+        role=OrderRole(row["role"]),
+        side=Side(row["side"]),
+        quantity=row["quantity"],
+        order_type=OrderType(row["order_type"]),
+        limit_price=row["limit_price"],
+        stop_price=row["stop_price"],
+        tif=Tif(row["tif"]),
+        parent_ref=row["parent_ref"],
+        client_id=row["client_id"],
+        order_id=row["order_id"],
+        state=OrderState(row["state"]),
+        filled=row["filled"],
+        reason=row["reason"],
+    )
+
+
+def _fill_row(row: Any) -> FillRow:
+    return FillRow(
+        exec_stem=row["exec_stem"],
+        exec_id=row["exec_id"],
+        order_ref=row["order_ref"],
+        plan_id=row["plan_id"],
+        perm_id=row["perm_id"],
+        symbol=row["symbol"],
+        con_id=row["con_id"],
+        side=Side(row["side"]),
+        quantity=row["quantity"],
+        price=row["price"],
+        at_ns=row["at_ns"],
+    )
+
+
+Note = tuple[str, str | None, str | None, str | None, dict[str, Any]]
+"""(kind, plan id, orderRef, symbol, data) of one event."""
+
+
+def _event_of(change: Change) -> Note:
+    if isinstance(change, OrderRecorded):
+        row = change.row
+        data = {
+            "role": row.role.value,
+            "side": row.side.value,
+            "quantity": row.quantity,
+            "order_type": row.order_type.value,
+            "limit_price": _text(row.limit_price),
+            "stop_price": _text(row.stop_price),
+            "tif": row.tif.value,
+            "order_id": row.order_id,
+            "parent_ref": row.parent_ref,
+            "reason": row.reason,
+            "evidence": change.evidence,
+        }
+        return "order_intent", row.plan_id, row.order_ref, row.symbol, data
+    if isinstance(change, FillSeen):
+        fill = change.fill
+        data = {
+            "exec_id": fill.exec_id,
+            "side": fill.side.value,
+            "quantity": fill.quantity,
+            "price": _text(fill.price),
+            "event_ns": fill.at_ns,
+        }
+        return "fill_booked", fill.plan_id, fill.order_ref, fill.symbol, data
+    if isinstance(change, Noted):
+        return change.kind, change.plan_id, change.order_ref, change.symbol, dict(change.data)
+    fields = {name: _plain(getattr(change, name)) for name in change.__slots__}
+    plan_id, symbol = fields.pop("plan_id", None), fields.pop("symbol", None)
+    order_ref = fields.pop("order_ref", None)
+    return _KINDS[type(change)], plan_id, order_ref, symbol, fields
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Decimal) else value
+
+
+_KINDS: Final[dict[type, str]] = {
+    OrderMoved: "order_moved",
+    PermSeen: "perm_seen",
+    CommissionSeen: "commission_seen",
+    PositionAdjusted: "position_adjusted",
+    SymbolQuarantined: "symbol_quarantined",
+    SymbolReleased: "symbol_released",
+    IntentRefused: "intent_denied",
+    DaySeen: "account_day",
+}
+
+Statement = tuple[Any, ...]
+"""A statement and its arguments."""
+
+
+def _write_order(change: OrderRecorded, batch: Batch) -> Statement:
+    row = change.row
+    return (
+        _ORDER,
+        row.order_ref,
+        row.plan_id,
+        row.account.value,
+        row.account_id,
+        row.symbol,
+        row.con_id,
+        row.role.value,
+        row.side.value,
+        row.quantity,
+        row.order_type.value,
+        row.limit_price,
+        row.stop_price,
+        row.tif.value,
+        row.parent_ref,
+        row.client_id,
+        row.order_id,
+        row.state.value,
+        row.filled,
+        batch.run_id,
+        batch.epoch,
+        row.reason,
+    )
+
+
+def _write_move(change: OrderMoved, _batch: Batch) -> Statement:
+    return (
+        _MOVE,
+        change.order_ref,
+        change.state.value,
+        change.filled,
+        change.quantity,
+        change.limit_price,
+        change.stop_price,
+    )
+
+
+def _write_perm(change: PermSeen, _batch: Batch) -> Statement:
+    return (
+        _PERM,
+        change.order_ref,
+        change.perm_id,
+    )
+
+
+def _write_fill(change: FillSeen, batch: Batch) -> Statement:
+    fill = change.fill
+    return (
+        _FILL,
+        fill.exec_stem,
+        fill.exec_id,
+        fill.order_ref,
+        fill.plan_id,
+        batch.account.value,
+        fill.perm_id,
+        fill.symbol,
+        fill.con_id,
+        fill.side.value,
+        fill.quantity,
+        fill.price,
+        fill.at_ns,
+        batch.run_id,
+    )
+
+
+def _write_commission(change: CommissionSeen, _batch: Batch) -> Statement:
+    return (
+        _COMMISSION,
+        change.exec_stem,
+        change.commission_usd,
+        change.realised_usd,
+    )
+
+
+def _write_adjustment(change: PositionAdjusted, batch: Batch) -> Statement:
+    return (
+        _ADJUSTMENT,
+        batch.account.value,
+        change.symbol,
+        change.plan_id,
+        change.quantity,
+        change.reason,
+    )
+
+
+def _write_quarantine(change: SymbolQuarantined, batch: Batch) -> Statement:
+    return (
+        _QUARANTINE,
+        batch.account.value,
+        change.symbol,
+        change.reason,
+    )
+
+
+def _write_release(change: SymbolReleased, batch: Batch) -> Statement:
+    return (
+        "DELETE FROM trade.quarantine WHERE account = $1 AND symbol = $2",
+        batch.account.value,
+        change.symbol,
+    )
+
+
+def _write_denial(change: IntentRefused, batch: Batch) -> Statement:
+    return (
+        _DENIAL,
+        batch.at_ns,
+        batch.run_id,
+        batch.account.value,
+        change.plan_id,
+        change.symbol,
+        change.role.value,
+        change.check,
+        change.limit,
+        change.observed,
+        change.reason,
+    )
+
+
+def _write_day(change: DaySeen, batch: Batch) -> Statement:
+    return (
+        _DAY,
+        batch.account.value,
+        date.fromisoformat(change.day),
+        change.net_liquidation_usd,
+        change.realised_usd,
+        change.rejects,
+    )
+
+
+_WRITERS: Final[dict[type, Callable[[Any, Batch], Statement]]] = {
+    OrderRecorded: _write_order,
+    OrderMoved: _write_move,
+    PermSeen: _write_perm,
+    FillSeen: _write_fill,
+    CommissionSeen: _write_commission,
+    PositionAdjusted: _write_adjustment,
+    SymbolQuarantined: _write_quarantine,
+    SymbolReleased: _write_release,
+    IntentRefused: _write_denial,
+    DaySeen: _write_day,
+}
