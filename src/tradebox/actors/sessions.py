@@ -1,15 +1,15 @@
-"""Keeps market hours at hand: rows of PostgreSQL, read by an actor, asked by everyone, in memory.
+"""Keeps market hours and instruments at hand: rows read by an actor, asked by everyone, in memory.
 
 Rules of this file:
 - hours come from trade.session alone; where no row says so, the answer is None, never a guess;
-- the book is a plain object that outlives its keeper: with PostgreSQL away the hours stay known;
+- the books are plain objects that outlive their keeper: with PostgreSQL away they stay known;
 - a horizon that comes near is an alert, once a day of market time.
 """
 
 from typing import Final
 
 from tradebox.domain.events import AlertRaised
-from tradebox.domain.market import Session
+from tradebox.domain.market import Instrument, Session
 from tradebox.domain.session import next_close_ns, session_at
 from tradebox.errors import StoreUnavailable
 from tradebox.ports.clock import MarketClock
@@ -48,6 +48,21 @@ class SessionBook:
         return next_close_ns(self.rows, now_ns)
 
 
+class InstrumentBook:
+    """The instruments that are known now."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Instrument] = {}
+
+    def get(self, symbol: str) -> Instrument | None:
+        """Return the instrument of a symbol, or None."""
+        return self._rows.get(symbol)
+
+    def put(self, *rows: Instrument) -> None:
+        """Take instruments in; a known symbol takes the new values."""
+        self._rows.update({row.symbol: row for row in rows})
+
+
 class _Refresh:
     """To self: read the rows again."""
 
@@ -56,9 +71,14 @@ class SessionKeeper(Actor[_Refresh]):
     """Reads the rows around now, often until they are there, then now and then."""
 
     def __init__(
-        self, book: SessionBook, reference: ReferencePort, market_clock: MarketClock
+        self,
+        book: SessionBook,
+        instruments: InstrumentBook,
+        reference: ReferencePort,
+        market_clock: MarketClock,
     ) -> None:
         self._book = book
+        self._instruments = instruments
         self._reference = reference
         self._market_clock = market_clock
         self._alerted_day = -1
@@ -75,6 +95,7 @@ class SessionKeeper(Actor[_Refresh]):
         try:
             from_ns, until_ns = now_ns - BEHIND_DAYS * DAY_NS, now_ns + AHEAD_DAYS * DAY_NS
             rows = await self._reference.sessions(self._book.venue, from_ns, until_ns)
+            self._instruments.put(*await self._reference.instruments())
         except StoreUnavailable:
             rows = ()
         if rows:

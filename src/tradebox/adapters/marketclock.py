@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tradebox.config import Home, Settings
 from tradebox.domain.clock_map import ClockMap
 from tradebox.errors import NotRunning
 
@@ -94,3 +95,10 @@ class AffineMarketClock:
             return None
         self._stamp = stamp
         return found
+
+
+def market_clock_of(home: Home, settings: Settings) -> AffineMarketClock | WallMarketClock:
+    """Return the market clock of a home's profile. Raises NotRunning where a sim never ran."""
+    if settings.profile == "sim":
+        return AffineMarketClock(home.sim_dir / "clock.json")
+    return WallMarketClock()

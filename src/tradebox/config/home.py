@@ -69,6 +69,11 @@ class Home:
         return self.root / "run" / "boot_epoch"
 
     @property
+    def console_file(self) -> Path:
+        """Where the console finds its two read-only stores; all it is ever given."""
+        return self.root / "run" / "console.json"
+
+    @property
     def kill_file(self) -> Path:
         """The kill switch's file: present = no entries."""
         return self.root / "run" / "KILL"
@@ -85,7 +90,7 @@ class Home:
     @property
     def control_socket(self) -> Path:
         """The launcher's control socket."""
-        return self.socket_dir / "control.sock"
+        return self.socket_dir / "control" / "control.sock"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
+from decimal import Decimal
+
 import pytest
 
-from tradebox.actors.sessions import DAY_NS, SessionBook, SessionKeeper
+from tradebox.actors.sessions import DAY_NS, InstrumentBook, SessionBook, SessionKeeper
 from tradebox.domain.events import AlertRaised
-from tradebox.domain.market import Session
+from tradebox.domain.market import Instrument, Session
 from tradebox.errors import StoreUnavailable
 from tradebox.supervision.clock import ManualClock
 from tradebox.supervision.spec import ChildSpec
@@ -31,6 +33,9 @@ class Reference:
             raise StoreUnavailable("down")
         return tuple(row for row in self.rows if row.close_ns > from_ns and row.open_ns < until_ns)
 
+    async def instruments(self):
+        return (Instrument("SPY", 1, "ARCA", "USD", Decimal("0.01"), "SPDR"),)
+
 
 def day(number, *, early=False):
     return Session("XNYS", str(number), number * DAY_NS + 10, number * DAY_NS + 20, early)
@@ -50,10 +55,10 @@ def test_hours_that_no_row_covers_are_unknown_not_closed():
 @pytest.mark.asyncio
 async def test_the_keeper_retries_until_rows_are_there_and_keeps_them_when_the_store_goes():
     clock, book, reference = ManualClock(), SessionBook(), Reference([])
-    market = MarketTime(3 * DAY_NS + 15)
+    market, instruments = MarketTime(3 * DAY_NS + 15), InstrumentBook()
     runtime = Runtime(clock)
     alerts = runtime.events.subscribe(AlertRaised)
-    spec = ChildSpec(id="root", start=lambda: SessionKeeper(book, reference, market))
+    spec = ChildSpec(id="root", start=lambda: SessionKeeper(book, instruments, reference, market))
     await runtime.start(spec)
     await clock.run_for(2)
     assert book.is_open(market.ns) is None
@@ -62,6 +67,8 @@ async def test_the_keeper_retries_until_rows_are_there_and_keeps_them_when_the_s
     await clock.run_for(1)
     assert book.is_open(market.ns) is True
     assert [alert.kind for alert in alerts.drain()] == ["session_horizon"]
+    assert instruments.get("SPY").con_id == 1
+    assert instruments.get("QQQ") is None
     reference.is_up = False
     await clock.run_for(61)
     assert book.is_open(market.ns) is True

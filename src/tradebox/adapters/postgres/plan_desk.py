@@ -1,0 +1,76 @@
+"""What a person may do with plans, as one object: check and add, list, show, ask to end.
+
+Rules of this file:
+- a document is checked against the instruments and hours in PostgreSQL before it is stored;
+- the schema must be there: a home that never ran is told so.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from tradebox.adapters.postgres.plans import PgPlanStore
+from tradebox.adapters.postgres.pool import PgPool
+from tradebox.adapters.postgres.reference import PgReference
+from tradebox.domain.orders import AccountName
+from tradebox.domain.plan_check import PlanContext, check_plan
+from tradebox.domain.plan_document import parse_document
+from tradebox.errors import NotRunning
+from tradebox.ports.clock import MarketClock
+from tradebox.ports.plan_store import PlanStory, StoredPlan
+from tradebox.supervision.clock import MonotonicClock
+
+VENUE = "XNYS"
+DAY_NS = 86_400 * 1_000_000_000
+BY_HAND = "command-line"
+
+
+class PlanDesk:
+    """Plans, for the command line."""
+
+    def __init__(self, pool: PgPool, market_clock: MarketClock) -> None:
+        self._store = PgPlanStore(pool, BY_HAND, 0)
+        self._reference = PgReference(pool)
+        self._market_clock = market_clock
+
+    async def add(self, text: bytes, account: AccountName) -> str:
+        """Check a document and store it; return the plan's id.
+
+        Raises: PlanInvalid naming field, value and fix; StoreUnavailable.
+        """
+        document = parse_document(text)
+        now_ns = self._market_clock.now_ns()
+        context = PlanContext(
+            await self._reference.instrument(document.symbol),
+            now_ns,
+            await self._reference.sessions(VENUE, now_ns, now_ns + 10 * DAY_NS),
+        )
+        check_plan(document, context)
+        return await self._store.request_plan(document, account, now_ns=now_ns, author=BY_HAND)
+
+    async def list_plans(self, *, with_ended: bool) -> tuple[StoredPlan, ...]:
+        """Return plans, newest first. Raises StoreUnavailable."""
+        return await self._store.list_plans(with_ended=with_ended)
+
+    async def show(self, plan_id: str) -> PlanStory:
+        """Return everything about a plan. Raises NotRunning where there is none."""
+        return await self._store.show_plan(plan_id)
+
+    async def cancel(self, plan_id: str, account: AccountName) -> int:
+        """Ask for a plan's end; return the command's id. Raises NotRunning, PlanInvalid."""
+        return await self._store.cancel_request(plan_id, "asked on the command line", account)
+
+
+@asynccontextmanager
+async def opened_desk(dsn: str, market_clock: MarketClock) -> AsyncIterator[PlanDesk]:
+    """Open a desk on a database. Raises NotRunning where the schema is missing."""
+    pool = PgPool(dsn, MonotonicClock(), connections_max=2)
+    try:
+        yield PlanDesk(pool, market_clock)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
+        raise NotRunning(
+            "this home has no schema yet: run `tradebox db migrate` or `tradebox run` once"
+        ) from error
+    finally:
+        await pool.close()

@@ -1,0 +1,238 @@
+"""What the forked engine does: builds what outlives its actors, runs the tree, reports.
+
+Rules of this file:
+- everything is made after the fork, once, and handed on explicitly: no globals;
+- the tree's end is the engine's end; an ordered stop ends with a summary to the launcher;
+- nothing is imported here that the launcher has not loaded already.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from loguru import logger
+
+from tradebox.actors.feed_slot import AdmissionGate, FeedSlot
+from tradebox.actors.market_hub import MarketHub
+from tradebox.actors.sessions import InstrumentBook, SessionBook
+from tradebox.adapters.finnhub.rest import FinnhubRest
+from tradebox.adapters.finnhub.stream import FinnhubStream
+from tradebox.adapters.logs import configure_logs
+from tradebox.adapters.marketclock import AffineMarketClock, WallMarketClock
+from tradebox.adapters.postgres.journal import PgJournal
+from tradebox.adapters.postgres.pool import PgPool
+from tradebox.adapters.postgres.reference import PgReference
+from tradebox.adapters.redis.bus import RedisBus
+from tradebox.adapters.redis.prices import RedisPrices
+from tradebox.adapters.redis.rows import RedisRows
+from tradebox.app.counters import shared_tick_counters
+from tradebox.app.options import RunOptions
+from tradebox.app.servers import endpoints
+from tradebox.app.summary import run_summary
+from tradebox.app.tree import root_spec
+from tradebox.app.verdicts import verdict_of
+from tradebox.config import Endpoints, Home, Settings
+from tradebox.domain.tick_filter import FilterLimits
+from tradebox.errors import ExitCode
+from tradebox.execution.kill_switch import KillSwitch
+from tradebox.ports.journal import RunOpened
+from tradebox.sim.home import read_identity
+from tradebox.supervision.clock import Clock, MonotonicClock
+from tradebox.supervision.engine import EngineContext
+from tradebox.supervision.events import EventBus
+from tradebox.supervision.gate import EpochGate
+from tradebox.supervision.registry import Registry
+from tradebox.supervision.tree import Runtime
+
+FEEDS = ("market.feed_a", "market.feed_b")
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """What is made once per engine and outlives every actor of it."""
+
+    home: Home
+    settings: Settings
+    options: RunOptions
+    context: EngineContext
+    places: Endpoints
+    run: RunOpened
+    clock: Clock
+    market_clock: AffineMarketClock | WallMarketClock
+    events: EventBus
+    registry: Registry
+    pool: PgPool
+    journal: PgJournal
+    reference: PgReference
+    bus: RedisBus
+    rows: RedisRows
+    prices: RedisPrices
+    hub: MarketHub
+    slot: FeedSlot
+    limits: FilterLimits
+    sessions: SessionBook
+    instruments: InstrumentBook
+    kill: KillSwitch
+    feed_epochs: EpochGate
+    control_epochs: EpochGate
+
+    @property
+    def world(self) -> str:
+        """The word that stands on every line of a run that is not real."""
+        return "SIMULATED" if self.settings.profile == "sim" else ""
+
+    def stream(self) -> FinnhubStream:
+        """Return a new Finnhub stream."""
+        return FinnhubStream(
+            self.places.finnhub_ws or self.settings.finnhub.ws_url,
+            self.finnhub_key(),
+            self.market_clock,
+            self.clock,
+            symbols_max=self.settings.finnhub.symbols_max,
+        )
+
+    def quotes(self) -> FinnhubRest:
+        """Return a new Finnhub REST client."""
+        return FinnhubRest(
+            self.places.finnhub_rest or self.settings.finnhub.rest_url, self.finnhub_key()
+        )
+
+    def finnhub_key(self) -> str:
+        """Return the vendor's key; in profile sim the one minted in the home."""
+        if self.settings.finnhub.key is not None and self.settings.profile != "sim":
+            return self.settings.finnhub.key.get_secret_value()
+        return read_identity(self.home.sim_dir).finnhub_key
+
+
+def engine_of(
+    home: Home, settings: Settings, options: RunOptions, run: RunOpened
+) -> Callable[[EngineContext], int]:
+    """Return what the launcher runs in each forked engine."""
+
+    def engine(context: EngineContext) -> int:
+        places = endpoints(home, settings, context.ready)
+        files = configure_logs(
+            home.logs_dir,
+            "engine",
+            profile=settings.profile,
+            level=settings.log.level,
+            file_mb_max=settings.log.file_mb_max,
+            files_max=settings.log.files_max,
+            secrets=_secrets(home, settings),
+        )
+        try:
+            return uvloop.run(_serve(home, settings, options, run, context, places))
+        finally:
+            files.close()
+
+    return engine
+
+
+async def _serve(
+    home: Home,
+    settings: Settings,
+    options: RunOptions,
+    run: RunOpened,
+    context: EngineContext,
+    places: Endpoints,
+) -> int:
+    plant = build_plant(home, settings, options, run, context, places)
+    loop = asyncio.get_running_loop()
+    runtime = Runtime(
+        plant.clock, plant.events, plant.registry, slots=context.slots, rule=verdict_of
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, runtime.request_stop)
+    context.link.attach(loop, lambda ask: ask.refuse(f"unknown question {ask.name}"))
+    context.start_heartbeat(loop)
+    logger.bind(generation=context.generation, boot_epoch=context.boot_epoch).info("engine_start")
+    await runtime.start(root_spec(plant, runtime))
+    context.report("ready", {"generation": context.generation})
+    logger.info("engine_ready")
+    reason = await runtime.wait()
+    context.report("summary", await run_summary(plant))
+    await plant.pool.close()
+    await plant.bus.close()
+    logger.bind(reason=str(reason)).info("engine_end")
+    return int(ExitCode.OK if reason.expected else ExitCode.FAILED)
+
+
+def build_plant(
+    home: Home,
+    settings: Settings,
+    options: RunOptions,
+    run: RunOpened,
+    context: EngineContext,
+    places: Endpoints,
+) -> Plant:
+    """Make everything that outlives the actors. Raises nothing for a store that is away."""
+    clock, events = MonotonicClock(), EventBus()
+    market_clock: AffineMarketClock | WallMarketClock = (
+        AffineMarketClock(Path(places.market_clock_file))
+        if places.market_clock_file is not None
+        else WallMarketClock()
+    )
+    assert places.postgres_trade is not None, "migrated, so there is a database"
+    assert places.redis_engine is not None, "an address, whether it answers or not"
+    pool = PgPool(places.postgres_trade, clock, connect_s_max=settings.postgres.connect_timeout_s)
+    bus = RedisBus(places.redis_engine)
+    sessions = SessionBook()
+    limits = FilterLimits.of(settings.feed.filter, market_clock.speed)
+    hub = MarketHub(
+        market_clock,
+        limits.stale_ns_max,
+        counters=shared_tick_counters(context.counters),
+        is_open=sessions.is_open,
+    )
+    feed_epochs = EpochGate(context.boot_epoch, context.generation, "feed")
+    slot = FeedSlot(
+        FEEDS,
+        AdmissionGate(feed_epochs, hub.deliver),
+        clock,
+        market_clock,
+        events.publish,
+        hang_s_max=settings.feed.hang_ms_max / 1000,
+    )
+    return Plant(
+        home=home,
+        settings=settings,
+        options=options,
+        context=context,
+        places=places,
+        run=run,
+        clock=clock,
+        market_clock=market_clock,
+        events=events,
+        registry=Registry(),
+        pool=pool,
+        journal=PgJournal(pool, run.run_id),
+        reference=PgReference(pool),
+        bus=bus,
+        rows=RedisRows(bus),
+        prices=RedisPrices(bus, settings.feed.price_ttl_ms),
+        hub=hub,
+        slot=slot,
+        limits=limits,
+        sessions=sessions,
+        instruments=InstrumentBook(),
+        kill=KillSwitch(home.kill_file),
+        feed_epochs=feed_epochs,
+        control_epochs=EpochGate(context.boot_epoch, context.generation, "control"),
+    )
+
+
+def _secrets(home: Home, settings: Settings) -> list[str]:
+    """Return every secret value of the home, for the log's redaction."""
+    kept = [
+        path.read_text(encoding="utf-8", errors="replace").strip()
+        for path in home.secrets_dir.iterdir()
+        if path.is_file()
+    ]
+    if settings.finnhub.key is not None:
+        kept.append(settings.finnhub.key.get_secret_value())
+    if settings.profile == "sim":
+        kept.append(read_identity(home.sim_dir).finnhub_key)
+    return kept

@@ -1,0 +1,131 @@
+"""`tradebox run`: takes the home, counts the boot, and hands over to the launcher.
+
+Rules of this file:
+- refusals (home, lock, configuration) come before anything is started;
+- the lock of the home is held by this process until its end, and inherited by no child.
+"""
+
+import os
+import secrets
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tradebox.adapters.embedded.folders import (
+    private_dir,
+    remove_socket_dir,
+    socket_dir,
+    usable,
+)
+from tradebox.app.options import RunOptions
+from tradebox.app.places import write_console_places
+from tradebox.app.servers import server_specs
+from tradebox.app.words import event_renderer
+from tradebox.config import Home, Settings
+from tradebox.errors import HomeUnusable
+from tradebox.ports.journal import RunOpened
+from tradebox.supervision.launch_options import LauncherOptions
+from tradebox.supervision.launcher import Launcher
+from tradebox.supervision.locks import hold_exclusive
+
+PRELOAD = ("uvloop", "ib_async", "asyncpg", "redis", "httpx", "websockets", "tradebox.app.engine")
+CONTROL_FOLDER = "control"
+
+
+def run(home: Home, settings: Settings, options: RunOptions) -> int:
+    """Run until asked to stop and return the exit code.
+
+    Raises: HomeUnusable, ConfigInvalid before anything is started.
+    """
+    with usable(home):
+        for folder in (home.root, home.root / "run", home.logs_dir, home.secrets_dir):
+            private_dir(folder)
+        lock = hold_exclusive(home.engine_lock)
+        if lock is None:
+            raise HomeUnusable(
+                f"home {home.root}: another `tradebox run` uses it:"
+                " stop that one (see `tradebox status`) or choose another --home"
+            )
+        boot_epoch = next_boot_epoch(home.boot_epoch_file)
+        folder = socket_dir(home, CONTROL_FOLDER)
+    write_console_places(home, settings)
+    opened = RunOpened(
+        f"{boot_epoch:06d}-{secrets.token_hex(3)}", boot_epoch, settings.profile, product_version()
+    )
+    launcher = Launcher(
+        server_specs(home, settings, console=options.console),
+        _engine(home, settings, options, opened),
+        PRELOAD,
+        _launcher_options(home, settings, options, boot_epoch, folder),
+    )
+    try:
+        return launcher.run()
+    finally:
+        remove_socket_dir(home, folder)
+        lock.release()
+
+
+def next_boot_epoch(path: Path) -> int:
+    """Count one start of this home and return its number; fsynced before anything uses it.
+
+    Raises: OSError. HomeUnusable where the file is no number.
+    """
+    try:
+        known = int(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        known = 0
+    except ValueError as error:
+        raise HomeUnusable(
+            f"{path}: not a number: restore it from a backup; its number must never go back"
+        ) from error
+    fresh = path.with_suffix(".new")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, str(known + 1).encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return known + 1
+
+
+def product_version() -> str:
+    """Return the installed version, or the source tree's."""
+    try:
+        return version("tradebox")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def _engine(home: Home, settings: Settings, options: RunOptions, opened: RunOpened) -> Any:
+    def engine(context: Any) -> int:
+        from tradebox.app.engine import engine_of
+
+        return engine_of(home, settings, options, opened)(context)
+
+    return engine
+
+
+def _launcher_options(
+    home: Home, settings: Settings, options: RunOptions, boot_epoch: int, folder: Path
+) -> LauncherOptions:
+    from tradebox.app.summary import render_json, render_text
+
+    limits = settings.launcher
+    return LauncherOptions(
+        post_mortem_folder=home.logs_dir / "post-mortem",
+        control_path=folder / home.control_socket.name,
+        boot_epoch=boot_epoch,
+        run_s=options.run_s,
+        leash_ms=limits.leash_ms,
+        deaths_max=limits.deaths_max,
+        deaths_period_s=limits.deaths_period_s,
+        stop_s_max=limits.stop_s_max,
+        render=event_renderer(settings, as_json=options.as_json),
+        render_summary=render_json if options.as_json else render_text,
+    )

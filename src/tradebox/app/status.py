@@ -1,0 +1,52 @@
+"""What the dashboard is told about the run itself: header and feed rows."""
+
+from typing import TYPE_CHECKING, Any
+
+from tradebox.domain.market import TIER
+
+if TYPE_CHECKING:
+    from tradebox.app.engine import Plant
+
+
+def header(plant: "Plant") -> dict[str, Any]:
+    """Return the run's own figures for the console's first line."""
+    now_ns = plant.market_clock.now_ns()
+    is_open = plant.sessions.is_open(now_ns)
+    return {
+        "profile": plant.settings.profile,
+        "world": plant.world,
+        "run_id": plant.run.run_id,
+        "generation": plant.context.generation,
+        "epoch": plant.slot.gate.epoch,
+        "active_feed": plant.slot.active,
+        "market_ns": now_ns,
+        "speed": plant.market_clock.speed,
+        "session": {True: "open", False: "closed", None: "unknown"}[is_open],
+        "session_until_ns": plant.sessions.next_close_ns(now_ns) if is_open else None,
+        "postgres": plant.pool.is_up,
+        "redis": plant.bus.is_up,
+        "ticks": {
+            "received": plant.hub.counters.received,
+            "admitted": plant.hub.counters.admitted,
+            "published": plant.hub.counters.published,
+            "refused": plant.hub.counters.refused,
+        },
+    }
+
+
+def feed_rows(plant: "Plant") -> list[dict[str, Any]]:
+    """Return one row per symbol with its last admitted price and what it is worth now."""
+    return [
+        {
+            "symbol": tick.symbol,
+            "price_micros": tick.price_micros,
+            "size": tick.size,
+            "source": tick.source,
+            "tier": TIER[tick.source],
+            "quality": plant.hub.quality_now(tick.symbol),
+            "event_ns": tick.event_ns,
+            "pub_seq": tick.pub_seq,
+            "epoch": tick.epoch,
+        }
+        for tick in sorted(plant.hub.lasts(), key=lambda each: each.symbol)
+    ]

@@ -1,0 +1,191 @@
+"""The supervision tree of the engine, as child specs.
+
+root                    one_for_one
+├─ stores               journal, bus, timekeeper, sessions: start degraded, reconnect inside, never escalate
+├─ market               ingest, feed_a, feed_b, publisher, monitor: capped backoff, never escalates
+├─ managers             manager_a, manager_b
+├─ trading              live, paper: rest_for_one of order link, reconciler, controller
+├─ dashboard
+└─ alerts, metrics, printer
+
+Rules of this file:
+- an id here is a part of the actor's registered name, which others rely on;
+- leaf branches restart with backoff, so that none of them can end the engine.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tradebox.actors.alerts import Alerts
+from tradebox.actors.bus import BusActor
+from tradebox.actors.dashboard import Dashboard
+from tradebox.actors.feed import Feed
+from tradebox.actors.feed_monitor import FeedMonitor
+from tradebox.actors.ingest import Ingest
+from tradebox.actors.journal import JournalActor
+from tradebox.actors.metrics import Metrics
+from tradebox.actors.printer import Printer
+from tradebox.actors.publisher import Publisher
+from tradebox.actors.redundancy import Manager, PairTimes, ProbeTarget
+from tradebox.actors.sessions import SessionKeeper
+from tradebox.actors.timekeeper import Timekeeper
+from tradebox.app.status import feed_rows, header
+from tradebox.app.trading import account_names, account_spec
+from tradebox.supervision.actor import Actor
+from tradebox.supervision.spec import (
+    Backoff,
+    ChildSpec,
+    ChildType,
+    RestartScope,
+    SupFlags,
+)
+from tradebox.supervision.supervisor import Supervisor
+from tradebox.supervision.tree import Runtime
+
+if TYPE_CHECKING:
+    from tradebox.app.engine import Plant
+
+LEAF = Backoff(initial_s=0.05, max_s=5.0)
+CHECKIN_S = 2.0
+
+
+def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
+    """Return the whole tree."""
+    children = [
+        _branch("stores", _stores(plant)),
+        _branch("market", _market(plant)),
+        _branch("managers", _managers(plant)),
+        _branch("trading", [account_spec(plant, name) for name in account_names(plant)]),
+        _leaf("dashboard", lambda: _dashboard(plant, runtime)),
+        _leaf("alerts", lambda: Alerts(plant.market_clock)),
+        _leaf("metrics", lambda: Metrics(_figures(plant))),
+    ]
+    if not plant.options.console:
+        children.append(_leaf("printer", lambda: _printer(plant)))
+    return _branch("root", children, intensity=3, period_s=10.0)
+
+
+def _branch(
+    name: str,
+    children: Sequence[ChildSpec],
+    scope: RestartScope = RestartScope.ONE_FOR_ONE,
+    *,
+    intensity: int = 10,
+    period_s: float = 60.0,
+) -> ChildSpec:
+    flags = SupFlags(strategy=scope, intensity=intensity, period=period_s)
+    return ChildSpec(id=name, start=lambda: Supervisor(flags, children), type=ChildType.SUPERVISOR)
+
+
+def _leaf(name: str, start: Callable[[], Actor[Any]], checkin: float | None = None) -> ChildSpec:
+    return ChildSpec(id=name, start=start, backoff=LEAF, checkin=checkin, shutdown=1.0)
+
+
+def _stores(plant: "Plant") -> list[ChildSpec]:
+    return [
+        _leaf("journal", lambda: JournalActor(plant.journal, plant.run, plant.market_clock)),
+        _leaf("bus", lambda: BusActor(plant.bus, plant.market_clock)),
+        _leaf("timekeeper", lambda: Timekeeper(plant.market_clock.refresh)),
+        _leaf(
+            "sessions",
+            lambda: SessionKeeper(
+                plant.sessions, plant.instruments, plant.reference, plant.market_clock
+            ),
+        ),
+    ]
+
+
+def _market(plant: "Plant") -> list[ChildSpec]:
+    settings = plant.settings.feed
+    return [
+        _leaf("feed_a", lambda: _feed(plant), CHECKIN_S),
+        _leaf("feed_b", lambda: _feed(plant), CHECKIN_S),
+        _leaf("monitor", lambda: FeedMonitor(plant.slot), CHECKIN_S),
+        _branch("ingest", [_leaf("finnhub", lambda: _ingest(plant), CHECKIN_S)]),
+        _leaf(
+            "publisher",
+            lambda: Publisher(
+                plant.prices,
+                plant.slot.gate,
+                plant.hub,
+                plant.market_clock,
+                settings.publish_period_ms / 1000,
+            ),
+        ),
+    ]
+
+
+def _feed(plant: "Plant") -> Feed:
+    return Feed(plant.slot, plant.limits, plant.hub.counters, plant.sessions.is_open)
+
+
+def _ingest(plant: "Plant") -> Ingest:
+    return Ingest(
+        plant.stream(),
+        plant.hub,
+        plant.slot,
+        plant.market_clock,
+        quotes=plant.quotes(),
+        refresh_clock=plant.market_clock.refresh,
+    )
+
+
+def _managers(plant: "Plant") -> list[ChildSpec]:
+    times = plant.settings.managers
+    targets = [
+        ProbeTarget(
+            f"trading.{name}.controller",
+            times.probe_live_s if name == "live" else times.probe_s,
+        )
+        for name in account_names(plant)
+    ]
+    targets.append(ProbeTarget("dashboard", times.probe_s))
+    pair = {"manager_a": "manager_b", "manager_b": "manager_a"}
+
+    def manager(partner: str) -> Callable[[], Actor[Any]]:
+        return lambda: Manager(
+            ProbeTarget(f"managers.{partner}", times.beat_s),
+            plant.control_epochs,
+            targets,
+            plant.market_clock,
+            PairTimes(times.beat_s, times.lease_s),
+        )
+
+    return [_leaf(name, manager(partner), CHECKIN_S) for name, partner in pair.items()]
+
+
+def _dashboard(plant: "Plant", runtime: Runtime) -> Dashboard:
+    return Dashboard(
+        plant.rows,
+        plant.market_clock,
+        epoch=plant.feed_epochs.epoch,
+        tree=runtime.rows,
+        header=lambda: header(plant),
+        feeds=lambda: feed_rows(plant),
+        report_status=lambda blob: plant.context.report("status", blob),
+    )
+
+
+def _printer(plant: "Plant") -> Printer:
+    return Printer(
+        lambda line: plant.context.report("line", {"text": line}),
+        as_json=plant.options.as_json,
+        world=plant.world,
+    )
+
+
+def _figures(plant: "Plant") -> dict[str, Callable[[], dict[str, float]]]:
+    counters, gate = plant.hub.counters, plant.slot.gate
+    return {
+        "ticks": lambda: {
+            "received": counters.received,
+            "admitted": counters.admitted,
+            "published": counters.published,
+            "refused": counters.refused,
+        },
+        "gate": lambda: {
+            "duplicates": gate.duplicates,
+            "fenced": gate.fenced,
+            "gaps": gate.gaps,
+        },
+    }

@@ -1,0 +1,86 @@
+"""Assembles the commands and turns every refusal into one message and one exit code.
+
+Rules of this file:
+- commands import what they need when they run, so that `--help` stays instant;
+- a TradeboxError prints "tradebox: message" on stderr (one JSON object with --json) and ends with
+  its class's exit code; a bug prints where the log is and ends with 1.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import click
+import orjson
+import typer
+
+from tradebox.cli import config, db, plan, run, sim, status, tui
+from tradebox.errors import EXIT_CODE_MEANINGS, ExitCode, TradeboxError
+
+EXIT_TABLE = "Exit codes:\n\n" + "\n\n".join(
+    f"{code.value}  {meaning}" for code, meaning in EXIT_CODE_MEANINGS.items()
+)
+
+app = typer.Typer(
+    name="tradebox",
+    help="A supervised trading system for one trader and Interactive Brokers."
+    " With no configuration it runs SIMULATED, on its own stand-in world.",
+    epilog=EXIT_TABLE,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.command("sim")(sim.sim)
+app.command("tui")(tui.tui)
+app.add_typer(plan.app, name="plan")
+app.add_typer(config.app, name="config")
+app.add_typer(db.app, name="db")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"tradebox {version('tradebox')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and leave."
+    ),
+) -> None:
+    """Hold the options that stand before a command."""
+    del version
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; nothing escapes but SystemExit of --help."""
+    as_json = "--json" in arguments
+    try:
+        result = app(list(arguments), standalone_mode=False)
+    except click.exceptions.Abort:
+        return int(ExitCode.OK)
+    except click.ClickException as error:
+        return _refuse(error.format_message(), ExitCode.CONFIG, as_json=as_json)
+    except TradeboxError as error:
+        return _refuse(error.message, error.exit_code, as_json=as_json)
+    except KeyboardInterrupt:
+        return int(ExitCode.OK)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return int(ExitCode.OK)
+    return int(result) if isinstance(result, int) else int(ExitCode.OK)
+
+
+def _refuse(message: str, code: ExitCode, *, as_json: bool) -> int:
+    if as_json:
+        shown = {"error": message, "exit_code": int(code), "meaning": EXIT_CODE_MEANINGS[code]}
+        print(orjson.dumps(shown).decode(), file=sys.stderr)
+    else:
+        for line in message.splitlines() or [""]:
+            print(f"tradebox: {line}", file=sys.stderr)
+    return int(code)

@@ -1,0 +1,142 @@
+"""`tradebox plan add|list|show|cancel`: position plans, as durable rows the controllers read.
+
+Rules of this file:
+- a document is read and checked whole before anything is stored: nothing is half-written;
+- the controller is told by the row alone; the command never talks to the broker.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_json
+from tradebox.config import find_home, load_settings
+from tradebox.errors import ConfigInvalid, InputError
+
+if TYPE_CHECKING:
+    from tradebox.adapters.postgres.plan_desk import PlanDesk
+    from tradebox.domain.orders import AccountName
+
+app = typer.Typer(help="Position plans: add, list, show, cancel. The format: docs/plans.md.")
+T = TypeVar("T")
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The plan's id.")]
+FILE_BYTES_MAX = 65_536
+
+
+@app.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(help="A plan document, TOML or JSON.")],
+    account: AccountOption,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check a plan document and store it; the controller arms it."""
+    text, name = _read(file), _account(account)
+    plan_id = _with_desk(home, lambda desk: desk.add(text, name))
+    if json:
+        print_json({"plan_id": plan_id, "account": account, "state": "requested"})
+    else:
+        print(plan_id)
+
+
+@app.command("list")
+def list_plans(
+    with_ended: Annotated[
+        bool, typer.Option("--all", help="Closed, cancelled and refused plans too.")
+    ] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List plans, newest first."""
+    plans = _with_desk(home, lambda desk: desk.list_plans(with_ended=with_ended))
+    if json:
+        print_json([_plain(plan) for plan in plans])
+        return
+    for plan in plans:
+        demo = " demo" if plan.is_demo else ""
+        reason = f"  {plan.close_reason}" if plan.close_reason else ""
+        print(
+            f"{plan.plan_id}  {plan.account:<5} {plan.symbol:<6} {plan.side:<4}"
+            f" {plan.state}{demo}{reason}"
+        )
+
+
+@app.command("show")
+def show(plan_id: IdArgument, home: HomeOption = None, json: JsonOption = False) -> None:
+    """Show a plan with its steps, orders and fills; exit code 3 where there is none."""
+    story = _with_desk(home, lambda desk: desk.show(plan_id))
+    if json:
+        print_json(_plain(story))
+        return
+    plan = story.plan
+    print(f"{plan.plan_id}  {plan.account} {plan.symbol} {plan.side} {plan.state}")
+    for step in story.steps:
+        print(f"  step {step.step_no} {step.kind} @ {step.price} ({step.source}) {step.reason}")
+    for order in story.orders:
+        price = order.limit_price if order.limit_price is not None else order.stop_price
+        print(
+            f"  order {order.order_ref} {order.role} {order.side} {order.quantity}"
+            f" {order.order_type} {price if price is not None else ''} {order.state}"
+        )
+    for fill in story.fills:
+        print(f"  fill {fill.exec_id} {fill.side} {fill.quantity} @ {fill.price}")
+
+
+@app.command("cancel")
+def cancel(
+    plan_id: IdArgument,
+    account: AccountOption,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask the controller to end a plan: an entry is withdrawn, a position is left."""
+    name = _account(account)
+    command_id = _with_desk(home, lambda desk: desk.cancel(plan_id, name))
+    if json:
+        print_json({"plan_id": plan_id, "command_id": command_id})
+    else:
+        print(f"asked: command {command_id}")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise InputError(f"FILE={file}: cannot be read: {error.strerror}") from error
+
+
+def _account(text: str) -> "AccountName":
+    from tradebox.domain.orders import AccountName
+
+    try:
+        return AccountName(text)
+    except ValueError:
+        raise ConfigInvalid(f"--account={text}: unknown account: give paper or live") from None
+
+
+def _with_desk(home: Path | None, call: "Callable[[PlanDesk], Awaitable[T]]") -> T:
+    from tradebox.adapters.embedded.lease import stores
+    from tradebox.adapters.marketclock import market_clock_of
+    from tradebox.adapters.postgres.plan_desk import opened_desk
+
+    place = find_home(home)
+    settings = load_settings(place)
+
+    async def ask(dsn: str) -> T:
+        clock = market_clock_of(place, settings)
+        async with opened_desk(dsn, clock) as desk:
+            return await call(desk)
+
+    with stores(place, settings) as addresses:
+        return asyncio.run(ask(addresses.postgres_trade))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value

@@ -1,0 +1,98 @@
+"""`tradebox status`: what runs, from the launcher's control socket, each figure with its age."""
+
+import json as json_module
+import socket
+from typing import Any
+
+from tradebox.cli.options import HomeOption, JsonOption, print_json
+from tradebox.config import Home, find_home
+from tradebox.errors import NotRunning
+
+ANSWER_S = 3.0
+ANSWER_BYTES_MAX = 8 << 20
+
+
+def status(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Show what runs on this home; exit code 3 when nothing does."""
+    place = find_home(home)
+    shown = compose(ask(place, "status"), place)
+    if json:
+        print_json(shown)
+    else:
+        _print_text(shown)
+
+
+def ask(home: Home, what: str, **data: object) -> dict[str, Any]:
+    """Ask the launcher of this home one question. Raises NotRunning."""
+    path = home.control_socket
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(ANSWER_S)
+            link.connect(str(path))
+            link.sendall(json_module.dumps({"ask": what, **data}).encode() + b"\n")
+            return _read_answer(link)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise NotRunning(
+            f"nothing runs on home {home.root}: start it with `tradebox run`"
+        ) from None
+    except (TimeoutError, OSError, ValueError) as error:
+        raise NotRunning(
+            f"the launcher of home {home.root} does not answer ({error}):"
+            " look at its log, or stop it and run again"
+        ) from error
+
+
+def _read_answer(link: socket.socket) -> dict[str, Any]:
+    held = b""
+    while b"\n" not in held:
+        part = link.recv(65536)
+        if not part or len(held) > ANSWER_BYTES_MAX:
+            raise ValueError("it hung up")
+        held += part
+    answer = json_module.loads(held.partition(b"\n")[0])
+    if not isinstance(answer, dict):
+        raise TypeError("no object")
+    return answer
+
+
+def compose(answer: dict[str, Any], home: Home) -> dict[str, Any]:
+    """Return the status object of the issue's contract from the launcher's answer."""
+    launcher = answer.get("launcher") or {}
+    engine = answer.get("engine") or {}
+    blob = engine.get("blob") or {}
+    return {
+        "pid": launcher.get("engine_pid"),
+        "launcher_pid": launcher.get("pid"),
+        "uptime_s": launcher.get("uptime_s"),
+        "profile": blob.get("header", {}).get("profile"),
+        "world": blob.get("header", {}).get("world"),
+        "home": str(home.root),
+        "phase": launcher.get("phase"),
+        "generation": launcher.get("generation"),
+        "actors": blob.get("actors", []),
+        "accounts": blob.get("accounts", []),
+        "endpoints": blob.get("endpoints", {}),
+        "positions": blob.get("positions", []),
+        "servers": launcher.get("servers", []),
+        "ticks": blob.get("header", {}).get("ticks", {}),
+        "age_s": engine.get("age_s"),
+    }
+
+
+def _print_text(shown: dict[str, Any]) -> None:
+    world = f"{shown['world']} · " if shown["world"] else ""
+    print(
+        f"{world}profile {shown['profile']} · up {shown['uptime_s']:.0f} s"
+        f" · engine {shown['pid']} (generation {shown['generation']})"
+        f" · launcher {shown['launcher_pid']} · figures {shown['age_s']} s old"
+    )
+    for account in shown["accounts"]:
+        print(f"  {account['name']:<6} {account['account']} {account['link']} {account['gateway']}")
+    for row in shown["positions"]:
+        cover = "covered" if row["covered"] else "NOT COVERED"
+        print(
+            f"  {row['account']:<6} {row['symbol']:<6} {row['quantity']:>7}"
+            f"  stop {row['stop_quantity']}  in flight {row['in_flight_quantity']}  {cover}"
+        )
+    for actor in shown["actors"]:
+        print(f"  {actor['state']:<10} {actor['name']}  restarts {actor['restarts']}")
