@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support.stores import Stores, dsn_of, stop_all
+from support.stores import Stores, dsn_of, make_home, stop_all
 from tradebox.adapters.embedded.secrets import Login
 from tradebox.config import Home
 
@@ -86,7 +86,7 @@ def redis_owner_url(stores: Stores) -> str:
 @pytest.fixture
 def home() -> Iterator[Home]:
     """An empty home of one test; servers that it starts are stopped at its end."""
-    made = Home(Path(tempfile.mkdtemp(prefix="tradebox-home-")))
+    made = make_home()
     try:
         yield made
     finally:

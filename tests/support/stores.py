@@ -38,6 +38,18 @@ _GUARD = 'cat >/dev/null; if [ -e "$1" ]; then "$0" -m tradebox.adapters.embedde
  --force; rm -rf "$1"; fi'
 
 
+SHARED_MEMORY = Path("/dev/shm")
+ROOM_BYTES_MIN = 2_000_000_000
+
+
+def make_home() -> Home:
+    """Return a new empty home; in memory where there is room, a cluster is a thousand files."""
+    place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    if place is not None and shutil.disk_usage(place).free < ROOM_BYTES_MIN:
+        place = None
+    return Home(Path(tempfile.mkdtemp(prefix="tradebox-test-", dir=place)))
+
+
 def in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine beside whatever loop this thread has."""
     with ThreadPoolExecutor(1) as pool:
@@ -64,7 +76,7 @@ class Stores:
     """The servers of one worker, started when first asked for."""
 
     def __init__(self) -> None:
-        self.home = Home(Path(tempfile.mkdtemp(prefix="tradebox-test-")))
+        self.home = make_home()
         self.numbers = itertools.count(1)
         self._has_postgres = False
         self._has_valkey = False

@@ -98,6 +98,16 @@ def socket_dir(home: Home, name: str, *, owner: int | None = None) -> Path:
     raise home_unusable(home, "has a socket folder that vanishes", "stop what removes it")
 
 
+def check_socket_dir(home: Home, longest: str) -> None:
+    """Refuse, before anything is made, a socket folder that could not be used.
+
+    longest: the longest path below the home's socket folder that will be bound.
+    Raises:  HomeUnusable.
+    """
+    socket_path(home, home.socket_dir, longest)
+    _own_dir(home.socket_dir, os.geteuid())
+
+
 def _own_dir(path: Path, owner: int | None) -> Path:
     wanted = os.geteuid() if owner is None else owner
     with contextlib.suppress(FileExistsError):
@@ -135,8 +145,13 @@ def socket_path(home: Home, folder: Path, name: str) -> Path:
     return path
 
 
-def remove_socket_dir(folder: Path) -> None:
-    """Remove a stopped server's socket folder, and the home's when it was the last."""
+def remove_socket_dir(home: Home, folder: Path) -> None:
+    """Remove a stopped server's socket folder, and the home's when it was the last.
+
+    Holds: a folder that is not one of this home (a restored backup names any) is left alone.
+    """
+    if folder.parent.name != home.socket_dir.name:
+        return
     with contextlib.suppress(FileNotFoundError):
         for left in folder.iterdir():
             left.unlink(missing_ok=True)

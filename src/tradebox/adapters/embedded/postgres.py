@@ -1,39 +1,42 @@
-"""PostgreSQL 18 under the home: make the cluster, start or adopt the server, stop it.
+"""PostgreSQL 18 under the home: start or adopt the server, stop it.
 
 Rules of this file:
 - Unix socket only, scram-sha-256 for every login, the superuser's and the socket's included;
-- a cluster is complete when no `postgres.initialising` stands beside it; else it is made anew;
 - a server that runs on the data folder and takes our password is adopted, else it is stopped;
 - one starter or stopper at a time, by a lock that the kernel frees when its holder dies.
 """
 
 import asyncio
-import os
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 from tradebox.adapters.embedded import userns
-from tradebox.adapters.embedded.addresses import DATABASE, SUPERUSER, superuser_dsn
+from tradebox.adapters.embedded.addresses import (
+    DATABASE,
+    POSTGRES_FOLDER,
+    SUPERUSER,
+    superuser_dsn,
+)
 from tradebox.adapters.embedded.binaries import postgres_binary
+from tradebox.adapters.embedded.cluster import (
+    check_version,
+    complete,
+    ensure_cluster,
+    initialising,
+    start_failure,
+)
 from tradebox.adapters.embedded.folders import (
+    check_socket_dir,
     home_unusable,
     private_dir,
     remove_socket_dir,
     socket_dir,
-    socket_path,
-    sync_dir,
     usable,
-    write_private,
 )
 from tradebox.adapters.embedded.locks import locked
 from tradebox.adapters.embedded.processes import (
-    clean_environment,
     is_server,
     kill_rest,
     reap,
@@ -43,32 +46,28 @@ from tradebox.adapters.embedded.processes import (
     stop_server,
     tail,
 )
-from tradebox.adapters.embedded.secrets import Login, password, role_passwords
+from tradebox.adapters.embedded.secrets import Login, role_passwords
 from tradebox.adapters.embedded.sizes import default_memory_mb
 from tradebox.adapters.postgres.connect import connected
 from tradebox.adapters.postgres.roles import (
-    close_maintenance_databases,
     ensure_database,
     ensure_roles,
     harden_database,
+    harden_template,
 )
 from tradebox.config import Home
-from tradebox.errors import StoreUnavailable
+from tradebox.errors import HomeUnusable, StoreUnavailable
 
-MAJOR = 18
 COMMAND = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 READY_S_MAX = 60.0
-ADOPT_S_MAX = 5.0
-INITDB_S_MAX = 120.0
+LOGIN_TRIES = 3
 CONNECTIONS_MAX = 60
 LOG_BYTES_MAX = 10_000_000
 POLL_S = 0.01
 
 STOP_LADDER = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 1.0))
 """Fast shutdown, then immediate, then force: within the 5 s that a run may take to stop."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +77,6 @@ class Running:
     pid: int
     socket_dir: Path
     adopted: bool
-
-
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(coroutine)
 
 
 def find(home: Home) -> int | None:
@@ -102,18 +97,27 @@ def start(home: Home, memory_mb: int | None = None, *, durable: bool = True) -> 
         adopted = _adopt(home)
         if adopted is not None:
             return adopted
-        binary = postgres_binary("postgres")
-        made = _ensure_cluster(home, durable=durable)
-        _check_version(home)
-        way = userns.choose(home, home.postgres_dir, binary)
-        running = _launch(home, way, memory_mb or default_memory_mb(), durable=durable)
-        _run(_settle(home, running.socket_dir, is_new=made))
-        if made:
-            if durable:
-                os.sync()
-            _initialising(home).unlink()
-            sync_dir(home.postgres_dir.parent)
-        return running
+        check_socket_dir(home, f"{POSTGRES_FOLDER}/{SOCKET_NAME}.lock")
+        try:
+            return _start_new(home, memory_mb or default_memory_mb(), durable=durable)
+        except BaseException:
+            _stop(home)
+            raise
+
+
+def _start_new(home: Home, memory_mb: int, *, durable: bool) -> Running:
+    binary = postgres_binary("postgres")
+    made = ensure_cluster(home)
+    check_version(home)
+    way = userns.choose(home, home.postgres_dir, binary)
+    running = _launch(home, way, memory_mb, durable=durable)
+    try:
+        asyncio.run(_settle(home, running.socket_dir, is_new=made))
+    except StoreUnavailable as error:
+        raise (_locked_out(home) if error.fields.get("is_refused") else error) from error
+    if made:
+        complete(home)
+    return running
 
 
 def stop(home: Home) -> bool:
@@ -132,12 +136,8 @@ def _stop(home: Home) -> bool:
         gone = stop_server(pid, COMMAND, home.postgres_dir, STOP_LADDER)
         if not gone or not kill_rest(home.postgres_dir, COMMAND, 1.0):
             raise StoreUnavailable(f"the embedded PostgreSQL (pid {pid}) cannot be ended", pid=pid)
-    remove_socket_dir(folder)
+    remove_socket_dir(home, folder)
     return pid is not None
-
-
-def _initialising(home: Home) -> Path:
-    return home.postgres_dir.with_name("postgres.initialising")
 
 
 def _pid_file(home: Home) -> list[str]:
@@ -151,7 +151,7 @@ def _socket_dir_of(home: Home) -> Path:
     """Return the folder the running (or last) server was told; TMPDIR may differ since."""
     lines = _pid_file(home)
     recorded = lines[4] if len(lines) > 4 else ""
-    return Path(recorded) if recorded else home.socket_dir / "pg"
+    return Path(recorded) if recorded else home.socket_dir / POSTGRES_FOLDER
 
 
 def _is_ready(home: Home, pid: int) -> bool:
@@ -160,118 +160,68 @@ def _is_ready(home: Home, pid: int) -> bool:
 
 
 def _adopt(home: Home) -> Running | None:
-    """Return the running server if it is ours and answers; end whatever else is left over."""
-    if find(home) is None:
-        return None
-    if _initialising(home).exists():
+    """Return the running server if it is ours and answers; end whatever else is left over.
+
+    Raises: HomeUnusable when it refuses our password; StoreUnavailable when it answers but is
+            overloaded: it may serve a run, so it is left alone.
+    """
+    if initialising(home).exists():
         _stop(home)
         return None
-    deadline = time.monotonic() + ADOPT_S_MAX
+    deadline = time.monotonic() + READY_S_MAX
     while (pid := find(home)) is not None and time.monotonic() < deadline:
         if _is_ready(home, pid):
             folder = _socket_dir_of(home)
-            try:
-                _run(_settle(home, folder, is_new=False))
-            except StoreUnavailable:
-                break
-            return Running(pid, folder, adopted=True)
+            if _answers(home, folder):
+                return Running(pid, folder, adopted=True)
+            break
         time.sleep(POLL_S)
     _stop(home)
     return None
 
 
+def _answers(home: Home, folder: Path) -> bool:
+    """Log in as the superuser; False when nobody can reach this server any more."""
+    for _ in range(LOGIN_TRIES):
+        try:
+            asyncio.run(_log_in(home, folder))
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                continue
+            if isinstance(error.__cause__, OSError):
+                return False
+            if error.fields.get("is_refused"):
+                raise _locked_out(home) from error
+            raise
+        return True
+    return False
+
+
+async def _log_in(home: Home, folder: Path) -> None:
+    async with connected(superuser_dsn(home, folder)) as connection:
+        await connection.fetchval("SELECT 1")
+
+
+def _locked_out(home: Home) -> HomeUnusable:
+    return home_unusable(
+        home,
+        f"holds a cluster that refuses the password in {home.secrets_dir / Login.POSTGRES.value}",
+        "restore the secrets folder that belongs to this cluster, or choose another home",
+        path=str(home.secrets_dir),
+    )
+
+
 async def _settle(home: Home, folder: Path, *, is_new: bool) -> None:
-    """Log in as the superuser; set roles, passwords and rights to what they must be."""
+    """Set roles, passwords and rights to what they must be."""
     passwords = role_passwords(home)
     if is_new:
         async with connected(superuser_dsn(home, folder, "template1")) as connection:
             await ensure_roles(connection, passwords)
-            await harden_database(connection)
-            await close_maintenance_databases(connection)
+            await harden_template(connection)
         async with connected(superuser_dsn(home, folder, SUPERUSER)) as connection:
             await ensure_database(connection, DATABASE)
     async with connected(superuser_dsn(home, folder)) as connection:
-        await ensure_roles(connection, passwords)
-        if is_new:
-            await harden_database(connection)
-
-
-def _ensure_cluster(home: Home, *, durable: bool) -> bool:
-    """Make the cluster where there is none or a half-made one; True when it is new."""
-    data, flag = home.postgres_dir, _initialising(home)
-    if flag.exists():
-        shutil.rmtree(data, ignore_errors=True)
-    elif (data / "PG_VERSION").exists():
-        return False
-    elif data.exists() and any(data.iterdir()):
-        raise home_unusable(
-            home,
-            f"holds something in {data} that is no PostgreSQL cluster",
-            "move that folder away",
-            path=str(data),
-        )
-    write_private(flag, "this cluster is being made; it is made anew when this file remains\n")
-    data.mkdir(mode=0o700, exist_ok=True)
-    way = userns.choose(home, data, postgres_binary("initdb"))
-    _initdb(home, way, durable=durable)
-    return True
-
-
-def _initdb(home: Home, way: userns.RunAs, *, durable: bool) -> None:
-    del durable  # the whole cluster is synced once, when it is complete
-    reader, writer = os.pipe()
-    try:
-        os.write(writer, password(home, Login.POSTGRES).encode() + b"\n")
-        os.close(writer)
-        done = subprocess.run(
-            way.argv(
-                [
-                    str(postgres_binary("initdb")),
-                    f"--pgdata={home.postgres_dir}",
-                    f"--username={SUPERUSER}",
-                    f"--pwfile=/dev/fd/{reader}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--locale=C",
-                    "--no-sync",
-                    "--no-instructions",
-                ]
-            ),
-            env=clean_environment(),
-            cwd=home.postgres_dir,
-            pass_fds=(reader,),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=INITDB_S_MAX,
-            check=False,
-        )
-    finally:
-        os.close(reader)
-    if done.returncode != 0:
-        raise _failure(home, "initdb", done.stderr.decode("utf-8", "replace").strip())
-
-
-def _failure(home: Home, what: str, said: str) -> Exception:
-    """Return the error for a server program that gave up, by what it said."""
-    lines = said.splitlines()
-    last = "; ".join(lines[-3:]) or "it said nothing"
-    if "No space left" in said or "Disk quota" in said:
-        return home_unusable(home, "is full", "free space on that disk, or choose another home")
-    if "Read-only file system" in said:
-        return home_unusable(home, "is read-only", "mount it writable, or choose another home")
-    return StoreUnavailable(f"the embedded PostgreSQL did not start ({what}): {last}", said=last)
-
-
-def _check_version(home: Home) -> None:
-    found = (home.postgres_dir / "PG_VERSION").read_text(encoding="ascii").strip()
-    if found != str(MAJOR):
-        raise home_unusable(
-            home,
-            f"holds a PostgreSQL {found} cluster and this tradebox brings PostgreSQL {MAJOR}",
-            f"dump it with PostgreSQL {found} and load it into a new home, or choose another",
-            found=found,
-            wanted=str(MAJOR),
-        )
+        await (harden_database(connection) if is_new else ensure_roles(connection, passwords))
 
 
 def _settings(folder: Path, memory_mb: int, *, durable: bool) -> dict[str, str]:
@@ -299,8 +249,7 @@ def _settings(folder: Path, memory_mb: int, *, durable: bool) -> dict[str, str]:
 def _launch(home: Home, way: userns.RunAs, memory_mb: int, *, durable: bool) -> Running:
     """Start a server and wait until it takes connections."""
     _clear_left_overs(home)
-    folder = socket_dir(home, "pg", owner=way.uid)
-    socket_path(home, folder, f"{SOCKET_NAME}.lock")
+    folder = socket_dir(home, POSTGRES_FOLDER, owner=way.uid)
     for left in folder.iterdir():
         left.unlink(missing_ok=True)
     log = home.logs_dir / "postgres.log"
@@ -313,10 +262,8 @@ def _launch(home: Home, way: userns.RunAs, memory_mb: int, *, durable: bool) -> 
     deadline = time.monotonic() + READY_S_MAX
     while not _is_ready(home, pid):
         if reap(pid):
-            remove_socket_dir(folder)
-            raise _failure(home, "postgres", tail(log, said_before))
+            raise start_failure(home, "postgres", tail(log, said_before))
         if time.monotonic() >= deadline:
-            _stop(home)
             raise StoreUnavailable(
                 f"the embedded PostgreSQL was not ready within {READY_S_MAX:.0f} s: see {log}",
                 limit_s=READY_S_MAX,

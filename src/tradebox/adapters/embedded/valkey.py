@@ -15,10 +15,10 @@ from pathlib import Path
 from tradebox.adapters.embedded.addresses import REDIS_FOLDER, REDIS_SOCKET
 from tradebox.adapters.embedded.binaries import valkey_binary
 from tradebox.adapters.embedded.folders import (
+    check_socket_dir,
     private_dir,
     remove_socket_dir,
     socket_dir,
-    socket_path,
     usable,
     write_private,
 )
@@ -40,8 +40,8 @@ from tradebox.errors import HomeUnusable, StoreUnavailable
 COMMAND = "valkey-server"
 MEMORY_MB = 256
 READY_S_MAX = 15.0
-ADOPT_S_MAX = 2.0
-ANSWER_S_MAX = 1.0
+ADOPT_S_MAX = 10.0
+ANSWER_S_MAX = 5.0
 LOG_BYTES_MAX = 10_000_000
 POLL_S = 0.005
 STOP_LADDER = ((signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0))
@@ -68,7 +68,14 @@ def start(home: Home, memory_mb: int = MEMORY_MB) -> Running:
         private_dir(home.redis_dir)
         private_dir(home.logs_dir)
         adopted = _adopt(home)
-        return _launch(home, memory_mb) if adopted is None else adopted
+        if adopted is not None:
+            return adopted
+        check_socket_dir(home, f"{REDIS_FOLDER}/{REDIS_SOCKET}")
+        try:
+            return _launch(home, memory_mb)
+        except BaseException:
+            _stop(home)
+            raise
 
 
 def stop(home: Home) -> bool:
@@ -86,7 +93,7 @@ def _stop(home: Home) -> bool:
         gone = stop_server(pid, COMMAND, home.redis_dir, STOP_LADDER)
         if not gone or not kill_rest(home.redis_dir, COMMAND, 0.0):
             raise StoreUnavailable(f"the embedded Valkey (pid {pid}) cannot be ended", pid=pid)
-    remove_socket_dir(folder)
+    remove_socket_dir(home, folder)
     return pid is not None
 
 
@@ -169,7 +176,7 @@ def _answers(home: Home, socket_at: Path) -> bool:
 
 def _launch(home: Home, memory_mb: int) -> Running:
     folder = socket_dir(home, REDIS_FOLDER)
-    socket_at = socket_path(home, folder, REDIS_SOCKET)
+    socket_at = folder / REDIS_SOCKET
     for left in folder.iterdir():
         left.unlink(missing_ok=True)
     write_private(home.redis_dir / "users.acl", access_rules(home))
@@ -182,10 +189,8 @@ def _launch(home: Home, memory_mb: int) -> Running:
     deadline = time.monotonic() + READY_S_MAX
     while not _answers(home, socket_at):
         if reap(pid):
-            remove_socket_dir(folder)
             raise _failure(home, tail(log, said_before))
         if time.monotonic() >= deadline:
-            _stop(home)
             raise StoreUnavailable(
                 f"the embedded Valkey was not ready within {READY_S_MAX:.0f} s: see {log}",
                 limit_s=READY_S_MAX,

@@ -50,7 +50,7 @@ def mapped(dsn: str) -> Iterator[None]:
     try:
         yield
     except _LOGIN_REFUSED as error:
-        raise unavailable(dsn, f"refused the login: {error}") from error
+        raise unavailable(dsn, f"refused the login: {error}", is_refused=True) from error
     except _AWAY as error:
         raise unavailable(dsn, str(error) or type(error).__name__) from error
     except asyncpg.InterfaceError as error:
@@ -59,7 +59,7 @@ def mapped(dsn: str) -> Iterator[None]:
         raise unavailable(dsn, str(error)) from error
 
 
-def unavailable(dsn: str, reason: str) -> StoreUnavailable:
+def unavailable(dsn: str, reason: str, **fields: object) -> StoreUnavailable:
     """Return the error for an address and a reason."""
     at = shown(dsn)
     return StoreUnavailable(
@@ -67,6 +67,7 @@ def unavailable(dsn: str, reason: str) -> StoreUnavailable:
         field="postgres.url",
         value=at,
         reason=reason,
+        **fields,
     )
 
 

@@ -174,6 +174,11 @@ async def _lock(connection: Any) -> None:
         raise MigrationFailed(
             f"another migration holds the database for {LOCK_WAIT_S} s: end it, then try again"
         ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise MigrationFailed(
+            "the owner of postgres.url may not take advisory locks:"
+            " grant it EXECUTE on pg_advisory_lock(bigint)"
+        ) from error
 
 
 def _refuse_strange(state: SchemaState) -> None:

@@ -34,6 +34,11 @@ _SESSION_DEFAULTS = {
 }
 _CONNECTIONS_MAX = {CONSOLE: CONSOLE_CONNECTIONS_MAX, TRADE: -1, RESEARCH: 16}
 
+_ROLES_LOCK = 0x7452_4442_524F_4C01
+"""Two owners that set roles at once would fail with "tuple concurrently updated"."""
+
+_MAY_LOCK = "SELECT has_function_privilege('pg_advisory_xact_lock(bigint)', 'EXECUTE')"
+
 _LOCK_FUNCTIONS = "^pg_(try_)?advisory_(xact_)?lock"
 _PUBLIC_FUNCTIONS = "^(lo_|lowrite$|loread$|pg_logical_emit_message$)"
 
@@ -69,12 +74,14 @@ async def ensure_roles(connection: Any, passwords: Mapping[str, str]) -> None:
     }
     try:
         async with connection.transaction():
+            if await connection.fetchval(_MAY_LOCK):
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", _ROLES_LOCK)
             for role in ROLES:
                 await _ensure_role(connection, role, passwords[role], is_new=role not in known)
     except asyncpg.InsufficientPrivilegeError as error:
         raise StoreUnavailable(
-            f"the owner of postgres.url may not make the roles {', '.join(ROLES)} ({error}):"
-            " give it CREATEROLE, or let an administrator make them",
+            f"the owner of postgres.url may not make the roles {', '.join(ROLES)}"
+            f" ({str(error).splitlines()[0]}): give it CREATEROLE, and ADMIN on those that exist",
             field="postgres.url",
             reason=str(error),
         ) from error
@@ -83,7 +90,7 @@ async def ensure_roles(connection: Any, passwords: Mapping[str, str]) -> None:
 async def _ensure_role(connection: Any, role: str, password: str, *, is_new: bool) -> None:
     verb = "CREATE" if is_new else "ALTER"
     await connection.execute(
-        f"{verb} ROLE {role} LOGIN NOCREATEDB NOCREATEROLE"
+        f"{verb} ROLE {role} LOGIN"
         f" CONNECTION LIMIT {_CONNECTIONS_MAX[role]} PASSWORD {_literal(password)}"
     )
     if not is_new:
@@ -99,17 +106,36 @@ async def harden_database(connection: Any) -> tuple[str, ...]:
     functions); empty where everything was done.
     """
     database = await connection.fetchval("SELECT quote_ident(current_database())")
-    statements = [
-        f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
-        f"GRANT CONNECT ON DATABASE {database} TO {', '.join(ROLES)}",
-        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
-    ]
+    return await _run_each(
+        connection,
+        [
+            f"REVOKE ALL ON DATABASE {database} FROM PUBLIC",
+            f"GRANT CONNECT ON DATABASE {database} TO {', '.join(ROLES)}",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            *await _function_rights(connection),
+        ],
+    )
+
+
+async def harden_template(connection: Any) -> None:
+    """Let every database made from the connected one begin hardened; needs a superuser."""
+    await _run_each(connection, await _function_rights(connection))
+    for database in ("postgres", "template1"):
+        await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+
+
+async def _function_rights(connection: Any) -> list[str]:
+    statements: list[str] = []
     for query, pattern in (
         (_GRANT_LOCKS, _LOCK_FUNCTIONS),
         (_REVOKE_FUNCTIONS, _LOCK_FUNCTIONS),
         (_REVOKE_FUNCTIONS, _PUBLIC_FUNCTIONS),
     ):
         statements += [row["statement"] for row in await connection.fetch(query, pattern)]
+    return statements
+
+
+async def _run_each(connection: Any, statements: list[str]) -> tuple[str, ...]:
     refused: list[str] = []
     for statement in statements:
         try:
@@ -117,12 +143,6 @@ async def harden_database(connection: Any) -> tuple[str, ...]:
         except asyncpg.InsufficientPrivilegeError:
             refused.append(statement)
     return tuple(refused)
-
-
-async def close_maintenance_databases(connection: Any) -> None:
-    """Let only the superuser into the databases that every cluster has; needs a superuser."""
-    for database in ("postgres", "template1"):
-        await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
 
 
 async def ensure_database(connection: Any, name: str) -> None:
