@@ -250,12 +250,9 @@ def _suspected(state: PairState, event: Suspected, now_s: float) -> Answer:
     if state.role(partner) is not Role.WARM:
         return state, (RaiseAlarm("feed_no_standby", f"{member} hangs, {partner} is not warm"),)
     if state.is_suppressed:
-        text = "too many takeovers: the pair is restarted instead"
-        return state, (
-            RaiseAlarm("feed_flapping", text),
-            RestartMember(partner, event.cause),
-            RestartMember(member, event.cause),
-        )
+        # Left to the supervisor: its kill is an exit, which fails over and counts as a restart.
+        text = f"too many takeovers: {member} is restarted by its supervisor"
+        return state, (RaiseAlarm("feed_flapping", text), RestartMember(member, event.cause))
     if now_s < state.held_down_until_s:
         return state, ()
     state, actions = _take_over(state, partner, member, event.cause, now_s)

@@ -158,7 +158,7 @@ def judge(
     refused = _plain_refusal(state, tick, limits)
     if refused is not None:
         return state, _drop(refused)
-    state = state._replace(seen=_remember(state.seen, tick, limits))
+    state = _remember(state, tick, limits)
     if tick.event_ns < state.last_event_ns - limits.late_ns_max:
         return state, _drop(Check.LATE)
     jump = _jump(state, tick, limits)
@@ -197,16 +197,15 @@ def _plain_refusal(state: SymbolState, tick: Tick, limits: FilterLimits) -> Chec
     return None
 
 
-def _remember(
-    seen: tuple[tuple[int, int, int], ...], tick: Tick, limits: FilterLimits
-) -> tuple[tuple[int, int, int], ...]:
-    mark = (tick.event_ns, tick.price_micros, tick.size)
-    oldest_ns = tick.event_ns - limits.duplicate_window_ns
-    if len(seen) >= RING_TICKS:
-        seen = seen[1:]
+def _remember(state: SymbolState, tick: Tick, limits: FilterLimits) -> SymbolState:
+    """Note the print; forget those that are too old to pass again, or too many."""
+    seen = state.seen
+    window_ns = max(limits.duplicate_window_ns, limits.late_ns_max)
+    oldest_ns = min(tick.event_ns, state.last_event_ns) - window_ns
     if seen and seen[0][0] < oldest_ns:
         seen = tuple(known for known in seen if known[0] >= oldest_ns)
-    return (*seen, mark)
+    mark = (tick.event_ns, tick.price_micros, tick.size)
+    return state._replace(seen=(*seen[-(RING_TICKS - 1) :], mark))
 
 
 def _bps(price: int, reference: int) -> int:
