@@ -1,11 +1,10 @@
 """The shipped market on a clock that a test moves by hand."""
 
 from dataclasses import dataclass
-from functools import cache
 
 from tradebox.sim.exchange.market_port import MarketEvent, Trade
 from tradebox.sim.market import hours
-from tradebox.sim.market.data import MarketData, load
+from tradebox.sim.market.data import load
 from tradebox.sim.market.market import Market
 from tradebox.sim.market.replay import Replay
 
@@ -25,14 +24,9 @@ class HandClock:
         return hours.is_open(now_ns)
 
 
-@cache
-def data() -> MarketData:
-    return load()
-
-
 def market_at(at_ns: int, seed: int = 1, symbols: tuple[str, ...] = SYMBOLS) -> Market:
     """Return a market that has begun at a time."""
-    market = Market(Replay(data().only(symbols), seed), HandClock(at_ns))
+    market = Market(Replay(load().only(symbols), seed), HandClock(at_ns))
     market.begin(at_ns)
     return market
 

@@ -12,6 +12,7 @@ import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from io import StringIO
@@ -73,8 +74,9 @@ def contract_id(symbol: str) -> int:
     return 1_000_000 + int.from_bytes(digest) % 1_000_000_000
 
 
+@cache
 def load() -> MarketData:
-    """Return all shipped data.
+    """Return all shipped data; read once in a process.
 
     Raises: AssertionError if the shipped files are damaged (a broken installation).
     """

@@ -2,10 +2,10 @@
 
 import pytest
 
-from support.sim_market import SYMBOLS, data, market_at, run, trades
+from support.sim_market import SYMBOLS, market_at, run, trades
 from tradebox.sim.exchange.market_port import MarketEvent, MarketView, QuoteChange, Trade
 from tradebox.sim.market import hours
-from tradebox.sim.market.data import contract_id
+from tradebox.sim.market.data import contract_id, load
 
 
 def test_the_market_is_what_the_exchange_asks_for() -> None:
@@ -25,7 +25,7 @@ def test_the_prints_of_a_session_fold_to_the_real_bar(number: int) -> None:
     session = hours.session(number)
     market = market_at(session.open_ns - 1)
     found = trades(run(market, session.close_ns))
-    for one in data().only(SYMBOLS).series:
+    for one in load().only(SYMBOLS).series:
         mine = [event for event in found if event.symbol == one.instrument.symbol]
         real = one.days[one.index(number)]
         cents = [event.price_micros // 10_000 for event in mine]
@@ -44,11 +44,11 @@ def test_the_prints_of_a_session_fold_to_the_real_bar(number: int) -> None:
 
 
 def test_real_days_lie_on_their_dates_then_turn_round() -> None:
-    series = next(one for one in data().series if one.instrument.symbol == "AAPL")
+    series = next(one for one in load().series if one.instrument.symbol == "AAPL")
     assert series.index(-288) == 0
     assert series.index(len(series.days) - series.first_index) == 0
     assert series.days[series.first_index].close == 101_44
-    spy = next(one for one in data().series if one.instrument.symbol == "SPY")
+    spy = next(one for one in load().series if one.instrument.symbol == "SPY")
     assert spy.index(0) == spy.index(20) == 0
 
 
@@ -60,7 +60,7 @@ def test_an_early_close_has_210_minutes_for_both_kinds_of_data() -> None:
     found = trades(run(market_at(session.open_ns - 1), session.close_ns + hours.MINUTE_NS))
     assert {event.symbol for event in found} == set(SYMBOLS)
     assert max(event.event_ns for event in found) < session.close_ns
-    apple = next(one for one in data().series if one.instrument.symbol == "AAPL")
+    apple = next(one for one in load().series if one.instrument.symbol == "AAPL")
     size = sum(event.size for event in found if event.symbol == "AAPL")
     assert size == apple.days[apple.index(number)].volume
 
@@ -181,7 +181,7 @@ def test_history_is_long_enough_for_indicators_and_bounded() -> None:
 def test_several_names_are_lively_on_the_first_days() -> None:
     for number in range(5):
         ranges = []
-        for one in data().series:
+        for one in load().series:
             bar = one.days[one.index(number)]
             ranges.append((bar.high - bar.low) / bar.close)
         assert sum(share > 0.015 for share in ranges) >= 10

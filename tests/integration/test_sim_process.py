@@ -1,0 +1,156 @@
+"""The simulator as a process: its ready line, its end, its ports, and its memory of time."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tradebox.adapters.marketclock import AffineMarketClock
+from tradebox.errors import ExitCode
+from tradebox.sim.__main__ import main
+
+DEADLINE_S = 20
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tradebox.sim", "--home", str(home), "--json", *arguments]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def running(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict]]:
+    process = start(home, *arguments)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            assert selector.select(DEADLINE_S), "no ready line"
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        yield process, json.loads(line)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=DEADLINE_S)
+
+
+def ended(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, output, errors
+
+
+def refused(home: Path, *arguments: str) -> tuple[int, str]:
+    process = start(home, *arguments)
+    output, errors = process.communicate(timeout=DEADLINE_S)
+    assert output == ""
+    assert errors.count("\n") == 1, errors
+    return process.returncode, errors
+
+
+def control(ready: dict, path: str) -> dict:
+    return httpx.get(ready["control"] + path, trust_env=False).json()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_one_ready_line_then_silence_then_an_end_in_order(tmp_path: Path, number: int) -> None:
+    with running(tmp_path) as (process, ready):
+        assert {
+            "gateway_paper", "gateway_live", "accounts", "finnhub", "alphavantage", "yahoo",
+            "control",
+        } <= set(ready)  # fmt: skip
+        assert ready["alphavantage"] is None
+        assert set(ready["accounts"]) == {"paper", "live"}
+        key = json.loads(Path(ready["identity_file"]).read_text())["finnhub_key"]
+        assert key not in json.dumps(ready)
+        quote = httpx.get(
+            ready["finnhub"] + "/quote?symbol=AAPL",
+            headers={"X-Finnhub-Token": key},
+            trust_env=False,
+        )
+        assert quote.json()["c"] > 50
+        assert ended(process, number) == (ExitCode.OK, "", "")
+
+
+def test_a_kill_loses_no_order_and_no_time_and_comes_back_at_its_ports(tmp_path: Path) -> None:
+    with running(tmp_path, "--speed", "200") as (process, ready):
+        clock = AffineMarketClock(Path(ready["clock_file"]))
+        rows = control(ready, "/ledger")["rows"]
+        seen_ns = clock.now_ns()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(DEADLINE_S)
+    with running(tmp_path, "--speed", "200") as (process, again):
+        assert AffineMarketClock(Path(again["clock_file"])).now_ns() >= seen_ns
+        clock.refresh()
+        assert clock.now_ns() >= seen_ns
+        moved = [key for key in ready if ready[key] != again[key]]
+        assert moved == []
+        assert control(again, "/ledger")["rows"][: len(rows)] == rows
+        assert ended(process, signal.SIGTERM)[0] == ExitCode.OK
+
+
+def test_a_second_one_on_the_home_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path):
+        code, errors = refused(tmp_path)
+        assert code == ExitCode.HOME
+        assert "another simulator runs" in errors
+
+
+def test_a_taken_port_is_refused_by_name_and_number(tmp_path: Path) -> None:
+    with running(tmp_path / "one") as (_, ready):
+        for place, name in enumerate(("gateway_paper", "gateway_live", "finnhub_ws", "control")):
+            taken = ready[name].rpartition(":")[2]
+            ports = ["0"] * 4
+            ports[place] = taken
+            code, errors = refused(tmp_path / "two", "--ports", ",".join(ports))
+            assert (name, code) == (name, ExitCode.ADDRESS)
+            assert taken in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (("--speed", "0"), "speed=0.0"),
+        (("--speed", "nan"), "speed=nan"),
+        (("--speed", "1000"), "give 0.1 to 200"),
+        (("--ports", "1,2"), "give 4"),
+        (("--ports", "x"), "no list of numbers"),
+        (("--ports", "4001,0,0,0"), "no real gateway's"),
+        (("--ports", "0,0,0,70000"), "give 1 to 65535"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_written(
+    tmp_path: Path, arguments: tuple[str, ...], match: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--home", str(tmp_path / "home"), *arguments]) == ExitCode.CONFIG
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert match in errors
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_person_is_told_that_all_of_it_is_simulated(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tradebox.sim", "--home", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        line = process.stdout.readline()
+        process.terminate()
+        rest = process.stdout.read()
+        process.wait(DEADLINE_S)
+    assert line.startswith("SIMULATED")
+    assert "gateway_paper" in rest
+    assert process.returncode == ExitCode.OK
