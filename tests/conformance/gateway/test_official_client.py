@@ -39,7 +39,7 @@ _CALLBACKS = {
 
 
 class Official:
-    """The client with its reader thread; the connect is retried once, for its burst bug."""
+    """The client with its reader thread."""
 
     def __init__(self):
         self.seen = Recorder()

@@ -9,6 +9,9 @@ from tradebox.domain.money import to_decimal
 from tradebox.sim.exchange.market_port import Instrument
 from tradebox.sim.exchange.orders import Order, OrderType, Refusal, Side, Ticket
 
+REJECTED = 201
+"""The broker's own refusal, where the other codes are the gateway's."""
+
 NO_SECURITY = Refusal(200, "No security definition has been found for the request")
 DUPLICATE_ID = Refusal(103, "Duplicate order id")
 MODIFY_FILLED = Refusal(104, "Cannot modify a filled order.")
@@ -22,11 +25,12 @@ SIZE_ZERO = Refusal(434, "The order size cannot be zero")
 OCA_GROUP_CHANGED = Refusal(10326, "OCA group revision is not allowed.")
 OCA_TYPE_CHANGED = Refusal(10327, "OCA group type revision is not allowed.")
 PARENT_CHANGED = Refusal(10341, "Parent order id cannot be modified.")
-PARENT_GONE = Refusal(201, "Order rejected - reason:Parent order is being cancelled.")
-BELOW_FILLED = Refusal(201, "Order rejected - reason:The size is below what has been filled.")
+PARENT_GONE = Refusal(REJECTED, "Order rejected - reason:Parent order is being cancelled.")
+BELOW_FILLED = Refusal(REJECTED, "Order rejected - reason:The size is below what has been filled.")
 TOO_FAR = "Order price is too far through the market"
 NO_SHORT = Refusal(
-    201, "Order rejected - reason:The account may not hold short stock; the excess is a short sale."
+    REJECTED,
+    "Order rejected - reason:The account may not hold short stock; the excess is a short sale.",
 )
 NOT_ENOUGH = (
     "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION "
@@ -45,7 +49,7 @@ def no_such_parent(parent_id: int) -> Refusal:
 def too_many(limit: int) -> Refusal:
     """Return the refusal of one working order too many."""
     return Refusal(
-        201,
+        REJECTED,
         f"Order rejected - reason:No more than {limit} working orders "
         "are allowed per contract and side.",
     )
@@ -54,7 +58,7 @@ def too_many(limit: int) -> Refusal:
 def not_enough(equity_micros: int, margin_micros: int) -> Refusal:
     """Return the refusal of an order that the account cannot carry. Units: micros."""
     text = NOT_ENOUGH.format(equity=to_decimal(equity_micros), margin=to_decimal(margin_micros))
-    return Refusal(201, text)
+    return Refusal(REJECTED, text)
 
 
 def check_fields(ticket: Ticket, instrument: Instrument | None) -> Refusal | None:

@@ -124,6 +124,14 @@ class Desk:
             ticket=ticket_row(order.ticket),
         )
 
+    def reject(self, order: Order, parent: Order | None, refusal: Refusal, at_ns: int) -> None:
+        """Refuse a new order; what the broker rejects (201) becomes an inactive order."""
+        if refusal.code != checks.REJECTED:
+            self.refuse(order, refusal)
+            return
+        self.release(order, parent, at_ns)
+        self.end(order, Status.INACTIVE, at_ns, refusal)
+
     def group_children(self, parent: Order) -> None:
         """Put the children of one parent into the group that the gateway makes of them."""
         children = self._books[parent.account].children(parent)
@@ -174,14 +182,20 @@ class Desk:
             self.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
 
     def end(self, order: Order, status: Status, at_ns: int, refusal: Refusal | None) -> None:
-        """End the order, say so, and settle what becomes of its children."""
+        """End the order, say so, and settle what becomes of its children.
+
+        A rejection's code is said before its status, a cancel's after it.
+        """
         order.status = status
         order.done_ns = at_ns
         order.done_text = "Cancelled by System" if refusal is None else refusal.text
         book = self._books[order.account]
         book.retire(order)
+        is_rejected = status is Status.INACTIVE
+        if refusal is not None and is_rejected:
+            self.refuse(order, refusal)
         self.report(order, at_ns)
-        if refusal is not None:
+        if refusal is not None and not is_rejected:
             self.refuse(order, refusal)
         for child in book.children(order):
             self._orphan(child, order, at_ns)

@@ -366,7 +366,7 @@ class Exchange:
                 refusal = checks.PARENT_GONE
         if refusal is not None:
             book.held.pop((order.client_id, order.order_id), None)
-            self._desk.refuse(order, refusal)
+            self._desk.reject(order, parent, refusal, at_ns)
             return
         book.held[order.client_id, order.order_id] = order
         if not ticket.transmit:
@@ -380,15 +380,14 @@ class Exchange:
     def _release_family(self, book: Book, root: Order, family: list[Order], at_ns: int) -> None:
         released: list[Order] = []
         for member in family:
+            parent = None if member is root else root
             refusal = self._check_account(book, member)
             if refusal is None and member is not root and root.status.is_done:
                 refusal = checks.PARENT_GONE
             if refusal is not None:
-                self._desk.refuse(member, refusal)
-                if member is root:
-                    member.status = Status.INACTIVE
+                self._desk.reject(member, parent, refusal, at_ns)
                 continue
-            self._desk.release(member, None if member is root else root, at_ns)
+            self._desk.release(member, parent, at_ns)
             released.append(member)
         self._desk.group_children(root)
         for member in released:

@@ -89,7 +89,8 @@ def completed_order(order: Order, frame: Frame) -> Fields:
     values = _order_values(order, frame)
     values.update(
         permId=order.perm_id,
-        status=order.status.value,
+        # A rejected order is listed as cancelled, with its reason.
+        status=(Status.FILLED if order.status is Status.FILLED else Status.CANCELLED).value,
         filledQuantity=order.filled,
         parentPermId=order.parent_perm_id,
         completedTime=wire_time(order.done_ns),

@@ -8,6 +8,7 @@ from tradebox.sim.exchange.market_port import Trade
 from tradebox.sim.exchange.orders import (
     AccountChanged,
     CommissionCharged,
+    OrderError,
     OrderExecuted,
     OrderOpened,
     OrderStatusChanged,
@@ -285,7 +286,6 @@ def test_a_limit_order_may_become_a_market_order(bench):
         ({"symbol": "NONE"}, 200),
         ({"symbol": "BRK", "kind": "LMT", "limit": 99.01}, 110),
         ({"kind": "LMT", "limit": 100.0, "parent_id": 55}, 135),
-        ({"quantity": 1_000_000}, 201),
     ],
 )
 def test_a_refused_order_is_no_order_and_its_id_is_used(bench, fields, code):
@@ -293,6 +293,15 @@ def test_a_refused_order_is_no_order_and_its_id_is_used(bench, fields, code):
     assert bench.codes(5) == [code]
     assert bench.exchange.open_orders("paper") == []
     assert bench.exchange.next_order_id("paper", 7) == 6
+
+
+def test_a_rejected_order_is_said_by_its_code_and_then_as_inactive(bench):
+    order = bench.submit(5, quantity=1_000_000)
+    kinds = [type(event) for event in bench.events]
+    assert kinds == [OrderError, OrderOpened, OrderStatusChanged]
+    assert (bench.codes(5), bench.statuses(5)) == ([201], [("Inactive", "")])
+    assert bench.exchange.open_orders("paper") == []
+    assert bench.exchange.completed_orders("paper", bench.market.tick()) == [order]
 
 
 def test_ids_only_rise_and_belong_to_a_client(bench):
@@ -322,7 +331,7 @@ def test_a_child_sent_after_its_parent_is_done_is_rejected(bench):
     bench.submit(1)
     bench.submit(2, side="SELL", kind="STP", trigger=98.0, parent_id=1)
     assert bench.codes(2) == [201]
-    assert bench.order(2) is None
+    assert bench.statuses(2) == [("Inactive", "")]
 
 
 def test_a_rejected_parent_takes_its_children_along(bench):

@@ -193,7 +193,9 @@ async def test_reject_child_leaves_the_parent_unprotected():
         client.place(1, "BUY", 10, "LMT", limit="99.0", transmit="0")
         client.place(2, "SELL", 10, "STP", trigger="98.0", parent_id=1)
         messages = await client.sync()
-        assert messages[-1][2:4] == ["2", "201"]
+        assert ids(messages[-3:]) == ["4", "5", "3"]
+        assert messages[-3][2:4] == ["2", "201"]
+        assert messages[-1][2] == "Inactive"
         client.send(5, 1)
         open_ids = [fields[1] for fields in await client.sync() if fields[0] == "5"]
         assert open_ids == ["1"]

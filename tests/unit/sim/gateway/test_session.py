@@ -7,6 +7,7 @@ import pytest
 
 from support.tws_bench import CONTRACT, RawClient, eventually, frame, ids, tws
 from tradebox.errors import AddressInUse
+from tradebox.sim.gateway import server as server_module
 from tradebox.sim.gateway import session as session_module
 from tradebox.sim.gateway.server import TwsGateway
 
@@ -176,6 +177,33 @@ async def test_a_slow_reader_loses_ticks_but_no_order_message(monkeypatch):
         client.place(1, "BUY", 10, "MKT")
         await client.sync()
         assert ids(client.messages[start:-1]) == ["5", "3", "11", "5", "3", "59"]
+
+
+@pytest.mark.asyncio
+async def test_time_alone_expires_orders_and_renews_what_changes_slowly(monkeypatch):
+    monkeypatch.setattr(server_module, "BEAT_S", 0.01)
+    monkeypatch.setattr(server_module, "SLOW_BEATS", 2)
+    async with tws() as bench:
+        client = await bench.client(1)
+        client.place(1, "BUY", 10, "LMT", limit="99.0")
+        client.send(62, 1, 5, "All", "NetLiquidation")
+        client.send(76, 1, 6, "SIM1234567P", "", 0)
+        client.send(92, 7, "SIM1234567P", "")
+        await client.until(64)
+        for message_id, request_id in [(63, 5), (73, 6), (94, 7)]:
+            await client.until(message_id, request_id)
+        bench.market.clock.time_ns = bench.market.clock.open_until_ns
+        assert (await client.until(3))[2] == "Cancelled"
+
+
+@pytest.mark.asyncio
+async def test_the_master_client_hears_of_everybodys_orders():
+    async with tws() as bench:
+        bench.paper._master_client_id = 9
+        master, owner = await bench.client(9), await bench.client(1)
+        owner.place(1, "BUY", 10, "MKT")
+        await owner.until(59)
+        assert ids(await master.sync())[:3] == ["5", "3", "11"]
 
 
 @pytest.mark.asyncio
