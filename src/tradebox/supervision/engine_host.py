@@ -274,7 +274,7 @@ class EngineHost:
             return
         now = self._poller.now_ns()
         readings = self.slots.read()
-        late = self._leash.overdue(now, readings)
+        late = self._leash.overdue(readings)
         if late is not None:
             age_ms, limit_ms = late.age_ns / _MS, late.limit_ns / _MS
             self._dump(f"hung: {late.name} silent for {age_ms:.0f} ms, limit {limit_ms:.0f} ms")

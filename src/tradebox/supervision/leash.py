@@ -6,6 +6,8 @@ Rules of this file:
 2. A slot that never checked in is not judged: starting has a deadline of its own.
 3. Who was itself not on time judges nobody: after a late turn (a stopped launcher, a frozen
    machine) everybody gets one leash to show up again.
+4. Ages are taken at the moment the turn began, never later: a launcher that is stopped in the
+   middle of a turn learns of it only when the next one begins.
 """
 
 from __future__ import annotations
@@ -62,9 +64,10 @@ class Leash:
             if reading.last_ns > 0 and limit_ns > 0:
                 yield reading, limit_ns
 
-    def overdue(self, now_ns: int, readings: Iterable[SlotReading]) -> Overdue | None:
-        """Return the first slot that was silent for too long, the loop's before any other."""
-        if now_ns < self._blind_until_ns:
+    def overdue(self, readings: Iterable[SlotReading]) -> Overdue | None:
+        """Return a slot that was silent for too long in this turn, the loop's before any other."""
+        now_ns = self._turn_ns
+        if now_ns is None or now_ns < self._blind_until_ns:
             return None
         worst: Overdue | None = None
         for reading, limit_ns in self._judged(readings):

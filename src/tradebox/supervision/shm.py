@@ -21,9 +21,9 @@ LOOP_SLOT: Final = "loop"
 
 _NAME_BYTES: Final = 96
 _WORD: Final = 8
-_SLOT_WORDS: Final = 4  # used, last_ns, limit_ns, incarnation
+_SLOT_WORDS: Final = 5  # used, last_ns, limit_ns, incarnation, ticket
 _COUNTER_WORDS: Final = 2  # used, value
-_USED, _LAST, _LIMIT, _INCARNATION = 0, 1, 2, 3
+_USED, _LAST, _LIMIT, _INCARNATION, _TICKET = 0, 1, 2, 3, 4
 _VALUE: Final = 1
 
 
@@ -92,22 +92,28 @@ class _Table:
 
 
 class SharedSlot:
-    """The writer's end of one slot."""
+    """The writer's end of one slot; of no effect once somebody else has opened the entry."""
 
-    __slots__ = ("_at", "_incarnation", "_ints")
+    __slots__ = ("_at", "_ints", "_ticket")
 
-    def __init__(self, ints: memoryview[int], at: int, incarnation: int) -> None:
+    def __init__(self, ints: memoryview[int], at: int, ticket: int) -> None:
         self._ints = ints
         self._at = at
-        self._incarnation = incarnation
+        self._ticket = ticket
+
+    @property
+    def _is_mine(self) -> bool:
+        return self._ints[self._at + _TICKET] == self._ticket
 
     def write(self, now_s: float) -> None:
         """Note a check-in at `now_s` seconds of the monotonic clock."""
-        self._ints[self._at + _LAST] = int(now_s * 1_000_000_000)
+        if self._is_mine:
+            self._ints[self._at + _LAST] = int(now_s * 1_000_000_000)
 
     def close(self) -> None:
-        """Give the slot back, unless a later incarnation has taken it over."""
-        if self._ints[self._at + _INCARNATION] == self._incarnation:
+        """Give the slot back; harmless twice."""
+        if self._is_mine:
+            self._ints[self._at + _TICKET] = 0
             self._ints[self._at + _USED] = 0
 
 
@@ -119,6 +125,7 @@ class SharedSlots:
 
     def __init__(self) -> None:
         self._table = _Table(SLOTS_MAX, _SLOT_WORDS)
+        self._ticket = 0
 
     def open(self, name: str, incarnation: int, limit_s: float) -> SharedSlot | None:
         """Return the slot of an actor watched with this limit, None when there is no room."""
@@ -130,7 +137,9 @@ class SharedSlots:
         ints[at + _LAST] = 0
         ints[at + _LIMIT] = int(limit_s * 1_000_000_000)
         ints[at + _INCARNATION] = incarnation
-        return SharedSlot(ints, at, incarnation)
+        self._ticket += 1
+        ints[at + _TICKET] = self._ticket
+        return SharedSlot(ints, at, self._ticket)
 
     def read(self) -> list[SlotReading]:
         """Return every open slot, in the order of the table."""
