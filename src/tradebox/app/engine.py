@@ -11,7 +11,9 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import orjson
 import uvloop
 from loguru import logger
 
@@ -30,7 +32,7 @@ from tradebox.adapters.redis.prices import RedisPrices
 from tradebox.adapters.redis.rows import RedisRows
 from tradebox.app.counters import shared_tick_counters
 from tradebox.app.options import RunOptions
-from tradebox.app.servers import endpoints
+from tradebox.app.servers import endpoints, shown_endpoints
 from tradebox.app.summary import run_summary
 from tradebox.app.tree import root_spec
 from tradebox.app.verdicts import verdict_of
@@ -42,8 +44,8 @@ from tradebox.ports.journal import RunOpened
 from tradebox.sim.home import read_identity
 from tradebox.supervision.clock import Clock, MonotonicClock
 from tradebox.supervision.engine import EngineContext
-from tradebox.supervision.events import EventBus
-from tradebox.supervision.gate import EpochGate
+from tradebox.supervision.events import ChildRestarting, EventBus
+from tradebox.supervision.gate import EpochGate, compose_epoch
 from tradebox.supervision.registry import Registry
 from tradebox.supervision.tree import Runtime
 
@@ -83,6 +85,20 @@ class Plant:
     def world(self) -> str:
         """The word that stands on every line of a run that is not real."""
         return "SIMULATED" if self.settings.profile == "sim" else ""
+
+    @property
+    def boot_epoch(self) -> int:
+        """The epoch of this engine: boot counter and generation, as every row carries it."""
+        return compose_epoch(self.context.boot_epoch, self.context.generation, 0)
+
+    def print_line(self, text: str) -> None:
+        """Have the launcher print a line; dropped when it falls behind."""
+        self.context.report("line", {"text": text})
+
+    def report_status(self, blob: dict[str, Any]) -> None:
+        """Give the launcher the engine's part of `tradebox status`, addresses masked."""
+        shown = {**blob, "endpoints": shown_endpoints(self.places)}
+        self.context.report("status", orjson.loads(orjson.dumps(shown, default=str)))
 
     def stream(self) -> FinnhubStream:
         """Return a new Finnhub stream."""
@@ -187,6 +203,8 @@ def build_plant(
         counters=shared_tick_counters(context.counters),
         is_open=sessions.is_open,
     )
+    restarts = context.counters.counter("restarts")
+    events.attach(ChildRestarting, lambda _: restarts.add())
     feed_epochs = EpochGate(context.boot_epoch, context.generation, "feed")
     slot = FeedSlot(
         FEEDS,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tradebox.adapters.embedded.addresses import store_addresses
+from tradebox.adapters.logs import Redactor
 from tradebox.config import Endpoints, Home, Settings
 from tradebox.errors import ConfigInvalid
 from tradebox.supervision.servers import Ready, ServerSpec
@@ -72,6 +73,23 @@ def endpoints(home: Home, settings: Settings, ready: Ready) -> Endpoints:
         sim_control=_text(sim.get("control")),
         market_clock_file=_text(sim.get("clock_file")),
     )
+
+
+def shown_endpoints(places: Endpoints) -> dict[str, str | None]:
+    """Return the addresses of a run as `status` shows them: passwords masked."""
+    return {
+        "postgres": _masked(places.postgres_trade),
+        "redis": _masked(places.redis_engine),
+        "finnhub": places.finnhub_rest,
+        "finnhub_ws": places.finnhub_ws,
+        "alphavantage": places.alphavantage,
+        "yahoo": places.yahoo,
+        "sim_control": places.sim_control,
+    }
+
+
+def _masked(url: str | None) -> str | None:
+    return None if url is None else Redactor().text(url)
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

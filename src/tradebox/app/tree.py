@@ -1,12 +1,12 @@
 """The supervision tree of the engine, as child specs.
 
 root                    one_for_one
-├─ stores               journal, bus, timekeeper, sessions: start degraded, reconnect inside, never escalate
+├─ stores               journal, bus, timekeeper, sessions: start degraded, never escalate
 ├─ market               ingest, feed_a, feed_b, publisher, monitor: capped backoff, never escalates
 ├─ managers             manager_a, manager_b
 ├─ trading              live, paper: rest_for_one of order link, reconciler, controller
 ├─ dashboard
-└─ alerts, metrics, printer
+└─ alerts, metrics, event_log, printer
 
 Rules of this file:
 - an id here is a part of the actor's registered name, which others rely on;
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tradebox.actors.alerts import Alerts
 from tradebox.actors.bus import BusActor
 from tradebox.actors.dashboard import Dashboard
+from tradebox.actors.event_log import EventLog
 from tradebox.actors.feed import Feed
 from tradebox.actors.feed_monitor import FeedMonitor
 from tradebox.actors.ingest import Ingest
@@ -58,6 +59,7 @@ def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
         _branch("trading", [account_spec(plant, name) for name in account_names(plant)]),
         _leaf("dashboard", lambda: _dashboard(plant, runtime)),
         _leaf("alerts", lambda: Alerts(plant.market_clock)),
+        _leaf("event_log", EventLog),
         _leaf("metrics", lambda: Metrics(_figures(plant))),
     ]
     if not plant.options.console:
@@ -162,13 +164,13 @@ def _dashboard(plant: "Plant", runtime: Runtime) -> Dashboard:
         tree=runtime.rows,
         header=lambda: header(plant),
         feeds=lambda: feed_rows(plant),
-        report_status=lambda blob: plant.context.report("status", blob),
+        report_status=plant.report_status,
     )
 
 
 def _printer(plant: "Plant") -> Printer:
     return Printer(
-        lambda line: plant.context.report("line", {"text": line}),
+        plant.print_line,
         as_json=plant.options.as_json,
         world=plant.world,
     )

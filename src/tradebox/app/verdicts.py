@@ -7,7 +7,7 @@ from tradebox.supervision.reasons import Crash, ExitReason
 
 def verdict_of(reason: ExitReason) -> Verdict:
     """Return HALT for a crash by HaltError, also inside a group; RESTART for all else."""
-    if isinstance(reason, Crash) and _halts(reason.exc):
+    if isinstance(reason, Crash) and _halts(reason.error):
         return Verdict.HALT
     return Verdict.RESTART
 
