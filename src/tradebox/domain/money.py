@@ -49,3 +49,9 @@ def round_to_increment(price: Decimal, increment: Decimal, rounding: Rounding) -
     assert increment > 0, increment
     steps = (price / increment).to_integral_value(rounding=rounding.value)
     return steps * increment
+
+
+def shortest(price: Decimal) -> Decimal:
+    """Return the same price written with cents where cents say it all, else without spare zeros."""
+    cents = price.quantize(Decimal("0.01"))
+    return cents if cents == price else price.normalize()

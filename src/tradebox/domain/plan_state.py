@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from tradebox.domain.money import shortest
 from tradebox.domain.path import Evidence
 
 
@@ -80,13 +81,7 @@ class Tally:
     def average(self) -> Decimal:
         """Average price per share, to a millionth. AssertionError if there are none."""
         assert self.quantity > 0, self
-        return _shortest((self.cost / self.quantity).quantize(Decimal("0.000001")))
-
-
-def _shortest(price: Decimal) -> Decimal:
-    """Return the price with cents where cents say it all."""
-    cents = price.quantize(Decimal("0.01"))
-    return cents if cents == price else price.normalize()
+        return shortest((self.cost / self.quantity).quantize(Decimal("0.000001")))
 
 
 @dataclass(frozen=True, slots=True)

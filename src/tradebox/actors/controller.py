@@ -1,0 +1,130 @@
+"""The controller of one account: gives the plan runner prices, facts and time; one class for both.
+
+Rules of this file:
+- one message at a time, in order; prices conflate per symbol, facts never do;
+- it listens to the order link only after the books and plans were loaded from PostgreSQL: until
+  then it sends nothing, and what the link saw meanwhile is read again;
+- PostgreSQL away at the start is waited for in place: stops rest at the broker.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tradebox.domain.market import AdmittedTick
+from tradebox.errors import StoreUnavailable
+from tradebox.execution.demo import Demo
+from tradebox.execution.plan_runner import PlanRunner
+from tradebox.ports.orders import BrokerFact, FactSink
+from tradebox.supervision.actor import Actor, Context
+from tradebox.supervision.mailbox import Overflow
+from tradebox.supervision.reasons import ExitReason
+
+TIMER_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """To self: a quarter of a second has passed."""
+
+
+ControllerMessage = AdmittedTick | TimerFired | BrokerFact
+
+
+class PriceHub(Protocol):
+    """Where prices come from; actors/market_hub.py is the real one."""
+
+    def subscribe(
+        self,
+        name: str,
+        deliver: Callable[[AdmittedTick], object],
+        symbols: frozenset[str] | None,
+    ) -> None:
+        """Deliver admitted ticks; replaces an older subscription of the name."""
+        ...
+
+    def unsubscribe(self, name: str) -> None:
+        """Stop delivering."""
+        ...
+
+    def want(self, owner: str, symbols: frozenset[str]) -> None:
+        """Say whose prices are needed."""
+        ...
+
+
+class Controller(Actor[ControllerMessage]):
+    """Follows the plans of one account.
+
+    Holds:   a price that nobody waits for costs no message; a full mailbox refuses facts, and
+             the link then reads everything again.
+    """
+
+    mailbox_capacity = 4096
+    overflow = Overflow.CONFLATE
+
+    def __init__(
+        self,
+        runner: PlanRunner,
+        hub: PriceHub,
+        attach: Callable[[FactSink], None],
+        *,
+        demo: Demo | None = None,
+    ) -> None:
+        self._runner = runner
+        self._hub = hub
+        self._attach = attach
+        self._demo = demo
+        self._symbols: frozenset[str] = frozenset()
+
+    def conflate_key(self, msg: ControllerMessage) -> Hashable | None:
+        """Prices of one symbol replace each other; nothing else does."""
+        return msg.symbol if isinstance(msg, AdmittedTick) else None
+
+    async def init(self, ctx: Context) -> None:
+        """Load what PostgreSQL holds, then listen; or come back to it with the timer."""
+        self._ctx = ctx
+        await self._load()
+        ctx.send_after(TIMER_S, TimerFired())
+
+    async def handle(self, msg: ControllerMessage) -> None:
+        """Act on a price, a fact, or the timer."""
+        if isinstance(msg, AdmittedTick):
+            await self._runner.on_tick(msg)
+        elif isinstance(msg, TimerFired):
+            await self._on_timer()
+        else:
+            await self._runner.on_fact(msg)
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Stop listening; plans and stops stay as they are."""
+        del reason
+        self._hub.unsubscribe(self._runner.account.value)
+
+    async def _load(self) -> None:
+        name = self._runner.account.value
+        try:
+            await self._runner.load()
+        except StoreUnavailable:
+            return
+        self._want()
+        self._hub.subscribe(name, self._deliver, None)
+        self._attach(self._ctx.ref.tell)
+
+    async def _on_timer(self) -> None:
+        if self._runner.is_loaded:
+            await self._runner.on_timer()
+            if self._demo is not None:
+                await self._demo.on_timer()
+            self._want()
+        else:
+            await self._load()
+        self._ctx.send_after(TIMER_S, TimerFired())
+
+    def _want(self) -> None:
+        extra = frozenset[str]() if self._demo is None else self._demo.symbols
+        self._symbols = self._runner.symbols
+        self._hub.want(self._runner.account.value, self._symbols | extra)
+
+    def _deliver(self, tick: AdmittedTick) -> None:
+        if tick.symbol in self._symbols:
+            self._ctx.ref.tell(tick)

@@ -1,0 +1,358 @@
+"""Runs the plan machines of one account: prices and facts in, saved states and requests out.
+
+Rules of this file:
+- a state is committed before the requests it causes leave; PostgreSQL away holds entries back,
+  never an exit, a slice or a stop move: what was not saved is saved as soon as it can be;
+- after facts the machine is asked again at once, with what the path is busy with now;
+- one call handles a bounded number of events; what is left waits for the next call.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from tradebox.domain.market import AdmittedTick, Quality, Session
+from tradebox.domain.money import shortest, to_decimal
+from tradebox.domain.orders import AccountName
+from tradebox.domain.path import (
+    EnterRequest,
+    Evidence,
+    LinkState,
+    PathEvent,
+    RecoveredState,
+    RequestDenied,
+    RequestRejected,
+)
+from tradebox.domain.plan_document import document_from
+from tradebox.domain.plan_machine import step
+from tradebox.domain.plan_state import Phase, PlanState, essence, state_from_json
+from tradebox.domain.plan_turn import (
+    CancelAsked,
+    ClockReached,
+    PlanEvent,
+    PriceSeen,
+    Recovered,
+    StepTaken,
+)
+from tradebox.domain.session import session_at
+from tradebox.errors import BrokerUnavailable, PlanInvalid, StoreUnavailable
+from tradebox.execution.plan_arming import FindInstrument, arm
+from tradebox.execution.plan_display import PlanDisplay
+from tradebox.execution.plan_needs import PlanPath, Prices
+from tradebox.execution.plan_recovery import book_of
+from tradebox.execution.running_plan import RunningPlan
+from tradebox.ports.clock import MarketClock
+from tradebox.ports.orders import BrokerFact
+from tradebox.ports.plan_store import CancelCommand, PlanStore, StoredPlan
+from tradebox.ports.reference import ReferencePort
+from tradebox.supervision.clock import Clock
+
+EVENTS_PER_TURN_MAX: Final = 256
+ENDED_KEPT_MAX: Final = 200
+POLL_PERIOD_S: Final = 0.5
+STORE_RETRY_S: Final = 0.5
+SESSIONS_PERIOD_S: Final = 5.0
+SAVE_S_MAX: Final = 2.0
+SESSIONS_AHEAD_NS: Final = 400 * 86_400 * 1_000_000_000
+VENUE: Final = "XNYS"
+
+
+class PlanRunner:
+    """The plans of one account. Used from one actor's handlers only.
+
+    Holds:   no request leaves for an entry whose state is not in PostgreSQL; each StepTaken is
+             published once; a plan that is busy is asked nothing.
+    """
+
+    def __init__(
+        self,
+        account: AccountName,
+        path: PlanPath,
+        store: PlanStore,
+        reference: ReferencePort,
+        market_clock: MarketClock,
+        clock: Clock,
+        prices: Prices,
+        publish: Callable[[object], object],
+        *,
+        find_instrument: FindInstrument | None = None,
+    ) -> None:
+        self.account = account
+        self.path = path
+        self.store = store
+        self.reference = reference
+        self._market_clock = market_clock
+        self._clock = clock
+        self._prices = prices
+        self._display = PlanDisplay(account, market_clock, clock, prices, publish)
+        self._find = find_instrument
+        self.plans: dict[str, RunningPlan] = {}
+        self.is_loaded = False
+        self._sessions: tuple[Session, ...] = ()
+        self._sessions_due_s = 0.0
+        self._poll_due_s = 0.0
+        self._queue: deque[PathEvent] = deque()
+        self._store_retry_s = 0.0
+        self._is_store_down = False
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Take up what PostgreSQL holds: the books, then the plans. Raises StoreUnavailable."""
+        recovered = await self.path.recover()
+        stored = await self.store.active_plans(self.account)
+        for row in stored:
+            running = await self._adopt(row)
+            if running is None or running.state.phase is Phase.REQUESTED:
+                continue
+            now_ns = self._market_clock.now_ns()
+            book = book_of(recovered.plans.get(row.plan_id), now_ns)
+            await self._tell(running, Recovered(book, now_ns))
+        self._note_strays(recovered)
+        self.is_loaded = True
+        await self._drain()
+
+    def _note_strays(self, recovered: RecoveredState) -> None:
+        """Tell of positions whose plan has ended: their stop rests, a person must look."""
+        for plan_id, found in recovered.plans.items():
+            if found.holding.position != 0 and plan_id not in self.plans:
+                text = f"{plan_id} holds {found.holding.position} but has ended; its stop rests"
+                self._display.alert("critical", "stray_position", text, found.holding.symbol)
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols whose prices are needed."""
+        return frozenset(p.document.symbol for p in self.active())
+
+    def active(self) -> list[RunningPlan]:
+        """Return the plans that have not ended."""
+        return [p for p in self.plans.values() if not p.state.phase.is_final]
+
+    # --- what comes in ------------------------------------------------------------------------
+
+    async def on_tick(self, tick: AdmittedTick) -> None:
+        """Show an admitted price to the plans of its symbol."""
+        quality = tick.quality
+        if quality is Quality.LIVE:
+            quality = self._prices.quality_now(tick.symbol)
+        price = shortest(to_decimal(tick.price_micros))
+        evidence = Evidence(price, tick.source, quality, tick.event_ns, tick.mono_ns)
+        for running in self.active():
+            if running.document.symbol == tick.symbol:
+                await self._tell(running, self._price_seen(running, evidence))
+        await self._drain()
+
+    async def on_fact(self, fact: BrokerFact) -> None:
+        """Book a broker's fact and let the plans know."""
+        self._queue.extend(await self.path.on_fact(fact))
+        await self._drain()
+
+    async def on_timer(self) -> None:
+        """Let time pass: deadlines, new plans and cancels, saves that were owed, rows."""
+        self._queue.extend(await self.path.on_timer())
+        await self._drain()
+        await self._save_owed()
+        if self._clock.now() >= self._poll_due_s:
+            self._poll_due_s = self._clock.now() + POLL_PERIOD_S
+            await self._poll()
+        for running in self.active():
+            if running.state.phase is Phase.REQUESTED:
+                await self._arm(running)
+            else:
+                await self._tell(running, self._clock_reached(running))
+        await self._drain()
+        self._display.show(self.plans.values(), self.path)
+        self._forget_ended()
+
+    async def cancel(self, plan_id: str, reason: str) -> bool:
+        """End a plan on a person's word; False where it is not running here."""
+        running = self.plans.get(plan_id)
+        if running is None or running.state.phase.is_final:
+            return False
+        await self._tell(running, CancelAsked(reason, self._market_clock.now_ns()))
+        if running.is_dirty:
+            return False
+        await self._tell(running, self._clock_reached(running))
+        await self._drain()
+        return True
+
+    # --- the machine ------------------------------------------------------------------------
+
+    def _price_seen(self, running: RunningPlan, evidence: Evidence) -> PriceSeen:
+        return PriceSeen(
+            evidence=evidence,
+            now_ns=self._market_clock.now_ns(),
+            is_ready=self.path.account_state.link is LinkState.CLEAN,
+            is_busy=self.path.is_busy(running.state.plan_id),
+            session_close_ns=self._close_ns(),
+        )
+
+    def _clock_reached(self, running: RunningPlan) -> ClockReached:
+        return ClockReached(
+            now_ns=self._market_clock.now_ns(),
+            is_busy=self.path.is_busy(running.state.plan_id),
+            session_close_ns=self._close_ns(),
+        )
+
+    def _close_ns(self) -> int | None:
+        session = session_at(self._sessions, self._market_clock.now_ns())
+        return None if session is None else session.close_ns
+
+    async def _drain(self) -> None:
+        """Tell the plans what the path has to say, and ask them what to do now."""
+        for _ in range(EVENTS_PER_TURN_MAX):
+            self._queue.extend(self.path.take_events())
+            if not self._queue:
+                return
+            fact = self._queue.popleft()
+            running = self.plans.get(fact.plan_id)
+            if running is None:
+                continue
+            self._alert_refusal(running, fact)
+            await self._tell(running, fact)
+            await self._tell(running, self._clock_reached(running))
+
+    async def _tell(self, running: RunningPlan, event: PlanEvent) -> None:
+        before = running.state
+        state, actions = step(running.document, before, event)
+        if state is before or state == before:
+            return
+        steps = tuple(action for action in actions if isinstance(action, StepTaken))
+        requests = [action for action in actions if not isinstance(action, StepTaken)]
+        if actions or running.is_dirty or essence(state) != essence(before):
+            is_saved = await self._save(running, state, steps)
+            if not is_saved and any(isinstance(r, EnterRequest) for r in requests):
+                return
+            running.row_is_due = True
+        running.state = state
+        for taken in steps:
+            running.kinds.add(taken.kind)
+            self._display.step(running, taken)
+        if state.phase is not before.phase:
+            self._display.phase(running, before.phase)
+        for request in requests:
+            await self.path.request(request)
+
+    async def _save(
+        self, running: RunningPlan, state: PlanState, steps: tuple[StepTaken, ...]
+    ) -> bool:
+        owed = running.unsaved + steps
+        if self._clock.now() < self._store_retry_s:
+            running.unsaved, running.is_dirty = owed, True
+            return False
+        try:
+            async with asyncio.timeout(SAVE_S_MAX):
+                await self.store.save(state, owed, self._market_clock.now_ns())
+        except (StoreUnavailable, TimeoutError) as error:
+            running.unsaved, running.is_dirty = owed, True
+            self._note_store(is_down=True, why=str(error) or "slow")
+            return False
+        running.unsaved, running.is_dirty = (), False
+        self._note_store(is_down=False)
+        return True
+
+    async def _save_owed(self) -> None:
+        for running in self.plans.values():
+            if running.is_dirty and not await self._save(running, running.state, ()):
+                return
+
+    # --- requests of people -----------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        try:
+            await self._read_sessions()
+            for row in await self.store.active_plans(self.account, self.plans.keys()):
+                await self._adopt(row)
+            for command in await self.store.cancels(self.account):
+                await self._obey(command)
+        except StoreUnavailable as error:
+            self._note_store(is_down=True, why=str(error))
+        else:
+            self._note_store(is_down=False)
+
+    async def _obey(self, command: CancelCommand) -> None:
+        running = self.plans.get(command.plan_id)
+        if running is not None and not running.state.phase.is_final:
+            reason = command.reason or "cancelled by a person"
+            if not await self.cancel(command.plan_id, reason):
+                return
+        state = "unknown" if running is None else running.state.phase.value
+        await self.store.answer(command.command_id, {"done": running is not None, "state": state})
+
+    async def _adopt(self, row: StoredPlan) -> RunningPlan | None:
+        known = self.plans.get(row.plan_id)
+        if known is not None and not known.state.phase.is_final:
+            return known
+        try:
+            document = document_from(row.document)
+            state = PlanState(row.plan_id)
+            if row.machine is not None:
+                state = state_from_json(dict(row.machine))
+        except (PlanInvalid, ValueError) as error:
+            self._display.alert(
+                "critical", "plan_unreadable", f"{row.plan_id}: {error}", row.symbol
+            )
+            return None
+        running = RunningPlan(document, state, row.is_demo)
+        self.plans[row.plan_id] = running
+        return running
+
+    async def _arm(self, running: RunningPlan) -> None:
+        now_ns = self._market_clock.now_ns()
+        try:
+            event = await arm(
+                running.document,
+                self.reference,
+                now_ns=now_ns,
+                sessions=self._sessions,
+                net_liquidation_usd=self.path.account_state.net_liquidation_usd,
+                find=self._find,
+            )
+        except StoreUnavailable as error:
+            self._note_store(is_down=True, why=str(error))
+            return
+        except BrokerUnavailable:
+            return
+        if event is not None:
+            await self._tell(running, event)
+
+    async def _read_sessions(self) -> None:
+        if self._clock.now() < self._sessions_due_s:
+            return
+        self._sessions_due_s = self._clock.now() + SESSIONS_PERIOD_S
+        now_ns = self._market_clock.now_ns()
+        if self._sessions and self._sessions[-1].close_ns > now_ns + SESSIONS_AHEAD_NS // 2:
+            return
+        self._sessions = await self.reference.sessions(VENUE, now_ns, now_ns + SESSIONS_AHEAD_NS)
+
+    # --- what people are told ---------------------------------------------------------------
+
+    def _alert_refusal(self, running: RunningPlan, fact: PathEvent) -> None:
+        """Tell a person of a refused reduction: the first, then ever more rarely."""
+        if not isinstance(fact, RequestDenied | RequestRejected):
+            return
+        failures = running.state.failures
+        if fact.kind == EnterRequest.__name__ or failures & (failures + 1):
+            return
+        if isinstance(fact, RequestDenied):
+            why = f"denied by {fact.denied.check}: {fact.denied.reason or fact.denied.observed}"
+        else:
+            why = f"rejected by the broker: {fact.code} {fact.text}"
+        severity = "critical" if failures > 3 else "warning"
+        text = f"{fact.plan_id}: {fact.kind} {why}; it is asked again"
+        self._display.alert(severity, "reduction_refused", text, running.document.symbol)
+
+    def _note_store(self, *, is_down: bool, why: str = "") -> None:
+        if is_down and not self._is_store_down:
+            text = f"plans cannot be saved ({why}): no entries; exits and stops go on"
+            self._display.alert("critical", "plan_store_down", text)
+        if is_down:
+            self._store_retry_s = self._clock.now() + STORE_RETRY_S
+        self._is_store_down = is_down
+
+    def _forget_ended(self) -> None:
+        """Keep the last ended plans for late facts; drop the oldest beyond that."""
+        ended = [i for i, p in self.plans.items() if p.state.phase.is_final and not p.is_dirty]
+        for plan_id in ended[: max(0, len(ended) - ENDED_KEPT_MAX)]:
+            del self.plans[plan_id]
