@@ -1,0 +1,86 @@
+"""What a console reads of the past: rows of the views in schema `console`, with their queries.
+
+Rules of this file:
+- SELECT alone, always with a limit, newest last;
+- prices are Decimal as stored, times ns UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+STEPS_MAX, BARS_MAX, EVENTS_MAX = 200, 1000, 500
+
+STEPS_SQL = f"""
+SELECT step_no, kind, price, quantity, source, at_ns, reason FROM
+  (SELECT * FROM console.plan_step WHERE plan_id = $1 ORDER BY step_no DESC LIMIT {STEPS_MAX}) AS s
+ORDER BY step_no
+"""  # noqa: S608 - the limit is a constant of this file
+BARS_SQL = """
+SELECT end_ns, open, high, low, close, volume FROM
+  (SELECT * FROM console.bar WHERE symbol = $1 AND interval_s = $2 AND end_ns <= $3
+   ORDER BY end_ns DESC LIMIT $4) AS b
+ORDER BY end_ns
+"""
+EVENTS_SQL = """
+SELECT seq, at_ns, epoch, kind, account, plan_id, order_ref, symbol, data::text AS data FROM
+  (SELECT * FROM console.event WHERE ($1::text IS NULL OR plan_id = $1 OR order_ref = $1)
+   ORDER BY seq DESC LIMIT $2) AS e
+ORDER BY seq
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One step that a plan took, with its reason."""
+
+    step_no: int
+    kind: str
+    price: Decimal
+    quantity: int | None
+    source: str
+    at_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarRow:
+    """OHLCV over a closed interval, stamped at its end."""
+
+    end_ns: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event of the journal; data is its JSON text."""
+
+    seq: int
+    at_ns: int
+    epoch: int
+    kind: str
+    account: str | None
+    plan_id: str | None
+    order_ref: str | None
+    symbol: str | None
+    data: str
+
+
+def step_row(record: Mapping[str, Any]) -> StepRow:
+    """Return a row of STEPS_SQL."""
+    return StepRow(**dict(record))
+
+
+def bar_row(record: Mapping[str, Any]) -> BarRow:
+    """Return a row of BARS_SQL."""
+    return BarRow(**dict(record))
+
+
+def event_row(record: Mapping[str, Any]) -> EventRow:
+    """Return a row of EVENTS_SQL."""
+    return EventRow(**dict(record))

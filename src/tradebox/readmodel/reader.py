@@ -1,0 +1,206 @@
+"""Reads what may be seen, from Redis (now) and PostgreSQL (history), and never fails.
+
+Rules of this file:
+- read-only by login, by command and by query; each wait has a limit;
+- a store that is away is a reason to show and a pause that doubles up to RETRY_S_MAX, no error;
+- the console's file is looked at before each read, so that a new run is found by itself;
+- no reason ever holds a URL: URLs hold passwords.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from tradebox.readmodel.history import (
+    BARS_MAX,
+    BARS_SQL,
+    EVENTS_MAX,
+    EVENTS_SQL,
+    STEPS_SQL,
+    BarRow,
+    EventRow,
+    StepRow,
+    bar_row,
+    event_row,
+    step_row,
+)
+from tradebox.readmodel.places import NoPlaces, Places, read_places
+from tradebox.readmodel.rows import Row, decode_row, key_of
+
+ANSWER_S_MAX: Final = 1.5
+QUERY_S_MAX: Final = 3.0
+RETRY_S_MIN: Final = 0.25
+RETRY_S_MAX: Final = 5.0
+REASON_CHARS_MAX: Final = 100
+
+T = TypeVar("T")
+
+_REDIS_AWAY = (RedisError, OSError, TimeoutError)
+_POSTGRES_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+
+@dataclass(slots=True)
+class StoreState:
+    """How a store does. waiting: empty while it answers, else what is waited for."""
+
+    name: str
+    waiting: str
+    retry_s: float = RETRY_S_MIN
+    retry_at_s: float = 0.0
+
+    def came(self) -> None:
+        """Note that it answers."""
+        self.waiting, self.retry_s, self.retry_at_s = "", RETRY_S_MIN, 0.0
+
+    def went(self, now_s: float, error: BaseException) -> None:
+        """Note why it does not answer, and when to ask again."""
+        reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+        self.waiting = f"{self.name}: {reason or type(error).__name__}"[:REASON_CHARS_MAX]
+        self.retry_at_s = now_s + self.retry_s
+        self.retry_s = min(RETRY_S_MAX, self.retry_s * 2)
+
+
+class Reader:
+    """Rows and history for one console; `places` tells where it reads, or why it cannot."""
+
+    def __init__(
+        self,
+        console_file: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_places: Callable[[Places], None] = lambda _: None,
+    ) -> None:
+        self._file = console_file
+        self._clock = clock
+        self._on_places = on_places
+        self._stamp: tuple[int, int, int] | None = None
+        self._client: Redis | None = None
+        self._connection: Any = None
+        self._query_lock = asyncio.Lock()
+        self.places: Places | NoPlaces = NoPlaces("not looked yet")
+        self.redis = StoreState("Redis", "connecting")
+        self.postgres = StoreState("PostgreSQL", "connecting")
+
+    async def rows(self, names: Sequence[str]) -> dict[str, Row | None]:
+        """Return each row by name; None for what is absent, unreadable or out of reach."""
+        none: dict[str, Row | None] = dict.fromkeys(names)
+        places = await self._look()
+        now_s = self._clock()
+        if isinstance(places, NoPlaces) or now_s < self.redis.retry_at_s or not names:
+            return none
+        try:
+            async with asyncio.timeout(ANSWER_S_MAX):
+                client = self._redis(places)
+                blobs = await client.mget([key_of(name) for name in names])
+        except _REDIS_AWAY as error:
+            await self._drop_redis()
+            self.redis.went(self._clock(), error)
+            return none
+        self.redis.came()
+        return {name: decode_row(blob) for name, blob in zip(names, blobs, strict=True)}
+
+    async def steps(self, plan_id: str) -> list[StepRow] | None:
+        """Return the steps of a plan, oldest first; None while PostgreSQL is out of reach."""
+        return await self._query(step_row, STEPS_SQL, plan_id)
+
+    async def bars(
+        self, symbol: str, interval_s: int, until_ns: int, count: int = 200
+    ) -> list[BarRow] | None:
+        """Return the last bars that ended by until_ns, oldest first; None out of reach."""
+        return await self._query(
+            bar_row, BARS_SQL, symbol, interval_s, until_ns, min(count, BARS_MAX)
+        )
+
+    async def events(self, about: str | None = None, count: int = 200) -> list[EventRow] | None:
+        """Return the newest events of the journal, of one plan or order if `about` names one."""
+        return await self._query(event_row, EVENTS_SQL, about, min(count, EVENTS_MAX))
+
+    async def close(self) -> None:
+        """Let go of both stores."""
+        await self._drop_redis()
+        await self._drop_postgres()
+
+    async def _look(self) -> Places | NoPlaces:
+        try:
+            status = self._file.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except OSError:
+            stamp = None
+        if stamp is not None and stamp == self._stamp and isinstance(self.places, Places):
+            return self.places
+        found = read_places(self._file)
+        if isinstance(found, NoPlaces) and isinstance(self.places, Places):
+            return self.places
+        self._stamp = stamp
+        if found != self.places:
+            self.places = found
+            await self.close()
+            self.redis.retry_at_s = self.postgres.retry_at_s = 0.0
+            if isinstance(found, Places):
+                self._on_places(found)
+        return found
+
+    def _redis(self, places: Places) -> Redis:
+        if self._client is None:
+            self._client = Redis.from_url(
+                places.redis,
+                protocol=3,
+                client_name="tradebox-console",
+                socket_connect_timeout=ANSWER_S_MAX,
+                socket_timeout=ANSWER_S_MAX,
+                max_connections=2,
+                retry=Retry(NoBackoff(), 0),
+            )
+        return self._client
+
+    async def _drop_redis(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(*_REDIS_AWAY):
+                await client.aclose()
+
+    async def _query(
+        self, make: Callable[[Mapping[str, Any]], T], sql: str, *arguments: object
+    ) -> list[T] | None:
+        places = await self._look()
+        if isinstance(places, NoPlaces) or self._clock() < self.postgres.retry_at_s:
+            return None
+        async with self._query_lock:
+            try:
+                async with asyncio.timeout(QUERY_S_MAX):
+                    connection = await self._postgres(places)
+                    records = await connection.fetch(sql, *arguments)
+            except _POSTGRES_AWAY as error:
+                await self._drop_postgres()
+                self.postgres.went(self._clock(), error)
+                return None
+        self.postgres.came()
+        return [make(record) for record in records]
+
+    async def _postgres(self, places: Places) -> Any:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(
+                places.postgres,
+                timeout=QUERY_S_MAX,
+                command_timeout=QUERY_S_MAX,
+                server_settings={
+                    "application_name": "tradebox-console",
+                    "default_transaction_read_only": "on",
+                },
+            )
+        return self._connection
+
+    async def _drop_postgres(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
