@@ -28,6 +28,7 @@ REQUEST_BYTES_MAX: Final = 1 << 16
 ANSWER_BYTES_MAX: Final = 1 << 22
 IDLE_NS_MAX: Final = 30_000_000_000
 PENDING_MAX: Final = 16
+ACCEPT_AGAIN_NS: Final = 1_000_000_000
 BROKEN: Final = select.POLLHUP | select.POLLERR | select.POLLNVAL
 ROOT: Final = 0
 
@@ -130,12 +131,21 @@ class ControlServer:
         except BaseException:
             self._listener.close()
             raise
-        poller.watch(self._listener.fileno(), READABLE, self._on_connect)
+        self._listen()
+
+    def _listen(self) -> None:
+        self.poller.watch(self._listener.fileno(), READABLE, self._on_connect)
 
     def _on_connect(self, _events: int) -> None:
         try:
             link, _ = self._listener.accept()
+        except BlockingIOError:
+            return
         except OSError:
+            # No descriptor is left: the client waits, and we must not spin meanwhile.
+            self.poller.forget(self._listener.fileno())
+            again_ns = self.poller.now_ns() + ACCEPT_AGAIN_NS
+            self.poller.call_at("control listens", again_ns, self._listen)
             return
         link.setblocking(False)
         if len(self._clients) >= CLIENTS_MAX or not _is_allowed(link):
@@ -158,6 +168,7 @@ class ControlServer:
             client.close()
         if self._listener.fileno() >= 0:
             self.poller.forget(self._listener.fileno())
+            self.poller.call_off("control listens")
             self._listener.close()
             with contextlib.suppress(OSError):
                 self._path.unlink()

@@ -171,7 +171,11 @@ class Launcher:
             server_restarts=sum(c.restarts for c in self._children.values()),
             counters=self._engine.counters.values(),
         )
-        return self._options.render_summary(self._state.summary, facts)
+        try:
+            return self._options.render_summary(self._state.summary, facts)
+        except Exception as fault:  # noqa: BLE001 - a wording must not change how a run ends
+            self._voice.error(f"{self._options.name}: the summary cannot be worded: {fault!r}")
+            return None
 
     def _close(self) -> None:
         for signum in _HANDLED:
@@ -186,8 +190,6 @@ class Launcher:
     # --- servers --------------------------------------------------------------------------
 
     def _start_what_can(self) -> None:
-        if self._state.phase is Phase.STOPPING:
-            return
         for child in self._children.values():
             if child.state is ServerState.WAITING and self._may_start(child.spec):
                 child.start()
@@ -196,6 +198,8 @@ class Launcher:
             self._fork()
 
     def _may_start(self, spec: ServerSpec) -> bool:
+        if self._state.phase is Phase.STOPPING:
+            return False
         if spec.tty:
             return self._state.phase is Phase.RUNNING and self._terminal.is_ours
         return can_start(spec, self._ready)

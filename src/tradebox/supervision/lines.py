@@ -119,12 +119,17 @@ class LineReader:
 class LineWriter:
     """Writes whole lines to a non-blocking descriptor, keeping at most `bytes_max` back.
 
+    `write` is given for descriptors that would block: it raises BlockingIOError instead.
+
     Holds: what was accepted arrives whole and in order, or the stream has broken.
     """
 
-    def __init__(self, fd: int, bytes_max: int) -> None:
+    def __init__(
+        self, fd: int, bytes_max: int, write: Callable[[int, bytes], int] = os.write
+    ) -> None:
         self.fd = fd
         self._bytes_max = bytes_max
+        self._write = write
         self._waiting: deque[bytes] = deque()
         self.held = 0
         self.refused = 0
@@ -145,7 +150,7 @@ class LineWriter:
         while self._waiting and not self.is_broken:
             head = self._waiting[0]
             try:
-                sent = os.write(self.fd, head[:CHUNK_BYTES])
+                sent = self._write(self.fd, head[:CHUNK_BYTES])
             except BlockingIOError:
                 return False
             except OSError:

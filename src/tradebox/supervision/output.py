@@ -3,7 +3,8 @@
 Rules of this file:
 1. A stopped terminal (Ctrl-S) or a full pipe costs lines, counted, never time.
 2. The descriptor's own flags are not touched: other programs share them. A pipe or terminal
-   is opened once more, non-blocking, through /proc/self/fd.
+   is opened once more, non-blocking, through /proc/self/fd; what cannot be opened again (a
+   socket, somebody else's terminal) is written in pieces small enough for a ready descriptor.
 3. Once writing fails (the terminal was closed) everything further is dropped.
 """
 
@@ -19,6 +20,9 @@ from tradebox.supervision.lines import LineWriter
 from tradebox.supervision.poller import WRITABLE, Poller
 
 HELD_BYTES_MAX: Final = 1 << 18
+PIECE_BYTES: Final = 256
+"""What a terminal, pipe or socket that is ready takes without waiting."""
+
 RESERVE_BYTES: Final = 1 << 16
 """Kept free for the last words: errors and the summary."""
 
@@ -30,7 +34,8 @@ class Output:
         self._poller = poller
         self._own_fd = _open_again(fd)
         self._fd = fd if self._own_fd is None else self._own_fd
-        self._writer = LineWriter(self._fd, HELD_BYTES_MAX)
+        write = _write_when_ready if self._own_fd is None else os.write
+        self._writer = LineWriter(self._fd, HELD_BYTES_MAX, write)
         self._is_watched = False
 
     @property
@@ -70,6 +75,14 @@ class Output:
             with contextlib.suppress(OSError):
                 os.close(self._own_fd)
             self._own_fd = None
+
+
+def _write_when_ready(fd: int, data: bytes) -> int:
+    look = select.poll()
+    look.register(fd, select.POLLOUT)
+    if not look.poll(0):
+        raise BlockingIOError
+    return os.write(fd, data[:PIECE_BYTES])
 
 
 def _open_again(fd: int) -> int | None:

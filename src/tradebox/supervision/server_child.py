@@ -9,6 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import deque
@@ -174,30 +175,41 @@ class ServerChild:
 
     def start(self) -> None:
         """Start the server; the owner hears what becomes of it."""
-        spec = self.spec
         self.state = ServerState.STARTING
         self._output.clear()
-        environ = self._owner.server_environ(spec)
-        if spec.tty:
-            self._start_on_terminal(environ)
+        try:
+            environ = self._owner.server_environ(self.spec)
+            if self.spec.tty:
+                self._start_on_terminal(environ)
+            else:
+                self._start_with_pipes(environ)
+        except Exception as fault:  # noqa: BLE001 - its environment, or no process to be had
+            self._output.close()
+            self._terminal.take_back()
+            self._fail(f"cannot be started: {fault!r}", None)
             return
-        stdout = self._output.open(is_stdout=True)
-        stderr = self._output.open(is_stdout=False)
-        death_signal = None if spec.outlives else spec.death_signal
-        plan = ChildPlan(
-            spec.argv,
-            environ,
-            stdout=stdout,
-            stderr=stderr,
-            death_signal=death_signal,
-            leaves_servers=spec.outlives,
-        )
-        self._is_starter = spec.outlives
-        self._hold(self._processes.spawn(plan))
-        os.close(stdout)
-        os.close(stderr)
-        due = self._poller.now_ns() + int(spec.start_deadline_s * _SECOND)
+        if self.spec.tty:
+            self._became_ready({})
+            return
+        due = self._poller.now_ns() + int(self.spec.start_deadline_s * _SECOND)
         self._poller.call_at(self._key("start"), due, self._too_slow)
+
+    def _start_with_pipes(self, environ: Mapping[str, str]) -> None:
+        outlives = self.spec.outlives
+        with contextlib.ExitStack() as theirs:
+            stdout, stderr = (self._output.open(is_stdout=is_out) for is_out in (True, False))
+            theirs.callback(os.close, stdout)
+            theirs.callback(os.close, stderr)
+            plan = ChildPlan(
+                self.spec.argv,
+                environ,
+                stdout=stdout,
+                stderr=stderr,
+                death_signal=None if outlives else self.spec.death_signal,
+                leaves_servers=outlives,
+            )
+            self._is_starter = outlives
+            self._hold(self._processes.spawn(plan))
 
     def _start_on_terminal(self, environ: Mapping[str, str]) -> None:
         self._terminal.lend()
@@ -213,7 +225,6 @@ class ServerChild:
         self._hold(self._processes.spawn(plan))
         if self._process is not None:
             self._terminal.give_to(self._process.pid)
-        self._became_ready({})
 
     def _hold(self, process: Process) -> None:
         self._process = process
@@ -287,7 +298,8 @@ class ServerChild:
 
     def _fail(self, why: str, how: Exit | None) -> None:
         self._poller.call_off(self._key("start"))
-        if self.was_ready or (self.spec.restart and not self.spec.required):
+        may_retry = self.was_ready or (self.spec.restart and not self.spec.required)
+        if may_retry and not self.spec.tty:
             self._start_later()
             return
         self.state = ServerState.FAILED
@@ -374,7 +386,12 @@ class ServerChild:
         assert not isinstance(command, signal.Signals), "a command stops it"
         environ = self._owner.server_environ(self.spec)
         plan = ChildPlan(command, environ, death_signal=None, leaves_servers=True)
-        stopper = self._processes.spawn(plan)
+        try:
+            stopper = self._processes.spawn(plan)
+        except OSError as fault:
+            self.stop_trouble = f"its stop command cannot be started: {fault}"
+            self._leave() if self.spec.outlives else self._kill()
+            return
         self._stopper = stopper
         self._poller.watch(stopper.pidfd, READABLE, lambda _events: self._on_stopper_end())
         self._poller.call_at(self._key("stopper"), self._stop_ns, self._stopper_too_slow)

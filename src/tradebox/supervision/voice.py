@@ -31,7 +31,10 @@ class Voice:
 
     def tell(self, event: str, **fields: object) -> None:
         """Say what happened, as the composition root words it."""
-        text = self._options.render(event, fields)
+        try:
+            text = self._options.render(event, fields)
+        except Exception as fault:  # noqa: BLE001 - a wording must not end the run
+            text = f"{event} {fields} (cannot be worded: {fault!r})"
         if text is not None:
             self.line(text)
 

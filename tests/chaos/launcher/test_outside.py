@@ -160,3 +160,12 @@ def test_a_second_run_is_refused_while_the_lock_is_held(run):
     run.start()
     run.ready()
     assert run.stop() == ExitCode.OK
+
+
+def test_words_that_cannot_be_made_change_nothing(run):
+    run.start(servers=[{"name": "one"}], is_mute=True)
+    os.kill(run.ready()["engine_pid"], signal.SIGKILL)
+    run.ready(2)
+    assert run.stop() == ExitCode.OK
+    assert "cannot be worded" in run.out()
+    assert "the summary cannot be worded" in run.err()

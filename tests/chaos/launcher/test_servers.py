@@ -92,9 +92,17 @@ def test_a_server_never_ready_is_killed_and_its_words_are_shown(run):
 
 
 def test_a_program_that_does_not_exist_is_told(run):
-    run.start(servers=[{"name": "two", "what": "fail127"}])
+    run.start(servers=[{"name": "two", "argv": ["/no/such/program"]}])
     assert run.wait() == ExitCode.FAILED
     assert "exit code 127" in run.err()
+    assert "two: FileNotFoundError" in run.err()
+
+
+def test_an_environment_that_cannot_be_made_is_told(run):
+    run.start(servers=[{"name": "one"}, {"name": "two", "needs": ["one"], "what": "unworded"}])
+    assert run.wait() == ExitCode.FAILED
+    assert "two: cannot be started: KeyError('no such address')" in run.err()
+    assert run.trace()[-1] == "one stop"
 
 
 def test_a_server_that_may_fail_does_not_end_the_run(run):

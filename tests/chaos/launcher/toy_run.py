@@ -135,14 +135,26 @@ def spec(data: dict) -> ServerSpec:
     if stop == "command":
         data["stop"] = [sys.executable, "-S", TOY, str(FOLDER), name, "stop"]
     data["needs"] = tuple(data.get("needs", ()))
-    argv = [sys.executable, "-S", TOY, str(FOLDER), name, what]
-    return ServerSpec(name=name, argv=argv, env=lambda r: {"TOY": json.dumps(dict(r))}, **data)
+    argv = data.pop("argv", [sys.executable, "-S", TOY, str(FOLDER), name, what])
+
+    def environ(ready) -> dict[str, str]:
+        if what == "unworded":
+            raise KeyError("no such address")
+        return {"TOY": json.dumps(dict(ready))}
+
+    return ServerSpec(name=name, argv=argv, env=environ, **data)
+
+
+def broken_render(*_args) -> str:
+    raise ValueError("no words")
 
 
 def main() -> int:
     lock = hold_exclusive(FOLDER / "lock")
     if lock is None:
         return 5
+    if SCENARIO.get("is_mute"):
+        SCENARIO["options"] = {"render": broken_render, "render_summary": broken_render}
     options = LauncherOptions(
         post_mortem_folder=FOLDER / "dead",
         control_path=FOLDER / "c.sock",
