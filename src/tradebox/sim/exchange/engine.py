@@ -9,7 +9,7 @@ Rules of this file:
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tradebox.sim.exchange import checks
@@ -46,6 +46,14 @@ def trading_day(at_ns: int) -> str:
     """Return the New York date of a market time, as YYYYMMDD."""
     moment = datetime.fromtimestamp(at_ns // SECOND_NS, tz=UTC)
     return moment.astimezone(NEW_YORK).strftime("%Y%m%d")
+
+
+def day_bounds(at_ns: int) -> tuple[int, int]:
+    """Return when the New York day of a market time begins and when the next one does."""
+    moment = datetime.fromtimestamp(at_ns // SECOND_NS, tz=UTC).astimezone(NEW_YORK)
+    first = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    after = (first + timedelta(days=1)).replace(tzinfo=NEW_YORK)
+    return int(first.timestamp()) * SECOND_NS, int(after.timestamp()) * SECOND_NS
 
 
 class Exchange:
@@ -244,14 +252,14 @@ class Exchange:
 
     def completed_orders(self, account: str, at_ns: int) -> list[Order]:
         """Return the orders that were done on the trading day of that time."""
-        day = trading_day(at_ns)
+        begin_ns, end_ns = day_bounds(at_ns)
         orders = self._books[account].orders.values()
-        return [o for o in orders if o.status.is_done and trading_day(o.done_ns) == day]
+        return [o for o in orders if o.status.is_done and begin_ns <= o.done_ns < end_ns]
 
     def executions(self, account: str, at_ns: int) -> list[Execution]:
         """Return the executions of the trading day of that time, oldest first."""
-        day = trading_day(at_ns)
-        return [e for e in self._books[account].executions if trading_day(e.at_ns) == day]
+        begin_ns, end_ns = day_bounds(at_ns)
+        return [e for e in self._books[account].executions if begin_ns <= e.at_ns < end_ns]
 
     def positions(self, account: str) -> dict[str, Position]:
         """Return every position by symbol, flat ones of this life included."""

@@ -7,7 +7,7 @@ Rules of this file:
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from tradebox.errors import WireInvalid
 from tradebox.sim.exchange.engine import NEW_YORK
@@ -20,6 +20,7 @@ from tradebox.sim.gateway.streams import LAST, Stream, say_quote
 from tradebox.sim.gateway.wire import FieldReader, price_text
 
 LIVE = 1
+NO_DATA_TEXT = "Historical Market Data Service error message:HMDS query returned no data"
 CLOSE = 9
 DAY_S = 86_400
 BARS_MAX = 20_000
@@ -98,8 +99,7 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
         session.say_error(request_id, 321, f"Error validating request.-'bT' : cause - {error}")
         return
     if not bars:
-        text = "Historical Market Data Service error message:HMDS query returned no data"
-        session.say_error(request_id, 162, f"{text}: {instrument.symbol}@SMART Trades")
+        session.say_error(request_id, 162, f"{NO_DATA_TEXT}: {instrument.symbol}@SMART Trades")
         return
     rows: Fields = []
     for bar in bars:
@@ -114,12 +114,34 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
     session.send([*head, *rows])
 
 
+def head_time(session: Session, reader: FieldReader) -> None:
+    """Say when the stock's history begins."""
+    request_id = reader.integer()
+    contract = read_contract(reader)
+    reader.skip(3)
+    is_epoch = reader.integer() == 2
+    gateway = session.gateway
+    instrument = gateway.find_instrument(contract)
+    if instrument is None:
+        session.say_error(request_id, 200, NO_SECURITY_TEXT)
+        return
+    bars = gateway.exchange.market.bars(instrument.symbol, DAY_S, gateway.now_ns(), BARS_MAX)
+    if not bars:
+        session.say_error(request_id, 162, f"{NO_DATA_TEXT}: {instrument.symbol}@SMART Trades")
+        return
+    start = f"{_day(bars[0].end_ns)} 09:30:00"
+    text = str(_epoch_ns(start, NEW_YORK) // SECOND_NS) if is_epoch else start.replace(" ", "-")
+    session.send([88, request_id, text])
+
+
 MARKET_HANDLERS: dict[int, Handler] = {
     1: market_data,
     2: cancel_market_data,
     20: historical_bars,
     25: lambda _session, _reader: None,
     59: lambda _session, _reader: None,
+    87: head_time,
+    90: lambda _session, _reader: None,
 }
 
 
@@ -169,20 +191,14 @@ def _end_ns(text: str, now_ns: int) -> int:
     """Return the end time: empty is now; `YYYYMMDD-HH:MM:SS` is UTC; else a zone may follow."""
     if not text.strip():
         return now_ns
-    zone = NEW_YORK
-    parts = text.replace("-", " UTC-", 1).split() if "-" in text else text.split()
-    if "-" in text:
-        date, time = text.split("-", 1)
-        return _epoch_ns(f"{date} {time}", UTC)
-    if len(parts) > 2 and parts[2] in ("UTC", "GMT"):
-        return _epoch_ns(" ".join(parts[:2]), UTC)
-    if len(parts) == 1:
-        parts.append("23:59:59")
-    return _epoch_ns(" ".join(parts[:2]), zone)
+    date, dash, rest = text.strip().partition("-" if "-" in text else " ")
+    time, _, zone_name = rest.strip().partition(" ")
+    is_utc = dash == "-" or zone_name in ("UTC", "GMT")
+    return _epoch_ns(f"{date} {time or '23:59:59'}", UTC if is_utc else NEW_YORK)
 
 
-def _epoch_ns(text: str, zone: object) -> int:
-    moment = datetime.strptime(text, "%Y%m%d %H:%M:%S").replace(tzinfo=zone)  # type: ignore[arg-type]
+def _epoch_ns(text: str, zone: tzinfo) -> int:
+    moment = datetime.strptime(text, "%Y%m%d %H:%M:%S").replace(tzinfo=zone)
     return int(moment.timestamp()) * SECOND_NS
 
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from support.exchange_bench import Bench
 from support.scripted_market import micros
 from tradebox.sim.exchange.accounts import Account
-from tradebox.sim.exchange.market_port import MICROS
+from tradebox.sim.exchange.engine import day_bounds, trading_day
+from tradebox.sim.exchange.market_port import MICROS, SECOND_NS
 from tradebox.sim.exchange.orders import Execution, Side
 
 FILLS = st.lists(
@@ -101,4 +102,24 @@ def test_preview_changes_nothing_and_says_numbers():
     assert preview.initial_after - preview.initial_before == 100 * 100 * MICROS // 2
     assert preview.commission_micros == MICROS
     assert bench.exchange.open_orders("paper") == []
+    bench.close()
+
+
+def test_days_begin_at_new_yorks_midnight_also_when_the_clock_is_changed():
+    hour = 3600 * SECOND_NS
+    begin, end = day_bounds(1_741_500_000 * SECOND_NS)  # 2025-03-09, 23 hours long
+    assert end - begin == 23 * hour
+    assert day_bounds(begin) == day_bounds(end - 1) == (begin, end)
+    assert day_bounds(end)[0] == end
+    assert {trading_day(begin), trading_day(end - 1)} == {"20250309"}
+
+
+def test_yesterdays_executions_and_orders_are_not_listed():
+    bench = Bench()
+    bench.submit(1)
+    now_ns = bench.market.clock.time_ns
+    tomorrow_ns = now_ns + 24 * 3600 * SECOND_NS
+    assert len(bench.exchange.executions("paper", now_ns)) == 1
+    assert bench.exchange.executions("paper", tomorrow_ns) == []
+    assert bench.exchange.completed_orders("paper", tomorrow_ns) == []
     bench.close()

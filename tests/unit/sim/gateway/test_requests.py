@@ -225,6 +225,9 @@ async def test_historical_bars_daily_intraday_and_refusals():
         ]  # fmt: skip
         client.send(20, 5, *CONTRACT, 0, "20250604-13:55:00", "1 min", "60 S", *tail)
         assert (await client.until(17))[5] == "20250604 09:54:00 US/Eastern"
+        for same in ("20250604 13:55:00 UTC", "20250604 09:55:00", "20250604 09:55:00 US/Eastern"):
+            client.send(20, 5, *CONTRACT, 0, same, "1 min", "60 S", *tail)
+            assert (await client.until(17))[5] == "20250604 09:54:00 US/Eastern"
         client.send(20, 6, *CONTRACT, 0, "", "1 day", "2 D", *tail)
         assert (await client.until(17))[5] == "20250604"
         for bad in (["1 parsec", "1 D"], ["1 min", "x"], ["0 min", "1 D"]):
@@ -232,7 +235,11 @@ async def test_historical_bars_daily_intraday_and_refusals():
             assert "321" in await client.until(4)
         client.send(20, 7, *CONTRACT, 0, "2025-nonsense", "1 min", "1 D", *tail)
         assert "321" in await client.until(4)
+        client.send(87, 9, *CONTRACT, 0, 1, "TRADES", 1)
+        assert await client.until(88) == ["88", "9", "20250604-09:30:00"]
         bench.market.bar_rows = []
+        client.send(87, 9, *CONTRACT, 0, 1, "TRADES", 1)
+        assert "162" in await client.until(4)
         client.send(20, 8, *CONTRACT, 0, "", "1 min", "1 D", *tail)
         assert "162" in await client.until(4)
 
