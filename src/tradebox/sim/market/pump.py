@@ -37,9 +37,18 @@ class Pump:
 
         Raises: HomeUnusable if the clock file can no longer be written.
         """
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._deliver(), name="market")
-            group.create_task(self._keep_lease(), name="market clock")
+        tasks = (
+            asyncio.ensure_future(self._deliver()),
+            asyncio.ensure_future(self._keep_lease()),
+        )
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def _deliver(self) -> None:
         while True:
