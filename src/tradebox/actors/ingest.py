@@ -19,6 +19,7 @@ from tradebox.ports.clock import MarketClock
 from tradebox.ports.ticks import NoQuote, NoQuoteReason, Quote, QuotePort, TickBatch, TickStream
 from tradebox.supervision.actor import Actor, Context
 from tradebox.supervision.mailbox import Overflow
+from tradebox.supervision.reasons import ExitReason
 
 QUOTE_GAP_S = 1.1
 QUOTE_RETRY_S = 30.0
@@ -184,6 +185,12 @@ class Ingest(Actor[IngestMessage]):
         at_ns = self._market_clock.now_ns()
         alert = AlertRaised(severity="warning", kind=kind, text=text, at_ns=at_ns)
         self._ctx.events.publish(alert)
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Let go of the quote client; the stream ended with its coroutine."""
+        del reason
+        if self._quotes is not None:
+            await self._quotes.close()
 
     # --- previous closes ----------------------------------------------------------------------
 

@@ -115,3 +115,7 @@ class QuotePort(Protocol):
         Raises: VendorUnavailable where no usable answer came.
         """
         ...
+
+    async def close(self) -> None:
+        """Drop the connections; harmless twice."""
+        ...

@@ -213,6 +213,7 @@ class FinnhubStream:
             self._socket = None
             if self._watch is not None:
                 self._watch.cancel()
+            socket.transport.abort()  # at once: the key takes no second socket beside this one
 
     async def _frame(self, raw: bytes, sink: TickSink) -> None:
         """Act on one frame."""

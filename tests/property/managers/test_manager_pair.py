@@ -1,0 +1,277 @@
+"""M1 to M3: one leader, one restart per incarnation, nobody quiet for long."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from support.ticks import Market
+from tradebox.actors import redundancy
+from tradebox.actors.redundancy import FoundQuiet, Manager, PairTimes, ProbeTarget
+from tradebox.domain.events import AlertRaised
+from tradebox.supervision.actor import Actor
+from tradebox.supervision.events import ChildExited
+from tradebox.supervision.gate import EpochGate
+from tradebox.supervision.reasons import Hung
+from tradebox.supervision.spec import ChildSpec, ChildType, SupFlags
+from tradebox.supervision.supervisor import Supervisor
+from tradebox.supervision.testing import manual_tree, run_seeded
+
+RUN = settings(
+    max_examples=25, derandomize=True, database=None, deadline=None, report_multiple_bugs=False
+)
+HUNT = settings(RUN, phases=[Phase.generate])
+TARGETS = (ProbeTarget("live", 5.0), ProbeTarget("paper", 30.0))
+TIMES = PairTimes(beat_s=1.0, lease_s=3.0)
+MANAGERS = ("managers.manager_a", "managers.manager_b")
+SLACK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Harm:
+    kind: str
+
+
+class Fragile:
+    """Fails when told to."""
+
+    async def handle(self, msg):
+        if not isinstance(msg, Harm):
+            await super().handle(msg)
+        elif msg.kind == "crash":
+            raise RuntimeError("told to")
+        else:
+            await asyncio.Event().wait()
+
+
+class Plain(Actor):
+    async def handle(self, msg):
+        del msg
+
+
+class Patient(Fragile, Plain):
+    pass
+
+
+class FragileManager(Fragile, Manager):
+    pass
+
+
+def tree(gate):
+    flags = SupFlags(intensity=1000, period=1.0)
+    market = Market()
+
+    def manager(other):
+        partner = ProbeTarget(f"managers.{other}", 1.0)
+        return lambda: FragileManager(partner, gate, TARGETS, market, TIMES)
+
+    pair = [
+        ChildSpec(id="manager_a", start=manager("manager_b")),
+        ChildSpec(id="manager_b", start=manager("manager_a")),
+    ]
+    branch = ChildSpec(
+        id="managers",
+        start=lambda: Supervisor(flags, pair),
+        type=ChildType.SUPERVISOR,
+    )
+    children = [ChildSpec(id=one.name, start=Patient) for one in TARGETS]
+    return ChildSpec(
+        id="root",
+        start=lambda: Supervisor(flags, [*children, branch], gate),
+        type=ChildType.SUPERVISOR,
+    )
+
+
+class World:
+    """A tree on a manual clock and what befell it."""
+
+    def __init__(self, harness, gate):
+        self.harness = harness
+        self.gate = gate
+        self.hung = {}
+        self.harmed_s = -1e9
+        self.alerts = []
+        harness.runtime.events.attach(AlertRaised, self.alerts.append)
+
+    @property
+    def now_s(self):
+        return self.harness.clock.now()
+
+    def find(self, name):
+        return self.harness.runtime.registry.whereis(name)
+
+    def is_well(self, name):
+        ref = self.find(name)
+        return ref is not None and ref.incarnation not in self.hung
+
+    def harm(self, name, kind):
+        ref = self.find(name)
+        if ref is None or ref.incarnation in self.hung:
+            return
+        if name in MANAGERS:
+            if not all(self.is_well(each) for each in MANAGERS):
+                return
+            self.harmed_s = self.now_s
+        if kind == "hang":
+            self.hung[ref.incarnation] = (name, self.now_s)
+        ref.tell(Harm(kind))
+
+    def check(self):
+        leaders = [
+            name
+            for name in MANAGERS
+            if (ref := self.find(name)) is not None and ref._cell.actor.is_leader
+        ]
+        assert len(leaders) <= 1, "M1: two lead"
+        for exited in self.harness.of(ChildExited):
+            if exited.reason == Hung("probe"):
+                assert exited.incarnation in self.hung, "M2: a healthy one was restarted"
+        period = {one.name: one.period_s + 2 * one.timeout_s for one in TARGETS}
+        for incarnation, (name, hung_s) in self.hung.items():
+            ref = self.find(name)
+            if ref is None or ref.incarnation != incarnation:
+                continue
+            limit_s = period.get(name, TIMES.lease_s) + 2 * TIMES.beat_s + SLACK_S
+            since_s = max(hung_s, self.harmed_s + TIMES.lease_s)
+            assert self.now_s - since_s <= limit_s, f"M3: {name} is still quiet"
+
+
+async def scenario(seed):
+    rng = random.Random(seed)
+    gate = EpochGate(1, 1, "control")
+    async with manual_tree(tree(gate), seed=seed) as harness:
+        world = World(harness, gate)
+        await harness.run(rng.random())
+        for _ in range(rng.randint(1, 10)):
+            name = rng.choice([*MANAGERS, "live", "paper"])
+            world.harm(name, rng.choice(["crash", "hang"]))
+            for _ in range(rng.randint(1, 40)):
+                await harness.run(rng.choice([0.3, 0.9]))
+                world.check()
+        for _ in range(60):
+            await harness.run(0.9)
+            world.check()
+        assert any(harness.ref(name)._cell.actor.is_leader for name in MANAGERS), "nobody leads"
+        assert all(world.is_well(name) for name in ("live", "paper", *MANAGERS))
+
+
+def pair_keeps_its_word(seed):
+    run_seeded(seed, lambda: scenario(seed))
+
+
+def hold(run):
+    run(given(st.integers(0, 2**32))(pair_keeps_its_word))()
+
+
+def test_the_managers_keep_m1_to_m3():
+    hold(RUN)
+
+
+def lead_always(manager, epoch):
+    del epoch
+    manager._lead("mutant")
+
+
+async def give_up_at_once(manager, target, ref, epoch):
+    del manager, target, ref, epoch
+    await asyncio.sleep(0)
+
+
+MUTANTS = {
+    "never hears a silence": ("_on_silence", lambda *_: None),
+    "never probes": ("_probe", give_up_at_once),
+    "leads at every beat": ("_on_beat", lead_always),
+    "orders nothing": ("_order_restart", lambda *_: None),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_is_caught(mutant, monkeypatch):
+    name, replacement = MUTANTS[mutant]
+    monkeypatch.setattr(redundancy.Manager, name, replacement)
+    with pytest.raises(AssertionError):
+        hold(HUNT)
+
+
+# --- single cases -----------------------------------------------------------------------------
+
+
+async def with_world(body):
+    gate = EpochGate(1, 1, "control")
+    async with manual_tree(tree(gate)) as harness:
+        await harness.run(0.1)
+        await body(World(harness, gate), harness)
+
+
+@pytest.mark.asyncio
+async def test_live_is_back_within_its_period_and_two_timeouts():
+    async def body(world, harness):
+        world.harm("live", "hang")
+        await harness.run(5.0 + 2 * TARGETS[0].timeout_s + SLACK_S)
+        assert world.is_well("live")
+        assert [one.kind for one in world.alerts] == ["actor_quiet"]
+
+    await with_world(body)
+
+
+@pytest.mark.asyncio
+async def test_a_crashed_leader_is_followed_at_once():
+    async def body(world, harness):
+        assert world.gate.owner == MANAGERS[0]
+        epoch = world.gate.epoch
+        world.harm(MANAGERS[0], "crash")
+        await harness.run(0.0)
+        assert world.gate.owner == MANAGERS[1]
+        assert world.gate.epoch > epoch
+        await harness.run(0.5)
+        assert not harness.ref(MANAGERS[0])._cell.actor.is_leader
+
+    await with_world(body)
+
+
+@pytest.mark.asyncio
+async def test_a_hung_leader_is_followed_after_its_lease_and_replaced():
+    async def body(world, harness):
+        world.harm(MANAGERS[0], "hang")
+        await harness.run(TIMES.lease_s - 0.5)
+        assert world.gate.owner == MANAGERS[0]
+        await harness.run(1.5 + TIMES.beat_s)
+        assert world.gate.owner == MANAGERS[1]
+        assert world.is_well(MANAGERS[0])
+
+    await with_world(body)
+
+
+@pytest.mark.asyncio
+async def test_late_news_of_an_old_incarnation_or_epoch_restarts_nobody():
+    async def body(world, harness):
+        leader, live = harness.ref(MANAGERS[0]), harness.ref("live")
+        old = live.incarnation
+        leader.tell(FoundQuiet(TARGETS[0], old, world.gate.epoch - 1))
+        await harness.run(0.5)
+        assert harness.ref("live").incarnation == old
+        world.harm("live", "hang")
+        await harness.run(10.0)
+        new = harness.ref("live").incarnation
+        assert new != old
+        for _ in range(2):
+            leader.tell(FoundQuiet(TARGETS[0], old, world.gate.epoch))
+            await harness.run(0.5)
+        assert harness.ref("live").incarnation == new
+
+    await with_world(body)
+
+
+@pytest.mark.asyncio
+async def test_quiet_three_times_is_a_critical_alert():
+    async def body(world, harness):
+        for _ in range(3):
+            world.harm("live", "hang")
+            await harness.run(12.0)
+        often = [one.severity for one in world.alerts if one.kind == "actor_quiet_often"]
+        assert often == ["critical"]
+
+    await with_world(body)
