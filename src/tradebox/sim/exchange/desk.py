@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tradebox.sim.exchange import checks
 from tradebox.sim.exchange.accounts import PPM
 from tradebox.sim.exchange.book import Book
+from tradebox.sim.exchange.days import trading_day
 from tradebox.sim.exchange.ledger import Ledger
 from tradebox.sim.exchange.market_port import MarketView, Quote, Trade
 from tradebox.sim.exchange.orders import (
@@ -111,7 +112,7 @@ class Desk:
             order.oca_type = 3
         order.armed = 0 if parent else order.total
         order.status = Status.PRE_SUBMITTED
-        order.has_seen_session = self._market.clock.is_open(at_ns)
+        order.session_day = trading_day(at_ns) if self._market.clock.is_open(at_ns) else ""
         book.add(order)
         self._ledger.append(
             "order_placed",

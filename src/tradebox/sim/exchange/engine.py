@@ -9,12 +9,11 @@ Rules of this file:
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from tradebox.sim.exchange import checks
 from tradebox.sim.exchange.accounts import PPM, Account, AccountFigures, AccountSpec, Position
 from tradebox.sim.exchange.book import Book
+from tradebox.sim.exchange.days import day_bounds, trading_day
 from tradebox.sim.exchange.desk import CANCEL_TEXT, Desk
 from tradebox.sim.exchange.ledger import Ledger
 from tradebox.sim.exchange.market_port import MICROS, SECOND_NS, MarketEvent, MarketView, Trade
@@ -37,23 +36,7 @@ from tradebox.sim.exchange.orders import (
 from tradebox.sim.exchange.rows import Replay, ticket_row
 from tradebox.sim.exchange.settings import ExchangeSettings
 
-NEW_YORK = ZoneInfo("America/New_York")
-
 Listener = Callable[[Sequence[ExchangeEvent]], None]
-
-
-def trading_day(at_ns: int) -> str:
-    """Return the New York date of a market time, as YYYYMMDD."""
-    moment = datetime.fromtimestamp(at_ns // SECOND_NS, tz=UTC)
-    return moment.astimezone(NEW_YORK).strftime("%Y%m%d")
-
-
-def day_bounds(at_ns: int) -> tuple[int, int]:
-    """Return when the New York day of a market time begins and when the next one does."""
-    moment = datetime.fromtimestamp(at_ns // SECOND_NS, tz=UTC).astimezone(NEW_YORK)
-    first = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    after = (first + timedelta(days=1)).replace(tzinfo=NEW_YORK)
-    return int(first.timestamp()) * SECOND_NS, int(after.timestamp()) * SECOND_NS
 
 
 class Exchange:
@@ -350,15 +333,15 @@ class Exchange:
     def _expire(self, order: Order, at_ns: int, *, is_open: bool, day: str) -> None:
         if order.status.is_done or order.ticket.tif is not Tif.DAY:
             return
-        if is_open and not order.ticket.outside_rth:
-            if not order.has_seen_session:
-                order.has_seen_session = True
-                self._desk.record(order, at_ns)
-            return
-        is_over = order.has_seen_session and not order.ticket.outside_rth
-        is_next_day = order.ticket.outside_rth and trading_day(order.placed_ns) != day
-        if is_over or is_next_day:
+        if order.ticket.outside_rth:
+            is_over = trading_day(order.placed_ns) != day
+        else:
+            is_over = order.session_day != "" and (not is_open or order.session_day != day)
+        if is_over:
             self._desk.end(order, Status.CANCELLED, at_ns, None)
+        elif is_open and not order.session_day:
+            order.session_day = day
+            self._desk.record(order, at_ns)
 
     def _place(self, book: Book, order: Order, at_ns: int) -> None:
         """Check a new order; hold it, or release it with the group it completes."""

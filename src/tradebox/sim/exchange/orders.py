@@ -110,7 +110,8 @@ class Order:
     armed: int = 0
     """How many shares may work; 0 while the order waits for its parent."""
     is_triggered: bool = False
-    has_seen_session: bool = False
+    session_day: str = ""
+    """The day of the session the order has been in; empty before its first."""
     oca_group: str = ""
     oca_type: int = 0
     done_ns: int = 0

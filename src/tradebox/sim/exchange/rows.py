@@ -3,7 +3,8 @@
 Rules of this file:
 - a row holds plain JSON values; a value read back is the value written;
 - `order_state` rows set an order's state, `execution` rows move money and shares: no row does both;
-- a row of an unknown kind is passed over, so that a later version's ledger can still be read.
+- a row of an unknown kind is passed over and a state that a row does not name stays, so that
+  another version's ledger can still be read.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ _STATE_FIELDS = (
     "commission_micros",
     "armed",
     "is_triggered",
-    "has_seen_session",
+    "session_day",
     "oca_group",
     "oca_type",
     "done_ns",
@@ -118,7 +119,7 @@ class Replay:
     def _order_state(self, book: Book, row: Mapping[str, Any]) -> None:
         order = book.orders[row["perm_id"]]
         for name in _STATE_FIELDS:
-            setattr(order, name, row[name])
+            setattr(order, name, row.get(name, getattr(order, name)))
         order.status = Status(row["status"])
         if order.status.is_done:
             book.retire(order)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
 from tradebox.errors import WireInvalid
-from tradebox.sim.exchange.engine import NEW_YORK
+from tradebox.sim.exchange.days import NEW_YORK
 from tradebox.sim.exchange.market_port import SECOND_NS, Bar, Instrument, Quote
 from tradebox.sim.gateway.order_messages import Fields, wire_time
 from tradebox.sim.gateway.place_order import read_contract

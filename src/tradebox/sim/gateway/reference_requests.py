@@ -7,7 +7,7 @@ Rules of this file:
 
 from datetime import UTC, datetime, timedelta
 
-from tradebox.sim.exchange.engine import NEW_YORK
+from tradebox.sim.exchange.days import NEW_YORK
 from tradebox.sim.exchange.market_port import SECOND_NS, Instrument
 from tradebox.sim.gateway.order_messages import Fields
 from tradebox.sim.gateway.place_order import read_contract

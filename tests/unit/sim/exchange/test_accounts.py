@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.exchange_bench import Bench
 from support.scripted_market import micros
 from tradebox.sim.exchange.accounts import Account
-from tradebox.sim.exchange.engine import day_bounds, trading_day
+from tradebox.sim.exchange.days import day_bounds, trading_day
 from tradebox.sim.exchange.market_port import MICROS, SECOND_NS
 from tradebox.sim.exchange.orders import Execution, Side
 

@@ -4,7 +4,7 @@ import pytest
 
 from support.exchange_bench import Bench
 from support.scripted_market import micros
-from tradebox.sim.exchange.market_port import Trade
+from tradebox.sim.exchange.market_port import SECOND_NS, Trade
 from tradebox.sim.exchange.orders import (
     AccountChanged,
     CommissionCharged,
@@ -365,6 +365,15 @@ def test_a_day_order_placed_before_the_open_lives_through_the_session(bench):
     clock.time_ns = clock.open_from_ns
     bench.market.show(99.99, 100.01)
     assert order.status == "Filled"
+
+
+def test_a_day_order_ends_also_when_the_clock_jumps_over_the_night(bench):
+    order = bench.submit(1, kind="LMT", limit=99.0)
+    clock = bench.market.clock
+    clock.time_ns += 24 * 3600 * SECOND_NS
+    clock.open_from_ns, clock.open_until_ns = clock.time_ns - 1, clock.time_ns + 10**12
+    bench.exchange.on_time(clock.time_ns)
+    assert order.status == "Cancelled"
 
 
 def test_an_oversell_goes_short_on_margin_and_is_refused_on_cash():
