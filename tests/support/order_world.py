@@ -170,6 +170,40 @@ class ScriptedPrices:
         return self.quality
 
 
+class Judge:
+    """Looks at the exchange from outside: what may be sold is held, and one stop at a time."""
+
+    def __init__(self, bench) -> None:
+        self._exchange = bench.bench.exchange
+        self._bench = bench.bench
+        self.faults: list[str] = []
+        self.refs: set[str] = set()
+        self._exchange.attach("paper", self._look)
+
+    def _look(self, _events) -> None:
+        for symbol in ("AAPL", "MSFT"):
+            position = self._bench.position(symbol)
+            live = [
+                order
+                for order in self._exchange.open_orders("paper")
+                if order.ticket.symbol == symbol and "child" not in order.why_held
+            ]
+            stops = [order for order in live if order.ticket.order_type.value == "STP"]
+            for side in ("SELL", "BUY"):
+                held = position if side == "SELL" else -position
+                reducing = [
+                    order
+                    for order in live
+                    if order.ticket.side.value == side
+                    and (order in stops or order.ticket.tif.value == "IOC")
+                ]
+                shares = sum(order.remaining for order in reducing)
+                if reducing and shares > max(0, held):
+                    self.faults.append(f"{symbol}: {side} {shares} live, {held} held")
+            if len(stops) > 1:
+                self.faults.append(f"{symbol}: {len(stops)} stops live")
+
+
 class OrderWorld:
     """Everything around one order path; `restart` is a crash of all of it but the gateway."""
 
@@ -186,6 +220,7 @@ class OrderWorld:
         self.errors: list[BaseException] = []
         self._rules = {"patience": QUICK, "absence_gap_s": 0.2, "ack_deadline_s": 1.0, **rules}
         self.port_number = bench.address[1]
+        self.judge = Judge(bench)
         self._build()
 
     def _build(self) -> None:

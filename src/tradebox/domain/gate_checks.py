@@ -336,8 +336,8 @@ ENTRY_CHECKS: Final[
     tuple[Callable[[EntryProposal, AccountView, SymbolView, GateLimits], Denied | None], ...]
 ] = (
     _check_inputs,
-    _check_mode,
     _check_link,
+    _check_mode,
     _check_kill,
     _check_audit,
     _check_idempotency,

@@ -132,10 +132,10 @@ def approve_change(
 
 
 def _narrow(account: AccountView, side: Side, quantity: int, view: ReduceView) -> Denied | None:
-    if account.account_agrees is not True:
-        return Denied("mode", "account agrees", str(account.account_agrees), "wrong account")
     if account.link not in (LinkState.CLEAN, LinkState.WINDOW):
         return Denied("link", "CLEAN", str(account.link), "orders move on a clean link only")
+    if account.account_agrees is not True:
+        return Denied("mode", "account agrees", str(account.account_agrees), "wrong account")
     if account.reduce_tokens is None or account.reduce_tokens < 1:
         return Denied("rate", "1 message", str(account.reduce_tokens), "too many messages")
     if view.plan_position is None or view.other_live_quantity is None:

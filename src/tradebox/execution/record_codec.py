@@ -23,7 +23,7 @@ def encode(batch: Batch) -> bytes:
     """Return a batch as one line of JSON."""
     head = {name.name: _plain(getattr(batch, name.name)) for name in fields(batch)}
     head["changes"] = [
-        {"kind": type(change).__name__, **_plain(change)} for change in batch.changes
+        {"class": type(change).__name__, "fields": _plain(change)} for change in batch.changes
     ]
     return json.dumps(head, separators=(",", ":"), sort_keys=True).encode()
 
@@ -32,7 +32,7 @@ def decode(record: bytes) -> Batch:
     """Return the batch of a record. Raises WireInvalid where it is none."""
     try:
         data = json.loads(record)
-        changes = [_built(_CLASSES[item.pop("kind")], item) for item in data["changes"]]
+        changes = [_built(_CLASSES[item["class"]], item["fields"]) for item in data["changes"]]
         data["changes"] = ()
         batch = _built(Batch, data)
     except (ValueError, LookupError, TypeError, ArithmeticError) as error:

@@ -1,0 +1,337 @@
+"""The order path when the gateway misbehaves: judged at the exchange, not by the path's word."""
+
+from decimal import Decimal
+
+import pytest
+
+from support.order_world import MemoryStore, enter, order_world
+from tradebox.domain.events import AlertRaised
+from tradebox.domain.market import Quality, Source
+from tradebox.domain.orders import OrderRole, OrderState, OrderType
+from tradebox.domain.path import (
+    Evidence,
+    ExitRequest,
+    LinkState,
+    MoveStopRequest,
+    ProcedureDone,
+    RequestDenied,
+    RequestRejected,
+    ScaleOutRequest,
+)
+from tradebox.errors import AccountMismatch, BrokerUnavailable, ClientIdInUse, HeartbeatMissed
+
+SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
+
+
+def ended(world, kind):
+    return [event for event in world.of(ProcedureDone) if event.kind == kind]
+
+
+def alerts(world):
+    return [event for event in world.published if isinstance(event, AlertRaised)]
+
+
+async def opened(world, **fields):
+    request = enter(**fields)
+    await world.ask(request)
+    await world.until(lambda: ended(world, "EnterRequest"), "the entry's end")
+
+
+async def covered(world, position):
+    def check():
+        held = world.path.holding("p1")
+        return held.position == position and held.covered and not world.path.is_busy("p1")
+
+    await world.until(check, f"{position} covered shares")
+    assert world.bench.bench.position() == position
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("code", [10326, 10327, 10341, 135, 110, 201])
+async def test_a_refused_stop_change_is_replaced_never_doubled(tmp_path, code):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        world.bench.faults.set("refuse_modify", code=code)
+        await world.ask(MoveStopRequest("p1", Decimal(97), SEEN, "break even"))
+        await world.until(lambda: ended(world, "MoveStopRequest"), "the move")
+        stops = world.orders(OrderRole.STOP)
+        assert [row.state for row in stops] == [OrderState.CANCELLED, OrderState.WORKING]
+        assert world.path.holding("p1").stop_price == Decimal(97)
+        assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
+async def test_a_slice_goes_even_where_stops_cannot_be_changed(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        world.bench.faults.set("refuse_modify")
+        await world.ask(ScaleOutRequest("p1", 40, SEEN, "half"))
+        await covered(world, 60)
+        assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
+async def test_a_rejected_stop_child_is_replaced_by_a_standalone_stop(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.bench.faults.set("reject_child", count=1)
+        await opened(world)
+        await covered(world, world.bench.bench.position())
+        assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
+async def test_a_refused_entry_is_told_and_leaves_nothing(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.bench.faults.set("refuse_order")
+        await opened(world)
+        assert world.of(RequestRejected)[0].code == 201
+        assert world.path.holding("p1").position == 0
+        assert {row.state for row in world.orders()} <= {
+            OrderState.REJECTED,
+            OrderState.NEVER_SENT,
+            OrderState.CANCELLED,
+        }
+        assert world.bench.bench.exchange.open_orders("paper") == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("lost", [True, False])
+async def test_an_order_cut_off_after_its_send_is_found_or_proved_absent(tmp_path, lost):
+    async with order_world(tmp_path) as world:
+        world.bench.faults.set("close_after_order", count=1, lost=lost)
+        await world.ask(enter())
+        await world.until(lambda: world.link.state is LinkState.DOWN, "the cut")
+        await world.ask(enter(plan_id="p2"))
+        assert world.of(RequestDenied)[-1].denied.check == "link"
+        await world.link.connect()
+        await world.until(lambda: world.link.state is LinkState.CLEAN, "clean")
+        await world.until(lambda: ended(world, "EnterRequest"), "the truth")
+        position = world.bench.bench.position()
+        assert world.path.holding("p1").position == position
+        entries = world.orders(OrderRole.ENTRY)
+        assert len(entries) == 1, "nothing is sent twice"
+        if position == 0:
+            assert entries[0].state in (OrderState.NEVER_SENT, OrderState.CANCELLED)
+        await covered(world, position)
+
+
+@pytest.mark.asyncio
+async def test_a_symbol_with_an_unknown_order_takes_no_entry_until_it_is_known(tmp_path):
+    async with order_world(tmp_path, rules={"ack_deadline_s": 0.05}) as world:
+        world.bench.faults.set("mute_request", message_id=16)
+        world.bench.faults.set("delay_ack", delay_s=0.6, count=2)
+        await world.ask(enter())
+        await world.until(
+            lambda: OrderState.SENT_UNKNOWN in {row.state for row in world.orders()}, "unknown"
+        )
+        await world.ask(enter(plan_id="p2"))
+        assert world.of(RequestDenied)[-1].denied.check in ("idempotency", "quarantine")
+        world.bench.faults.clear("mute_request")
+        await world.until(lambda: ended(world, "EnterRequest"), "the truth")
+        await covered(world, 100)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "fault", ["omit_fill_status", "status_before_fill", "duplicate_status", "perm_id_zero"]
+)
+async def test_statuses_in_any_shape_book_each_share_once(tmp_path, fault):
+    async with order_world(tmp_path) as world:
+        world.bench.faults.set(fault)
+        await opened(world)
+        await world.ask(ScaleOutRequest("p1", 30, SEEN, "slice"))
+        await world.until(lambda: ended(world, "ScaleOutRequest"), "the slice")
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await world.until(lambda: ended(world, "ExitRequest"), "the exit")
+        assert world.bench.bench.position() == 0
+        assert world.path.holding("p1").position == 0
+        assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
+async def test_a_cancel_that_meets_the_fill_sells_nothing_twice(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        world.bench.faults.set("cancel_race", count=1)
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await world.until(lambda: ended(world, "ExitRequest"), "the end")
+        assert world.bench.bench.position() == 0
+        assert world.orders(OrderRole.EXIT) == [], "the stop sold it all"
+
+
+@pytest.mark.asyncio
+async def test_a_stop_that_the_preset_made_day_is_made_gtc_again(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.bench.faults.set("preset_tif")
+        await world.ask(enter())
+        await world.until(lambda: world.of(object), "news")
+        world.bench.faults.clear("preset_tif")
+        await covered(world, 100)
+
+        def gtc():
+            orders = world.bench.bench.exchange.open_orders("paper")
+            return [order.ticket.tif.value for order in orders] == ["GTC"]
+
+        await world.until(gtc, "a GTC stop")
+        assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
+async def test_an_id_that_rolled_back_is_never_used_again(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await world.until(lambda: ended(world, "ExitRequest"), "the exit")
+        world.bench.faults.set("id_rollback", by=3)
+        await world.restart()
+        highest = max(row.order_id for row in world.orders())
+        assert world.link.info.next_valid_id <= highest
+        world.events.clear()
+        await opened(world, plan_id="p2")
+        ids = [row.order_id for row in world.orders() if row.plan_id == "p2"]
+        assert min(ids) > highest
+
+
+@pytest.mark.asyncio
+async def test_a_restart_in_the_middle_of_a_plan_goes_on_where_the_broker_is(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        await world.restart()
+        plan = world.recovered.plans["p1"]
+        assert (plan.entry_filled, plan.entry_average_price) == (100, Decimal("100.0100"))
+        await covered(world, 100)
+        world.events.clear()
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await world.until(lambda: ended(world, "ExitRequest"), "the exit")
+        assert world.bench.bench.position() == 0
+        assert alerts(world) == []
+
+
+@pytest.mark.asyncio
+async def test_a_stop_that_fired_while_we_were_away_is_booked_once(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        await world.stop()
+        world.bench.market.show(94.5, 94.6, last=94.55)
+        world.bench.market.print_trade(94.5)
+        assert world.bench.bench.position() == 0
+        world._build()
+        await world.start()
+        await world.until(lambda: world.path.holding("p1").position == 0, "flat")
+        await world.restart()
+        sold = [fill for fill in world.store.fills.values() if fill.side.value == "SELL"]
+        assert sum(fill.quantity for fill in sold) == 100
+        assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
+async def test_without_postgresql_no_entry_leaves_but_exits_do_and_are_replayed(tmp_path):
+    store = MemoryStore()
+    async with order_world(tmp_path, store=store) as world:
+        await opened(world)
+        store.is_down = True
+        sent = world.link.sent_messages
+        await world.ask(enter(plan_id="p2", symbol="MSFT", stop="190"))
+        await world.ask(enter(plan_id="p3"))
+        assert {event.denied.check for event in world.of(RequestDenied)} & {"audit", "freshness"}
+        assert world.link.sent_messages == sent
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await world.until(lambda: ended(world, "ExitRequest"), "the exit")
+        assert world.bench.bench.position() == 0
+        assert not [row for row in world.orders() if row.role is OrderRole.EXIT]
+        assert world.spool.records
+        store.is_down = False
+        await world.until(lambda: not world.spool.records, "the replay")
+        assert [row.state for row in world.orders(OrderRole.EXIT)] == [OrderState.FILLED]
+        assert sum(fill.side.sign * fill.quantity for fill in store.fills.values()) == 0
+
+
+@pytest.mark.asyncio
+async def test_the_kill_switch_stops_entries_and_lets_exits_go(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        (tmp_path / "KILL").touch()
+        await world.ask(enter(plan_id="p2"))
+        assert world.of(RequestDenied)[-1].denied.check == "kill_switch"
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await world.until(lambda: ended(world, "ExitRequest"), "the exit")
+        (tmp_path / "KILL").unlink()
+        world.store.rows_by_switch["kill"] = "on"
+        await world.until(world.kill.is_set, "the row")
+
+
+@pytest.mark.asyncio
+async def test_an_external_order_is_left_alone_and_its_symbol_quarantined(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.bench.bench.submit(900, client=5, kind="LMT", limit=90.0)
+        world.link.want_look("test")
+        await world.until(lambda: "AAPL" in world.store.quarantined, "quarantine")
+        await world.ask(enter())
+        assert world.of(RequestDenied)[-1].denied.check == "quarantine"
+        assert [a.kind for a in alerts(world)] == ["external_order"]
+        assert len(world.bench.bench.exchange.open_orders("paper")) == 1
+
+
+@pytest.mark.asyncio
+async def test_an_external_position_is_left_alone_and_its_symbol_quarantined(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.bench.bench.submit(900, client=5, quantity=7)
+        world.link.want_look("test")
+        await world.until(lambda: "AAPL" in world.store.quarantined, "quarantine")
+        assert world.bench.bench.position() == 7
+        assert [a.kind for a in alerts(world)] == ["position_gap"]
+        assert world.link.state is LinkState.CLEAN
+
+
+@pytest.mark.asyncio
+async def test_a_mute_gateway_is_no_flat_account(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        await world.stop()
+        world.bench.faults.set("mute_request", message_id=61)
+        world._build()
+        await world.start(connect=False)
+        await world.link.connect()
+        with pytest.raises(BrokerUnavailable, match="positions"):
+            await world.link.take_snapshot()
+        assert world.link.state is LinkState.SYNCING
+        assert world.path.holding("p1").position == 100
+
+
+@pytest.mark.asyncio
+async def test_a_heartbeat_of_a_dead_peer_is_missed(tmp_path):
+    async with order_world(tmp_path) as world:
+        assert await world.port.heartbeat(1.0) > 0
+        world.bench.faults.set("half_open")
+        with pytest.raises(HeartbeatMissed):
+            await world.port.heartbeat(0.2)
+
+
+@pytest.mark.asyncio
+async def test_a_taken_client_id_halts_and_no_other_is_tried(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.bench.faults.set("client_id_taken")
+        world.link.close("test")
+        with pytest.raises(ClientIdInUse):
+            await world.link.connect()
+
+
+@pytest.mark.asyncio
+async def test_another_account_gets_the_handshake_and_nothing_else(tmp_path):
+    async with order_world(tmp_path) as world:
+        await world.stop()
+        world.port_number = world.bench.live_address[1]
+        world._build()
+        with pytest.raises(AccountMismatch, match="manages"):
+            await world.link.connect()
+        assert world.link.state is LinkState.DOWN
+        assert alerts(world)[-1].kind == "account_mismatch"
+
+
+@pytest.mark.asyncio
+async def test_a_limit_entry_beyond_the_collar_never_leaves(tmp_path):
+    async with order_world(tmp_path) as world:
+        await world.ask(enter(order_type=OrderType.LIMIT, limit_price=Decimal(120)))
+        assert world.of(RequestDenied)[-1].denied.check == "collar"
+        assert world.orders() == []
+        assert world.path.orders_sent == 0
