@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from tradebox.adapters.marketclock import AffineMarketClock
-from tradebox.errors import ExitCode
+from tradebox.errors import ConfigInvalid, ExitCode, NotRunning
 from tradebox.sim.__main__ import main
+from tradebox.sim.control.client import ask
 
 DEADLINE_S = 20
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -104,6 +105,27 @@ def test_a_kill_loses_no_order_and_no_time_and_comes_back_at_its_ports(tmp_path:
         assert ended(process, signal.SIGTERM)[0] == ExitCode.OK
 
 
+def test_its_folder_leads_to_its_control_while_it_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "sim"
+    with pytest.raises(NotRunning, match="no simulator runs"):
+        ask(folder, "/clock")
+    with running(tmp_path) as (process, _):
+        assert ask(folder, "/clock")["speed"] == 20.0
+        assert set(ask(folder, "/faults")) == {"gateway", "finnhub"}
+        changed = ask(folder, "/faults/set", {"name": "finnhub.half_open"})
+        assert changed["finnhub"] == {"half_open": [{"count": 0, "hits": 0}]}
+        with pytest.raises(ConfigInvalid, match="there is no fault") as refusal:
+            ask(folder, "/faults/set", {"name": "finnhub.none"})
+        assert refusal.value.fields["value"] == "none"
+        process.kill()
+        process.wait(DEADLINE_S)
+        with pytest.raises(NotRunning, match="does not answer"):
+            ask(folder, "/clock")
+    with running(tmp_path) as (process, _):
+        assert ended(process, signal.SIGTERM)[0] == ExitCode.OK
+    assert not (folder / "ready.json").exists()
+
+
 def test_a_second_one_on_the_home_is_refused(tmp_path: Path) -> None:
     with running(tmp_path):
         code, errors = refused(tmp_path)
@@ -113,7 +135,7 @@ def test_a_second_one_on_the_home_is_refused(tmp_path: Path) -> None:
 
 def test_a_taken_port_is_refused_by_name_and_number(tmp_path: Path) -> None:
     with running(tmp_path / "one") as (_, ready):
-        for place, name in enumerate(("gateway_paper", "gateway_live", "finnhub_ws", "control")):
+        for place, name in ((1, "gateway_live"), (2, "finnhub_ws"), (3, "control")):
             taken = ready[name].rpartition(":")[2]
             ports = ["0"] * 4
             ports[place] = taken

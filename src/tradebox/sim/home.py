@@ -85,9 +85,14 @@ class SimHome:
             self.identity = replace(self.identity, ports=ports)
             self._write()
 
+    def say_ready(self, ready: dict[str, object]) -> None:
+        """Leave the addresses for `tradebox sim fault`, until the end."""
+        write_atomically(ready_file(self._root), json.dumps(ready))
+
     def close(self) -> None:
         """Give the folder back."""
         if self._lock >= 0:
+            ready_file(self._root).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
 
@@ -123,6 +128,11 @@ class SimHome:
 def identity_file(root: Path) -> Path:
     """Return where a simulator's folder keeps its identity."""
     return root / "identity.json"
+
+
+def ready_file(root: Path) -> Path:
+    """Return where a running simulator says its addresses."""
+    return root / "ready.json"
 
 
 def read_identity(root: Path) -> Identity:

@@ -8,6 +8,7 @@ Rules of this file:
 """
 
 import asyncio
+import gc
 import json
 import signal
 import socket
@@ -185,6 +186,10 @@ async def _serve(home: SimHome, options: SimOptions, ports: Sequence[int]) -> No
     world = World(home, options.speed, ports)
     try:
         await world.start()
+        home.say_ready(world.ready())
+        # What was loaded stays: a full collection over it would hold the loop for 50 ms.
+        gc.collect()
+        gc.freeze()
         sys.stdout.write(ready_text(world.ready(), as_json=options.as_json))
         sys.stdout.flush()
         pump = loop.create_task(world.pump.run(), name="pump")
