@@ -23,14 +23,16 @@ from tradebox.domain.path import (
     StopWorking,
 )
 from tradebox.domain.plan_state import Phase, SliceWork, StepKind, Tally
-from tradebox.domain.plan_turn import Recovered, Turn
+from tradebox.domain.plan_turn import Adjusted, Recovered, Turn
 from tradebox.domain.session import MINUTE_NS, SECOND_NS
 
 ENTER = EnterRequest.__name__
 CANCEL_ENTRY = CancelEntryRequest.__name__
 
-PASSING_CHECKS = frozenset({"audit", "freshness", "link", "rate", "session"})
+PASSING_CHECKS = frozenset({"audit", "busy", "freshness", "link", "rate", "session"})
 """Checks of the order gate that a later moment may pass: the entry waits, within its time."""
+UNKNOWN = "unknown"
+"""What the gate says of an input it has not got yet: it may have it later."""
 FILL_GRACE_NS = 30 * SECOND_NS
 """How long the rest of a stop that began to fill may take before we leave ourselves."""
 
@@ -163,6 +165,19 @@ def _reduce_filled(turn: Turn, fact: ReduceFilled) -> None:
     _finish_if_flat(turn, fact.at_ns)
 
 
+def apply_adjustment(turn: Turn, event: Adjusted) -> None:
+    """Take note of shares that left without an execution; their price is assumed."""
+    state = turn.state
+    fresh = state.position - event.position_left
+    if fresh <= 0 or state.phase.is_final:
+        return
+    last = None if state.last is None else state.last.price
+    price = state.stop_price or last or state.entry.average
+    turn.set(closing=state.closing.plus(fresh, price), phase=Phase.EXITING, leaving=None)
+    turn.leave(f"the broker holds {fresh} fewer and reports no fill; {price} is assumed", None)
+    _finish_if_flat(turn, event.now_ns)
+
+
 def _grant_slice(turn: Turn, at_ns: int) -> None:
     """Note the scale-out once its whole slice is booked; a slice that empties is the exit."""
     work = turn.state.slice
@@ -237,7 +252,7 @@ def _denied(turn: Turn, fact: RequestDenied) -> None:
     turn.set(pending=None)
     if fact.kind != ENTER or turn.state.entry.quantity > 0:
         turn.fail(fact.at_ns)
-    elif fact.denied.check in PASSING_CHECKS:
+    elif fact.denied.check in PASSING_CHECKS or fact.denied.observed == UNKNOWN:
         turn.set(phase=Phase.ARMED)
         turn.fail(fact.at_ns)
     else:
@@ -248,7 +263,12 @@ def _denied(turn: Turn, fact: RequestDenied) -> None:
 
 def _rejected(turn: Turn, fact: RequestRejected) -> None:
     """Remember the broker's refusal; what became of the order comes as another fact."""
-    if turn.state.phase.is_final:
+    state = turn.state
+    if fact.kind == ENTER and state.entry.quantity == 0 and state.phase is Phase.CANCELLED:
+        reason = f"rejected by the broker: {fact.code} {fact.text}".strip()
+        turn.set(phase=Phase.REFUSED, close_reason=reason)
+        return
+    if state.phase.is_final:
         return
     if fact.kind == ENTER:
         turn.set(reject_reason=f"rejected by the broker: {fact.code} {fact.text}".strip())

@@ -26,6 +26,7 @@ from tradebox.domain.path import (
 from tradebox.domain.plan_document import BREAK_EVEN, PlanDocument
 from tradebox.domain.plan_facts import (
     ENTER,
+    apply_adjustment,
     apply_books,
     apply_fact,
     end_procedure,
@@ -49,6 +50,7 @@ from tradebox.domain.plan_state import (
     Trail,
 )
 from tradebox.domain.plan_turn import (
+    Adjusted,
     Armed,
     ArmingRefused,
     CancelAsked,
@@ -99,6 +101,8 @@ def step(
             _cancel(turn, event)
         case Recovered():
             apply_books(turn, event)
+        case Adjusted():
+            apply_adjustment(turn, event)
         case _:
             apply_fact(turn, event)
     return turn.state, tuple(turn.actions)

@@ -91,7 +91,24 @@ class Recovered:
     now_ns: int
 
 
-PlanEvent = PriceSeen | ClockReached | Armed | ArmingRefused | CancelAsked | Recovered | PathEvent
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """The books hold fewer shares than the facts told: a reconcile took some off."""
+
+    position_left: int
+    now_ns: int
+
+
+PlanEvent = (
+    PriceSeen
+    | ClockReached
+    | Armed
+    | ArmingRefused
+    | CancelAsked
+    | Recovered
+    | Adjusted
+    | PathEvent
+)
 
 
 @dataclass(frozen=True, slots=True)

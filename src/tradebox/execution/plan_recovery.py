@@ -32,10 +32,9 @@ def book_of(recovered: RecoveredPlan | None, now_ns: int) -> Book:
             closing = closing.plus(event.quantity, event.price)
             stopped += event.quantity if event.role is OrderRole.STOP else 0
     holding = recovered.holding
-    is_known = recovered.entry_is_working or is_closed or entry.quantity > 0
     return Book(
-        entry_is_known=is_known,
-        entry_is_closed=is_known and (is_closed or not recovered.entry_is_working),
+        entry_is_known=True,
+        entry_is_closed=is_closed,
         entry=entry,
         sliced=sliced,
         closing=closing,

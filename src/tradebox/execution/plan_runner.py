@@ -28,6 +28,7 @@ from tradebox.domain.plan_document import document_from
 from tradebox.domain.plan_machine import step
 from tradebox.domain.plan_state import Phase, PlanState, essence, state_from_json
 from tradebox.domain.plan_turn import (
+    Adjusted,
     CancelAsked,
     ClockReached,
     PlanEvent,
@@ -160,10 +161,20 @@ class PlanRunner:
             if running.state.phase is Phase.REQUESTED:
                 await self._arm(running)
             else:
+                await self._compare(running)
                 await self._tell(running, self._clock_reached(running))
         await self._drain()
         self._display.show(self.plans.values(), self.path)
         self._forget_ended()
+
+    async def _compare(self, running: RunningPlan) -> None:
+        """Let a plan know of shares that a reconcile took off without an execution."""
+        plan_id, position = running.state.plan_id, running.state.position
+        if position == 0 or self._queue or self.path.is_busy(plan_id):
+            return
+        held = abs(self.path.holding(plan_id).position)
+        if held < position:
+            await self._tell(running, Adjusted(held, self._market_clock.now_ns()))
 
     async def cancel(self, plan_id: str, reason: str) -> bool:
         """End a plan on a person's word; False where it is not running here."""
