@@ -98,7 +98,7 @@ class Demo:
         self._clock = clock
         self._terms = terms or DemoTerms()
         self._all = tuple(symbols)
-        self._asked: set[str] = set()
+        self._asked: dict[str, str] = {}
         self._made = 0
         self._idle_since_s: float | None = None
         self.had_show = False
@@ -113,9 +113,8 @@ class Demo:
         if not self._may_act():
             return
         active = self._runner.active()
-        self._asked -= self._runner.plans.keys()
         missing = self._terms.plans - len(active) - len(self._asked)
-        taken = {running.document.symbol for running in active}
+        taken = {running.document.symbol for running in active} | set(self._asked.values())
         for symbol in self._all:
             if missing <= 0:
                 return
@@ -128,6 +127,8 @@ class Demo:
             return False
         self.had_show = self.had_show or any(p.kinds >= SHOW for p in runner.plans.values())
         active = runner.active()
+        for plan_id in self._asked.keys() & runner.plans.keys():
+            del self._asked[plan_id]
         if any(not running.is_demo for running in active):
             return False
         if not self.had_show:
@@ -163,6 +164,6 @@ class Demo:
             )
         except StoreUnavailable:
             return False
-        self._asked.add(plan_id)
+        self._asked[plan_id] = symbol
         self._made += 1
         return True
