@@ -195,16 +195,15 @@ class Run:
         if self._popen is not None and self._popen.poll() is None:
             self._popen.kill()
             self._popen.wait()
+        if self.master >= 0:
+            self.read_terminal()
+            self.close_terminal()
         left = [pid for pid in processes_of(self.folder) if is_alive(pid)]
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        if self.master >= 0:
-            self.read_terminal()
-            os.close(self.master)
-            os.waitpid(self.shell_pid, 0)
         return left
 
 

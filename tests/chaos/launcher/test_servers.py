@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 from tradebox.errors import ExitCode
 
@@ -127,6 +128,16 @@ def test_a_servers_children_end_with_it(run):
     assert run.stop() == ExitCode.OK
 
 
+def test_orphans_leave_no_zombies(run):
+    run.start(servers=[{"name": "two", "what": "scatter"}])
+    run.ready()
+    orphan = int((run.folder / "orphan").read_text())
+    assert f"PPid:\t{run.pid}\n" in Path(f"/proc/{orphan}/status").read_text()
+    os.kill(orphan, signal.SIGTERM)
+    run.eventually(lambda: not Path(f"/proc/{orphan}").exists())
+    assert run.stop() == ExitCode.OK
+
+
 def test_a_detached_server_survives_the_launcher_and_is_adopted(run):
     servers = [{"name": "store", **from_command}, {"name": "one", "needs": ["store"]}]
     run.start(servers=[dict(s) for s in servers])
@@ -156,6 +167,8 @@ def test_a_dead_detached_server_is_started_again(run):
         return server["state"] == "ready" and server["pid"] != before
 
     run.eventually(look)
+    # It was nobody's child: the launcher has reaped it all the same.
+    run.eventually(lambda: not Path(f"/proc/{before}").exists())
     assert run.stop() == ExitCode.OK
 
 

@@ -84,6 +84,17 @@ def test_a_stop_ends_the_console_and_restores_the_terminal(run):
     assert mode[3] & termios.ICANON
 
 
+def test_a_hangup_told_to_the_launcher_ends_the_console_only(run):
+    run.start_on_terminal(servers=[dict(CONSOLE)])
+    before = run.ready()
+    run.on_terminal(b"CONSOLE")
+    run.kill(signal.SIGHUP)
+    run.on_terminal(b"console_left how=signal SIGHUP")
+    assert run.status()["engine_pid"] == before["engine_pid"]
+    run.kill(signal.SIGTERM)
+    run.on_terminal(b"rc=0")
+
+
 def test_closing_the_terminal_loses_the_console_only(run):
     run.start_on_terminal(servers=[{"name": "one"}, dict(CONSOLE)])
     before = run.ready()

@@ -107,6 +107,19 @@ elif what == "parent":
     ready(child=child)
     while True:
         time.sleep(60)
+elif what == "scatter":
+    # An orphan in a session of its own, which ends when the test has looked at it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if os.fork() == 0:
+        os.setsid()
+        orphan = os.fork()
+        if orphan == 0:
+            signal.sigwait({signal.SIGTERM})
+            os._exit(0)
+        (folder / "orphan").write_text(str(orphan))
+        os._exit(0)
+    os.wait()
+    serve({signal.SIGTERM})
 elif what.startswith("fail"):
     print("first word", file=sys.stderr)
     print(f"cannot start: {what}", file=sys.stderr, flush=True)
