@@ -2,7 +2,7 @@
 
 Rules of this file:
 1. flock on a descriptor of our own: the kernel gives the lock back when the last copy closes.
-2. No child inherits a copy: the descriptor is close-on-exec, and a forked engine closes
+2. No child inherits a copy unasked: the descriptor is close-on-exec; a forked engine closes
    everything it was not given (see engine.py).
 3. The file is never removed: removing it would let two holders lock two files of one name.
 """
@@ -22,6 +22,10 @@ class LockHeld:
         self.path = path
         self.is_exclusive = is_exclusive
         self._fd = fd
+
+    def fileno(self) -> int:
+        """Return the descriptor, to be passed to a child that must end before the lock does."""
+        return self._fd
 
     def last_out(self) -> bool:
         """Try to turn this lease into the exclusive lock; on False it has been released.

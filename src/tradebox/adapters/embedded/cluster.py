@@ -19,6 +19,7 @@ from tradebox.adapters.embedded.processes import clean_environment
 from tradebox.adapters.embedded.secrets import Login, password
 from tradebox.config import Home
 from tradebox.errors import HomeUnusable, StoreUnavailable
+from tradebox.supervision.locks import LockHeld
 
 MAJOR = 18
 INITDB_S_MAX = 120.0
@@ -29,9 +30,11 @@ def initialising(home: Home) -> Path:
     return home.postgres_dir.with_name("postgres.initialising")
 
 
-def ensure_cluster(home: Home) -> bool:
+def ensure_cluster(home: Home, lock: LockHeld) -> bool:
     """Make the files where there are none or half-made ones; True when they are new.
 
+    lock: the starter's; initdb holds it too, so that an initdb whose starter was killed has ended
+    before another one begins.
     Raises: HomeUnusable; StoreUnavailable when initdb fails.
     """
     data, flag = home.postgres_dir, initialising(home)
@@ -49,11 +52,11 @@ def ensure_cluster(home: Home) -> bool:
     write_private(flag, "this cluster is being made; it is made anew when this file remains\n")
     data.mkdir(mode=0o700, exist_ok=True)
     way = userns.choose(home, data, postgres_binary("initdb"))
-    _initdb(home, way)
+    _initdb(home, way, lock)
     return True
 
 
-def _initdb(home: Home, way: userns.RunAs) -> None:
+def _initdb(home: Home, way: userns.RunAs, lock: LockHeld) -> None:
     """Run initdb, then bring its files to the disk in one go (each by itself is far slower)."""
     program = [str(postgres_binary("initdb")), f"--pgdata={home.postgres_dir}"]
     reader, writer = os.pipe()
@@ -74,11 +77,12 @@ def _initdb(home: Home, way: userns.RunAs) -> None:
                     "--no-instructions",
                 ]
             ),
+            lock.fileno(),
             reader,
         )
     finally:
         os.close(reader)
-    _run(home, way.argv([*program, "--sync-only", "--sync-method=syncfs"]))
+    _run(home, way.argv([*program, "--sync-only", "--sync-method=syncfs"]), lock.fileno())
 
 
 def _run(home: Home, argv: list[str], *passed: int) -> None:

@@ -8,20 +8,19 @@ Rules of this file:
 """
 
 import contextlib
-import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tradebox.adapters.embedded import postgres, valkey
 from tradebox.adapters.embedded.addresses import StoreAddresses, store_addresses
-from tradebox.adapters.embedded.folders import usable
-from tradebox.adapters.embedded.locks import open_lock, take_lock, try_lock
+from tradebox.adapters.embedded.folders import private_dir, usable
+from tradebox.adapters.embedded.locks import wait_for
 from tradebox.config import Home, Settings
+from tradebox.errors import StoreUnavailable
+from tradebox.supervision.locks import LockHeld, hold_exclusive, hold_shared
 
 LEASE_WAIT_S_MAX = 30.0
 STOP_TRY_S = 0.5
-_POLL_S = 0.01
 SERVERS = ("postgres", "valkey")
 
 
@@ -29,20 +28,13 @@ def _left_file(home: Home) -> Path:
     return home.lease_lock.with_name("stores.left")
 
 
-@contextlib.contextmanager
-def _shared(home: Home) -> Iterator[int]:
-    with usable(home):
-        handle = open_lock(home.lease_lock)
-    try:
-        take_lock(handle, "the embedded stores", LEASE_WAIT_S_MAX, shared=True)
-        yield handle
-    finally:
-        os.close(handle)
+def _shared(home: Home) -> LockHeld:
+    return wait_for(home, home.lease_lock, hold_shared, LEASE_WAIT_S_MAX)
 
 
 @contextlib.contextmanager
 def barrier(home: Home) -> Iterator[None]:
-    """Start servers inside: never while a last one out is stopping them."""
+    """Start the servers of a run inside: never while a last one out is stopping them."""
     with _shared(home):
         _left_file(home).unlink(missing_ok=True)
         yield
@@ -57,34 +49,39 @@ def stores(home: Home, settings: Settings) -> Iterator[StoreAddresses]:
     if settings.postgres.url is not None and settings.redis.url is not None:
         yield store_addresses(home, settings)
         return
-    with _shared(home) as handle:
-        folders: dict[str, Path] = {}
-        try:
-            if settings.postgres.url is None:
-                running = postgres.start(home, settings.postgres.memory_mb)
-                folders["postgres_folder"] = running.socket_dir
-            if settings.redis.url is None:
-                folders["redis_folder"] = valkey.start(home, settings.redis.memory_mb).socket_dir
-            yield store_addresses(home, settings, **folders)
-        finally:
-            _last_one_out(home, handle)
+    lease = _shared(home)
+    try:
+        yield _started(home, settings)
+    finally:
+        _leave(home, lease)
 
 
-def _last_one_out(home: Home, handle: int) -> None:
-    """Stop the servers if nobody else uses them; the caller's lock is given up either way."""
-    if not try_lock(handle):
+def _started(home: Home, settings: Settings) -> StoreAddresses:
+    folders: dict[str, Path] = {}
+    if settings.postgres.url is None:
+        running = postgres.start(home, settings.postgres.memory_mb)
+        folders["postgres_folder"] = running.socket_dir
+    if settings.redis.url is None:
+        folders["redis_folder"] = valkey.start(home, settings.redis.memory_mb).socket_dir
+    return store_addresses(home, settings, **folders)
+
+
+def _leave(home: Home, lease: LockHeld) -> None:
+    """Give the lease back; stop the servers when nobody else uses them."""
+    if not lease.last_out():
         return
-    if _left_file(home).exists() or not _engine_runs(home):
-        stop_servers(home, SERVERS)
-        _left_file(home).unlink(missing_ok=True)
+    with lease:
+        if _left_file(home).exists() or not _engine_runs(home):
+            stop_servers(home, SERVERS)
+            _left_file(home).unlink(missing_ok=True)
 
 
 def _engine_runs(home: Home) -> bool:
-    handle = open_lock(home.engine_lock)
-    try:
-        return not try_lock(handle)
-    finally:
-        os.close(handle)
+    lock = hold_shared(home.engine_lock)
+    if lock is None:
+        return True
+    lock.release()
+    return False
 
 
 def stop_servers(home: Home, names: Sequence[str]) -> list[str]:
@@ -96,14 +93,11 @@ def stop_servers(home: Home, names: Sequence[str]) -> list[str]:
 def stop_unless_leased(home: Home, names: Sequence[str]) -> list[str] | None:
     """Stop the servers of a run that ends; None = commands still use them and stop them later."""
     with usable(home):
-        handle = open_lock(home.lease_lock)
-        try:
-            _left_file(home).touch(mode=0o600)
-            deadline = time.monotonic() + STOP_TRY_S
-            while not try_lock(handle):
-                if time.monotonic() >= deadline:
-                    return None
-                time.sleep(_POLL_S)
-            return stop_servers(home, names)
-        finally:
-            os.close(handle)
+        private_dir(home.lease_lock.parent)
+        _left_file(home).touch(mode=0o600)
+    try:
+        lease = wait_for(home, home.lease_lock, hold_exclusive, STOP_TRY_S)
+    except StoreUnavailable:
+        return None
+    with lease:
+        return stop_servers(home, names)

@@ -1,63 +1,48 @@
-"""Locks between processes on files of the home, freed by the kernel when their holder dies.
+"""Waiting for the locks of the home, with a deadline and a word on whom one waits for.
 
 Rules of this file:
-- a lock is a flock on an open file, never the existence of a file;
-- whoever waits has a deadline and says whom it waits for.
+- a lock is the kernel's (supervision/locks.py), never the existence of a file.
 """
 
-import contextlib
-import fcntl
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from tradebox.adapters.embedded.folders import private_dir
+from tradebox.adapters.embedded.folders import private_dir, usable
 from tradebox.config import Home
 from tradebox.errors import StoreUnavailable
+from tradebox.supervision.locks import LockHeld, hold_exclusive
 
 WAIT_S_MAX = 90.0
 _POLL_S = 0.01
 
 
-def open_lock(path: Path) -> int:
-    """Open a lock file of the home, making it; the caller closes it."""
-    private_dir(path.parent)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def wait_for(
+    home: Home, path: Path, hold: Callable[[Path], LockHeld | None], wait_s: float
+) -> LockHeld:
+    """Return the lock, waiting at most `wait_s` for who holds it.
 
-
-def try_lock(handle: int, *, shared: bool = False) -> bool:
-    """Take the lock if it is free now."""
-    mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        fcntl.flock(handle, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def take_lock(handle: int, what: str, wait_s: float, *, shared: bool = False) -> None:
-    """Take the lock, waiting at most `wait_s`.
-
-    Raises: StoreUnavailable when it stays taken.
+    Raises: StoreUnavailable when it stays taken; HomeUnusable.
     """
     deadline = time.monotonic() + wait_s
-    while not try_lock(handle, shared=shared):
+    while True:
+        with usable(home):
+            private_dir(path.parent)
+            lock = hold(path)
+        if lock is not None:
+            return lock
         if time.monotonic() >= deadline:
             raise StoreUnavailable(
-                f"another process has been starting or stopping {what} for {wait_s:.0f} s",
-                lock=what,
+                f"another process has held {path} for {wait_s:.0f} s: end it, then try again",
+                lock=str(path),
                 limit_s=wait_s,
             )
         time.sleep(_POLL_S)
 
 
-@contextlib.contextmanager
-def locked(home: Home, server: str) -> Iterator[None]:
-    """Be the only process that starts or stops this server of this home."""
-    handle = open_lock(home.root / "run" / f"{server}.lock")
-    try:
-        take_lock(handle, server, WAIT_S_MAX)
-        yield
-    finally:
-        os.close(handle)
+def locked(home: Home, server: str) -> LockHeld:
+    """Return the lock of the only process that starts or stops this server of this home.
+
+    Raises: StoreUnavailable, HomeUnusable.
+    """
+    return wait_for(home, home.root / "run" / f"{server}.lock", hold_exclusive, WAIT_S_MAX)

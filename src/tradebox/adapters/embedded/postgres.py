@@ -10,6 +10,7 @@ import asyncio
 import signal
 import time
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 from tradebox.adapters.embedded import userns
@@ -57,11 +58,11 @@ from tradebox.adapters.postgres.roles import (
 )
 from tradebox.config import Home
 from tradebox.errors import HomeUnusable, StoreUnavailable
+from tradebox.supervision.locks import LockHeld
 
 COMMAND = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 READY_S_MAX = 60.0
-LOGIN_TRIES = 3
 CONNECTIONS_MAX = 60
 LOG_BYTES_MAX = 10_000_000
 POLL_S = 0.01
@@ -91,7 +92,7 @@ def start(home: Home, memory_mb: int | None = None, *, durable: bool = True) -> 
     durable: False gives up safety at a power cut, for throw-away data only.
     Raises:  HomeUnusable, StoreUnavailable.
     """
-    with usable(home), locked(home, "postgres"):
+    with usable(home), locked(home, "postgres") as lock:
         private_dir(home.postgres_dir.parent)
         private_dir(home.logs_dir)
         adopted = _adopt(home)
@@ -99,15 +100,15 @@ def start(home: Home, memory_mb: int | None = None, *, durable: bool = True) -> 
             return adopted
         check_socket_dir(home, f"{POSTGRES_FOLDER}/{SOCKET_NAME}.lock")
         try:
-            return _start_new(home, memory_mb or default_memory_mb(), durable=durable)
+            return _start_new(home, lock, memory_mb or default_memory_mb(), durable=durable)
         except BaseException:
             _stop(home)
             raise
 
 
-def _start_new(home: Home, memory_mb: int, *, durable: bool) -> Running:
+def _start_new(home: Home, lock: LockHeld, memory_mb: int, *, durable: bool) -> Running:
     binary = postgres_binary("postgres")
-    made = ensure_cluster(home)
+    made = ensure_cluster(home, lock)
     check_version(home)
     way = userns.choose(home, home.postgres_dir, binary)
     running = _launch(home, way, memory_mb, durable=durable)
@@ -170,31 +171,38 @@ def _adopt(home: Home) -> Running | None:
         return None
     deadline = time.monotonic() + READY_S_MAX
     while (pid := find(home)) is not None and time.monotonic() < deadline:
-        if _is_ready(home, pid):
-            folder = _socket_dir_of(home)
-            if _answers(home, folder):
-                return Running(pid, folder, adopted=True)
+        folder = _socket_dir_of(home)
+        found = _login(home, folder) if _is_ready(home, pid) else _Login.NOT_YET
+        if found is _Login.DONE:
+            return Running(pid, folder, adopted=True)
+        if found is _Login.NEVER:
             break
         time.sleep(POLL_S)
     _stop(home)
     return None
 
 
-def _answers(home: Home, folder: Path) -> bool:
-    """Log in as the superuser; False when nobody can reach this server any more."""
-    for _ in range(LOGIN_TRIES):
-        try:
-            asyncio.run(_log_in(home, folder))
-        except StoreUnavailable as error:
-            if isinstance(error.__cause__, TimeoutError):
-                continue
-            if isinstance(error.__cause__, OSError):
-                return False
-            if error.fields.get("is_refused"):
-                raise _locked_out(home) from error
-            raise
-        return True
-    return False
+class _Login(Enum):
+    """How a login as the superuser ended."""
+
+    DONE = auto()
+    NOT_YET = auto()
+    NEVER = auto()
+
+
+def _login(home: Home, folder: Path) -> _Login:
+    """Try to log in as the superuser; NEVER means that nobody can reach this server any more."""
+    try:
+        asyncio.run(_log_in(home, folder))
+    except StoreUnavailable as error:
+        if error.fields.get("is_passing") or isinstance(error.__cause__, TimeoutError):
+            return _Login.NOT_YET
+        if isinstance(error.__cause__, OSError):
+            return _Login.NEVER
+        if error.fields.get("is_refused"):
+            raise _locked_out(home) from error
+        raise
+    return _Login.DONE
 
 
 async def _log_in(home: Home, folder: Path) -> None:
@@ -235,7 +243,7 @@ def _settings(folder: Path, memory_mb: int, *, durable: bool) -> dict[str, str]:
         "dynamic_shared_memory_type": "mmap",
         "max_connections": str(CONNECTIONS_MAX),
         "fsync": safety,
-        "synchronous_commit": safety,
+        "synchronous_commit": "on",
         "full_page_writes": safety,
         "password_encryption": "scram-sha-256",
         "jit": "off",

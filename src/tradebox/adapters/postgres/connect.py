@@ -22,7 +22,6 @@ _LOGIN_REFUSED = (
 _AWAY = (
     OSError,
     TimeoutError,
-    asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.ClientConfigurationError,
@@ -51,6 +50,8 @@ def mapped(dsn: str) -> Iterator[None]:
         yield
     except _LOGIN_REFUSED as error:
         raise unavailable(dsn, f"refused the login: {error}", is_refused=True) from error
+    except (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError) as error:
+        raise unavailable(dsn, str(error), is_passing=True) from error
     except _AWAY as error:
         raise unavailable(dsn, str(error) or type(error).__name__) from error
     except asyncpg.InterfaceError as error:
