@@ -298,7 +298,11 @@ class FeedWorld:
             assert [one.key for one in self.admitted] == [one.key for one in self.sent], "F4"
             assert self.gate.gaps == 0, "F4: a gap was counted"
         self.publish()
-        assert self.gate.settled(Source.FINNHUB) >= max((one.key for one in self.sent), default=0)
+        self.send(1)
+        for name in self.slot.order():
+            self.run(name, 1000)
+        assert self.admitted[-1].key == self.sent[-1].key, "prices do not go on"
+        assert self.gate.settled(Source.FINNHUB) == self.sent[-1].key
 
 
 async def nobody_answers(*_):
