@@ -1,0 +1,48 @@
+"""Where the console's rows come from: the reader, or a script in its place."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tradebox.readmodel import BarRow, Row, StepRow
+
+
+class RowSource(Protocol):
+    """Rows and history by name; never fails, says what it waits for instead."""
+
+    @property
+    def waiting(self) -> str:
+        """What rows wait for; empty while they come."""
+        ...
+
+    @property
+    def history_waiting(self) -> str:
+        """What history waits for; empty while it comes."""
+        ...
+
+    @property
+    def profile(self) -> str:
+        """sim, paper or live; empty while unknown."""
+        ...
+
+    @property
+    def world(self) -> str:
+        """SIMULATED in the stand-in world, else empty."""
+        ...
+
+    async def rows(self, names: Sequence[str]) -> dict[str, Row | None]:
+        """Return each row by name."""
+        ...
+
+    async def steps(self, plan_id: str) -> list[StepRow] | None:
+        """Return the steps of a plan; None while history is out of reach."""
+        ...
+
+    async def bars(
+        self, symbol: str, interval_s: int, until_ns: int, count: int = 200
+    ) -> list[BarRow] | None:
+        """Return the last bars that ended by then; None while history is out of reach."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the stores."""
+        ...

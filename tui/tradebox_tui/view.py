@@ -1,0 +1,128 @@
+"""What the console knows now: the last rows, their ages, and what it waits for.
+
+Rules of this file:
+- a row of an epoch older than the newest one seen is stale, whatever its age;
+- a new epoch forgets everything collected under the old one;
+- nothing here talks to anybody; the caller says what time it is.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from tradebox.readmodel import BarRow, Row, StepRow
+from tradebox_tui.text import number
+
+POINTS_MAX: Final = 600
+SYMBOLS_MAX: Final = 500
+DAY_R_MAX: Final = 240
+CLOSED: Final = frozenset({"closed", "cancelled", "refused"})
+
+
+@dataclass
+class View:
+    """The console's knowledge. Units: now_ns monotonic; points (market ns, price)."""
+
+    now_ns: int = 0
+    rows: dict[str, Row] = field(default_factory=dict)
+    epoch: int = 0
+    waiting: str = "starting"
+    history_waiting: str = ""
+    world: str = ""
+    profile: str = ""
+    is_frozen: bool = False
+    is_dirty: bool = True
+    points: dict[str, deque[tuple[int, Decimal]]] = field(default_factory=dict)
+    net_r: deque[float] = field(default_factory=lambda: deque(maxlen=DAY_R_MAX))
+    steps: dict[str, list[StepRow]] = field(default_factory=dict)
+    bars: dict[tuple[str, int], list[BarRow]] = field(default_factory=dict)
+
+    def take(self, rows: Mapping[str, Row | None]) -> bool:
+        """Fold what was read; say whether a new epoch began, which calls for a full redraw."""
+        newest = max((row.epoch for row in rows.values() if row is not None), default=self.epoch)
+        began = newest > self.epoch and self.epoch > 0
+        if began:
+            self.rows.clear()
+            self.points.clear()
+            self.net_r.clear()
+            self.steps.clear()
+            self.bars.clear()
+        self.epoch = max(self.epoch, newest)
+        for name, row in rows.items():
+            known = self.rows.get(name)
+            if row is not None and (known is None or row.mono_ns >= known.mono_ns):
+                self.rows[name] = row
+        if rows.get("plans") is not None:
+            self._collect()
+        return began
+
+    def data(self, name: str) -> Any:
+        """Return the data of a row, None where there is none."""
+        row = self.rows.get(name)
+        return None if row is None else row.data
+
+    def listing(self, name: str) -> list[dict[str, Any]]:
+        """Return the data of a row that is a list of objects."""
+        data = self.data(name)
+        return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+
+    def fields(self, name: str) -> dict[str, Any]:
+        """Return the data of a row that is one object."""
+        data = self.data(name)
+        return data if isinstance(data, dict) else {}
+
+    def age_s(self, names: Sequence[str]) -> float | None:
+        """Return the age of the oldest of these rows; None while one is missing."""
+        rows = [self.rows.get(name) for name in names]
+        if not rows or any(row is None for row in rows):
+            return None
+        return max(row.age_s(self.now_ns) for row in rows if row is not None)
+
+    def is_stale(self, names: Sequence[str]) -> bool:
+        """Say whether one of these rows is older than three periods, or of an older epoch."""
+        known = [self.rows[name] for name in names if name in self.rows]
+        return any(row.is_stale(self.now_ns) or row.epoch < self.epoch for row in known)
+
+    def missing(self, names: Sequence[str]) -> str:
+        """Return what these rows wait for; empty when all are there."""
+        absent = [name for name in names if name not in self.rows]
+        if not absent:
+            return ""
+        return f"waiting: {self.waiting or 'the engine has not written ' + absent[0] + ' yet'}"
+
+    @property
+    def market_ns(self) -> int:
+        """Market time as the header said it last, 0 while unknown."""
+        return int(number(self.fields("header").get("market_ns")) or 0)
+
+    def plans(self, *, closed: bool = False) -> list[dict[str, Any]]:
+        """Return plans that are not over; closed ones too where asked for."""
+        return [plan for plan in self.listing("plans") if closed or plan.get("state") not in CLOSED]
+
+    def plan(self, plan_id: str | None) -> dict[str, Any] | None:
+        """Return one plan, None where it is not known."""
+        return next((p for p in self.listing("plans") if p.get("plan_id") == plan_id), None)
+
+    def position(self, account: str, symbol: str) -> dict[str, Any] | None:
+        """Return the position of an account in a symbol, None where there is none."""
+        for row in self.listing("positions"):
+            if row.get("account") == account and row.get("symbol") == symbol:
+                return row
+        return None
+
+    def _collect(self) -> None:
+        total = 0.0
+        for plan in self.listing("plans"):
+            total += float(number(plan.get("r_multiple")) or 0)
+            last, at_ns = number(plan.get("last_price")), plan.get("last_event_ns")
+            symbol = str(plan.get("symbol"))
+            if last is None or not isinstance(at_ns, int):
+                continue
+            if symbol not in self.points and len(self.points) >= SYMBOLS_MAX:
+                del self.points[next(iter(self.points))]
+            points = self.points.setdefault(symbol, deque(maxlen=POINTS_MAX))
+            if not points or points[-1][0] < at_ns:
+                points.append((at_ns, last))
+        self.net_r.append(total)
