@@ -21,7 +21,7 @@ from tradebox.actors.feed_slot import AdmissionGate, FeedSlot
 from tradebox.actors.market_hub import MarketHub
 from tradebox.actors.sessions import InstrumentBook, SessionBook
 from tradebox.adapters.finnhub.rest import FinnhubRest
-from tradebox.adapters.finnhub.stream import FinnhubStream
+from tradebox.adapters.finnhub.stream import FinnhubStream, StreamTiming
 from tradebox.adapters.logs import configure_logs
 from tradebox.adapters.marketclock import AffineMarketClock, WallMarketClock
 from tradebox.adapters.postgres.journal import PgJournal
@@ -108,6 +108,7 @@ class Plant:
             self.market_clock,
             self.clock,
             symbols_max=self.settings.finnhub.symbols_max,
+            timing=StreamTiming.of(self.settings.finnhub, self.market_clock.speed),
         )
 
     def quotes(self) -> FinnhubRest:

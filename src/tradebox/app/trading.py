@@ -58,7 +58,7 @@ def account_spec(plant: "Plant", name: AccountName) -> ChildSpec:
             init_timeout=10.0,
         ),
     ]
-    return nested(name.value, flags, children)
+    return nested(name.value, flags, children, gate=plant.control_epochs)
 
 
 class _Desk:

@@ -36,11 +36,10 @@ from tradebox.supervision.actor import Actor
 from tradebox.supervision.spec import (
     Backoff,
     ChildSpec,
-    ChildType,
     RestartScope,
     SupFlags,
 )
-from tradebox.supervision.supervisor import Supervisor
+from tradebox.supervision.supervisor import nested
 from tradebox.supervision.tree import Runtime
 
 if TYPE_CHECKING:
@@ -64,7 +63,8 @@ def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
     ]
     if not plant.options.console:
         children.append(_leaf("printer", lambda: _printer(plant)))
-    return _branch("root", children, intensity=3, period_s=10.0)
+    flags = SupFlags(intensity=3, period=10.0)
+    return nested("root", flags, children, gate=plant.control_epochs)
 
 
 def _branch(
@@ -76,7 +76,7 @@ def _branch(
     period_s: float = 60.0,
 ) -> ChildSpec:
     flags = SupFlags(strategy=scope, intensity=intensity, period=period_s)
-    return ChildSpec(id=name, start=lambda: Supervisor(flags, children), type=ChildType.SUPERVISOR)
+    return nested(name, flags, children)
 
 
 def _leaf(name: str, start: Callable[[], Actor[Any]], checkin: float | None = None) -> ChildSpec:
