@@ -28,7 +28,8 @@ class JournalActor(StoreKeeper):
     """Keeps PostgreSQL; every AlertRaised and TickRefused of the bus becomes a row.
 
     Holds: rows taken = written + waiting + dropped; a row is written at most once, unless the
-           connection is lost while PostgreSQL answers.
+           connection is lost while PostgreSQL answers. Rows that a full mailbox forgot before they
+           were taken are counted as refused.
     """
 
     mailbox_capacity = 4096
@@ -95,8 +96,10 @@ class JournalActor(StoreKeeper):
 
     def figures(self) -> dict[str, object]:
         """Return what the keeper counted, and the rows."""
+        ctx = self._ctx
         return {
             **super().figures(),
+            "rows_refused": 0 if ctx is None else ctx.cell.mailbox.dropped,
             "rows_taken": self.rows_taken,
             "rows_written": self.rows_written,
             "rows_waiting": len(self._waiting),

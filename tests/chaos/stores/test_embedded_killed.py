@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tradebox.adapters.embedded.addresses import postgres_dsn, superuser_dsn
 from tradebox.adapters.embedded.processes import servers_in
 from tradebox.adapters.embedded.secrets import Login
 from tradebox.adapters.postgres.connect import connected
+from tradebox.supervision.locks import hold_exclusive
 
 WAIT_S = 20.0
 
@@ -111,6 +113,24 @@ def test_a_starter_killed_anywhere_is_followed_by_one_good_server(home, seed):
     assert postmasters(home) == [running.pid]
     assert serves_every_role(home)
     assert not (home.postgres_dir.parent / "postgres.initialising").exists()
+
+
+def test_a_start_waits_for_the_initdb_of_a_killed_starter(home):
+    process = starter(home, "postgres")
+    until(lambda: servers_in(home.postgres_dir, "initdb"))
+    (orphan,) = servers_in(home.postgres_dir, "initdb")
+    os.kill(orphan, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    lock = home.root / "run" / "postgres.lock"
+    assert hold_exclusive(lock) is None
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(start, home)
+        assert not starting.done()
+        os.kill(orphan, signal.SIGCONT)
+        running = starting.result()
+    assert postmasters(home) == [running.pid]
+    assert serves_every_role(home)
 
 
 @pytest.mark.parametrize("seed", range(3))

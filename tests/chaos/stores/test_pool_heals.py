@@ -118,6 +118,9 @@ async def test_nobody_waits_for_a_dead_server_twice(tmp_path):
         await attempt()
         await attempt()
     assert attempts == 11
+    clock.advance(BACKOFF_S_MAX * 0.45)
+    await attempt()
+    assert attempts == 11, "the wait has grown to its limit, less the jitter"
 
 
 @pytest.mark.asyncio
