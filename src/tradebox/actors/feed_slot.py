@@ -7,6 +7,7 @@ Rules of this file:
 - the slot outlives the feeds, so a feed hung between admission and write loses nothing.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -167,6 +168,7 @@ class AdmissionGate:
             pub_seq,
             key,
             outcome.mono_ns,
+            time.monotonic_ns(),
         )
         self.outbox.put(admitted)
         self._deliver(admitted)

@@ -78,6 +78,8 @@ class AdmittedTick:
     key: int
     mono_ns: int = 0
     """Monotonic time at the socket, for latency figures; 0 where unknown."""
+    mailbox_mono_ns: int = 0
+    """Monotonic time when it was delivered to the controllers' mailboxes; 0 where unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,14 @@ from tradebox.domain.orders import Denied, OrderRole, OrderType, Side, Tif
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The price a decision was taken on."""
+    """The price a decision was taken on. Monotonic times: at the socket, in the mailbox."""
 
     price: Decimal
     source: Source
     quality: Quality
     event_ns: int
     mono_ns: int = 0
+    mailbox_mono_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -471,5 +471,7 @@ def evidence_text(evidence: Evidence | None) -> str:
             "source": evidence.source.value,
             "quality": evidence.quality.value,
             "event_ns": evidence.event_ns,
+            "mono_ns": evidence.mono_ns,
+            "mailbox_mono_ns": evidence.mailbox_mono_ns,
         }
     )

@@ -296,4 +296,5 @@ def _evidence(evidence: Evidence | None) -> dict[str, Any]:
         "quality": evidence.quality.value,
         "event_ns": evidence.event_ns,
         "mono_ns": evidence.mono_ns,
+        "mailbox_mono_ns": evidence.mailbox_mono_ns,
     }
