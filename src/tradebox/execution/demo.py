@@ -3,6 +3,7 @@
 Rules of this file:
 - it asks for plans like a person does, by rows; it never touches an order;
 - it steps aside while a plan of a person is active on the account;
+- the liveliest symbols go first: those whose price has moved most since the demo watches them;
 - until one plan has shown entry, break-even, scale-out and exit in this run, the set is kept
   full; afterwards a new set follows only when the old one has ended, and after a pause.
 """
@@ -46,7 +47,8 @@ class DemoTerms:
     trail_percent: Decimal = Decimal("0.08")
     time_exit_minutes: int = 10
     entry_minutes: int = 5
-    pause_s: float = 60.0
+    watch_s: float = 2.0
+    pause_s: float = 180.0
 
 
 def demo_document(
@@ -100,6 +102,8 @@ class Demo:
         self._all = tuple(symbols)
         self._asked: dict[str, str] = {}
         self._made = 0
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self._watching_since_s: float | None = None
         self._idle_since_s: float | None = None
         self.had_show = False
 
@@ -110,19 +114,38 @@ class Demo:
 
     async def on_timer(self) -> None:
         """Ask for what is missing from the set; harmless at any time."""
+        self._watch()
         if not self._may_act():
             return
         active = self._runner.active()
         missing = self._terms.plans - len(active) - len(self._asked)
         taken = {running.document.symbol for running in active} | set(self._asked.values())
-        for symbol in self._all:
+        for symbol in sorted(self._ranges, key=self._restless, reverse=True):
             if missing <= 0:
                 return
             if symbol not in taken and await self._ask(symbol):
                 missing -= 1
 
+    def _watch(self) -> None:
+        """Note how far each price has come since the watch began."""
+        for symbol in self._all:
+            tick = self._prices.last(symbol)
+            if tick is None:
+                continue
+            low, high = self._ranges.get(symbol, (tick.price_micros, tick.price_micros))
+            self._ranges[symbol] = min(low, tick.price_micros), max(high, tick.price_micros)
+        if self._ranges and self._watching_since_s is None:
+            self._watching_since_s = self._clock.now()
+
+    def _restless(self, symbol: str) -> float:
+        low, high = self._ranges[symbol]
+        return (high - low) / low
+
     def _may_act(self) -> bool:
         runner, now_s = self._runner, self._clock.now()
+        since_s = self._watching_since_s
+        if since_s is None or now_s - since_s < self._terms.watch_s:
+            return False
         if runner.path.account_state.link is not LinkState.CLEAN:
             return False
         self.had_show = self.had_show or any(p.kinds >= SHOW for p in runner.plans.values())

@@ -40,6 +40,7 @@ from tradebox.domain.session import session_at
 from tradebox.errors import BrokerUnavailable, PlanInvalid, StoreUnavailable
 from tradebox.execution.plan_arming import FindInstrument, arm
 from tradebox.execution.plan_display import PlanDisplay
+from tradebox.execution.plan_intake import SESSIONS_AHEAD_NS, VENUE
 from tradebox.execution.plan_needs import PlanPath, Prices
 from tradebox.execution.plan_recovery import book_of
 from tradebox.execution.running_plan import RunningPlan
@@ -55,8 +56,6 @@ POLL_PERIOD_S: Final = 0.5
 STORE_RETRY_S: Final = 0.5
 SESSIONS_PERIOD_S: Final = 5.0
 SAVE_S_MAX: Final = 2.0
-SESSIONS_AHEAD_NS: Final = 400 * 86_400 * 1_000_000_000
-VENUE: Final = "XNYS"
 
 
 class PlanRunner:
@@ -138,7 +137,9 @@ class PlanRunner:
         if quality is Quality.LIVE:
             quality = self._prices.quality_now(tick.symbol)
         price = shortest(to_decimal(tick.price_micros))
-        evidence = Evidence(price, tick.source, quality, tick.event_ns, tick.mono_ns)
+        evidence = Evidence(
+            price, tick.source, quality, tick.event_ns, tick.mono_ns, tick.mailbox_mono_ns
+        )
         for running in self.active():
             if running.document.symbol == tick.symbol:
                 await self._tell(running, self._price_seen(running, evidence))
@@ -170,7 +171,7 @@ class PlanRunner:
     async def _compare(self, running: RunningPlan) -> None:
         """Let a plan know of shares that a reconcile took off without an execution."""
         plan_id, position = running.state.plan_id, running.state.position
-        if position == 0 or self._queue or self.path.is_busy(plan_id):
+        if position == 0 or self._queue or self._is_busy(running):
             return
         held = abs(self.path.holding(plan_id).position)
         if held < position:
@@ -195,16 +196,22 @@ class PlanRunner:
             evidence=evidence,
             now_ns=self._market_clock.now_ns(),
             is_ready=self.path.account_state.link is LinkState.CLEAN,
-            is_busy=self.path.is_busy(running.state.plan_id),
+            is_busy=self._is_busy(running),
             session_close_ns=self._close_ns(),
         )
 
     def _clock_reached(self, running: RunningPlan) -> ClockReached:
         return ClockReached(
             now_ns=self._market_clock.now_ns(),
-            is_busy=self.path.is_busy(running.state.plan_id),
+            is_busy=self._is_busy(running),
             session_close_ns=self._close_ns(),
         )
+
+    def _is_busy(self, running: RunningPlan) -> bool:
+        """Say whether a request would wait: a procedure is under way, or nothing can be sent."""
+        link = self.path.account_state.link
+        can_reduce = link in (LinkState.CLEAN, LinkState.WINDOW)
+        return not can_reduce or self.path.is_busy(running.state.plan_id)
 
     def _close_ns(self) -> int | None:
         session = session_at(self._sessions, self._market_clock.now_ns())
