@@ -481,7 +481,7 @@ MUTANTS = [
     (_fires_twice, "fraction|fires once"),
     (_takes_too_much, "fraction"),
     (_counts_deltas, "conservation"),
-    (_enters_again, "conservation|one entry|not ended"),
+    (_enters_again, "busy|one entry|not ended"),
     (_sends_through_the_market, "through the market"),
     (_forgets_the_exit, "does not end"),
 ]
