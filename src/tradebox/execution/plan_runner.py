@@ -40,7 +40,6 @@ from tradebox.domain.session import session_at
 from tradebox.errors import BrokerUnavailable, PlanInvalid, StoreUnavailable
 from tradebox.execution.plan_arming import FindInstrument, arm
 from tradebox.execution.plan_display import PlanDisplay
-from tradebox.execution.plan_intake import SESSIONS_AHEAD_NS, VENUE
 from tradebox.execution.plan_needs import PlanPath, Prices
 from tradebox.execution.plan_recovery import book_of
 from tradebox.execution.running_plan import RunningPlan
@@ -55,6 +54,8 @@ ENDED_KEPT_MAX: Final = 200
 POLL_PERIOD_S: Final = 0.5
 STORE_RETRY_S: Final = 0.5
 SESSIONS_PERIOD_S: Final = 5.0
+SESSIONS_AHEAD_NS: Final = 400 * 86_400 * 1_000_000_000
+VENUE: Final = "XNYS"
 SAVE_S_MAX: Final = 2.0
 
 
