@@ -41,7 +41,7 @@ class DemoTerms:
     notional_usd: Decimal = Decimal(7500)
     stop_percent: Decimal = Decimal("0.15")
     stop_increments_min: int = 8
-    break_even_r: Decimal = Decimal("0.4")
+    break_even_r: Decimal = Decimal("0.5")
     take_r: Decimal = Decimal("0.7")
     take_fraction: Decimal = Decimal("0.5")
     trail_percent: Decimal = Decimal("0.08")
