@@ -20,6 +20,7 @@ from tradebox.execution.codes import row_of
 from tradebox.execution.identity import Identity, account_fault, address_fault
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.orders import (
+    AccountValueFact,
     BrokerFact,
     CodeFact,
     FactSink,
@@ -31,6 +32,9 @@ from tradebox.ports.orders import (
 )
 from tradebox.supervision.clock import Clock
 
+MONEY_TAGS: Final = frozenset(
+    {"NetLiquidation", "TotalCashValue", "TotalCashBalance", "RealizedPnL"}
+)
 _NS_PER_S: Final = 1_000_000_000
 _BLIND_CODES: Final = frozenset({1100, 2110})
 _RESTORED_CODES: Final = frozenset({1101, 1102})
@@ -73,6 +77,7 @@ class OrderLink:
         self._base = LinkState.DOWN
         self._shown = LinkState.DOWN
         self._deliver: FactSink | None = None
+        self._money: dict[tuple[str, str], AccountValueFact] = {}
         self._wake: Callable[[], None] = lambda: None
         self._closed_event = asyncio.Event()
         self.info: LinkInfo | None = None
@@ -136,9 +141,15 @@ class OrderLink:
         return self.state in _REDUCE_STATES
 
     def attach(self, deliver: FactSink) -> None:
-        """Send facts to this listener from now on. What it missed is read again."""
+        """Send facts to this listener from now on. What it missed is read again.
+
+        The account's money is not part of a snapshot and is streamed minutes apart: the newest
+        figures of this connection are handed over.
+        """
         self._deliver = deliver
         if self._base is not LinkState.DOWN:
+            for fact in self._money.values():
+                deliver(fact)
             self._broke("a new listener")
 
     def on_look_wanted(self, wake: Callable[[], None]) -> None:
@@ -165,6 +176,7 @@ class OrderLink:
         if fault is not None:
             raise self._mismatch(fault)
         self.info = None
+        self._money.clear()
         info = await self._port.connect(self.on_fact)
         fault = account_fault(self.identity, info)
         if fault is not None:
@@ -197,6 +209,8 @@ class OrderLink:
         """Take a fact of the port, in wire order, and hand it on."""
         if isinstance(fact, CodeFact):
             self._on_code(fact)
+        if isinstance(fact, AccountValueFact) and fact.tag in MONEY_TAGS:
+            self._money[fact.tag, fact.currency] = fact
         if isinstance(fact, LinkClosed):
             self._closed(fact.reason)
         self._hand_on(fact)

@@ -1,0 +1,77 @@
+"""What a listener that comes late is told by the order link, without a wire."""
+
+import pytest
+
+from tradebox.domain.orders import AccountName
+from tradebox.execution.identity import Identity
+from tradebox.execution.order_link import OrderLink
+from tradebox.ports.orders import AccountValueFact, LinkClosed, LinkInfo
+from tradebox.supervision.clock import ManualClock
+
+ACCOUNT = "SIM1234567"
+WORTH = AccountValueFact(ACCOUNT, "NetLiquidation", "1000000.00", "USD")
+
+
+class Market:
+    speed = 1.0
+
+    def now_ns(self):
+        return 1_451_918_407_000_000_000
+
+
+class Port:
+    """Streams the account's money once, when it is asked to, as a gateway does."""
+
+    def __init__(self):
+        self.sink = None
+        self.money = (WORTH,)
+
+    async def connect(self, sink):
+        self.sink = sink
+        return LinkInfo((ACCOUNT,), 1, 178, "127.0.0.1", 54321)
+
+    def watch_account(self, account_id):
+        for fact in self.money:
+            self.sink(fact)
+
+    def close(self):
+        self.sink(LinkClosed("closed"))
+
+
+@pytest.fixture
+def port():
+    return Port()
+
+
+@pytest.fixture
+def link(port):
+    who = Identity("sim", AccountName.PAPER, account_id=ACCOUNT, host="127.0.0.1", port=54321)
+    return OrderLink(who, port, 11, ManualClock(), Market(), lambda _: None)
+
+
+def listen(link):
+    heard = []
+
+    def take(fact):
+        heard.append(fact)
+        return True
+
+    link.attach(take)
+    return heard
+
+
+@pytest.mark.asyncio
+async def test_a_listener_that_comes_after_the_connection_knows_what_the_account_is_worth(link):
+    await link.connect()
+    assert listen(link) == [WORTH]
+    assert listen(link) == [WORTH], "and so does the next incarnation"
+
+
+@pytest.mark.asyncio
+async def test_figures_of_an_earlier_connection_are_handed_to_nobody(link, port):
+    await link.connect()
+    link.close("a test")
+    assert listen(link) == []
+    port.money = ()
+    await link.connect()
+    assert listen(link) == []
