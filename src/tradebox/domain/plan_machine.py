@@ -70,7 +70,7 @@ SESSION_CLOSE_LEAD_NS = 120 * SECOND_NS
 """How long before the close a session_close exit starts."""
 STOP_GRACE_NS = 30 * SECOND_NS
 """How long prices may stand through a stop that does not fill before we leave ourselves."""
-TRAIL_STEP_R = Decimal("0.05")
+TRAIL_STEP_R = Decimal("0.1")
 """A trailing stop moves by at least this share of R: every move is a message to the broker."""
 
 _ORDER_TYPES = {"market": OrderType.MARKET, "limit": OrderType.LIMIT, "stop": OrderType.STOP}

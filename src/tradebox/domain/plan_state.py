@@ -164,6 +164,7 @@ class PlanState:
     through_since_ns: int | None = None
     last: Evidence | None = None
     steps_taken: int = 0
+    last_step_ns: int = 0
     opened_ns: int | None = None
     exit_at_ns: int | None = None
     closed_ns: int | None = None

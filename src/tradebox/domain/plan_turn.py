@@ -166,11 +166,13 @@ class Turn:
     ) -> None:
         """Note a step that happened at the average price of a tally."""
         number = self.state.steps_taken + 1
+        # Executions carry whole seconds: a step is never dated before the one it followed.
+        at_ns = max(at_ns, self.state.last_step_ns)
         source = BROKER if evidence is None else evidence.source.value
         self.actions.append(
             StepTaken(number, kind, tally.average, tally.quantity, source, reason, at_ns, evidence)
         )
-        self.set(steps_taken=number)
+        self.set(steps_taken=number, last_step_ns=at_ns)
 
     def fail(self, now_ns: int) -> None:
         """Wait longer before the next request: 5 s of market time, doubling up to a minute."""

@@ -48,7 +48,7 @@ class DemoTerms:
     time_exit_minutes: int = 10
     entry_minutes: int = 5
     watch_s: float = 2.0
-    pause_s: float = 180.0
+    pause_s: float = 60.0
 
 
 def demo_document(

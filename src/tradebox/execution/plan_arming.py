@@ -12,6 +12,7 @@ from typing import Final
 
 from tradebox.domain.indicators import wilder_atr
 from tradebox.domain.market import Instrument, Session
+from tradebox.domain.money import shortest
 from tradebox.domain.plan_check import PlanContext, check_plan, deadline_ns, instant_ns
 from tradebox.domain.plan_document import SESSION, PlanDocument, refusal
 from tradebox.domain.plan_levels import levels_at
@@ -86,7 +87,7 @@ def _terms(
     ends_today = is_open and None not in (until_ns, close_ns) and (until_ns or 0) <= (close_ns or 0)
     exit_at = None if document.time_exit is None else document.time_exit.at
     return Terms(
-        increment=increment,
+        increment=shortest(increment),
         armed_ns=now_ns,
         valid_until_ns=until_ns,
         is_day_entry=document.entry.type == "market" or ends_today,

@@ -118,6 +118,8 @@ class World:
     def step_taken(self, taken: StepTaken) -> None:
         self.steps.append(taken)
         hold(taken.step_no == len(self.steps), "step numbers are gapless")
+        times = [one.at_ns for one in self.steps]
+        hold(times == sorted(times), "steps are dated in their order")
         kinds = [one.kind for one in self.steps]
         hold(kinds.count(StepKind.ENTRY) <= 1, "one entry")
         hold(kinds.count(StepKind.EXIT) <= 1, "one exit")
@@ -224,7 +226,8 @@ class World:
             self.closed += quantity
             self.closed_cost += quantity * self.price
             self.stopped += quantity if role is OrderRole.STOP else 0
-        self.say(ReduceFilled(ID, role, quantity, self.price, self.position, self.now_ns))
+        at_ns = self.now_ns - self.random.choice([0, SECOND_NS])
+        self.say(ReduceFilled(ID, role, quantity, self.price, self.position, at_ns))
 
     def stop_fires(self) -> None:
         if self.position and not isinstance(self.request, EnterRequest):

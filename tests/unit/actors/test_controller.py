@@ -188,7 +188,7 @@ async def test_the_demo_keeps_its_set_full_until_a_show_and_steps_aside(engine):
         await engine.store.cancel_request(rows[1].plan_id, "enough")
         await engine.seconds(harness, 30)
         assert len(engine.store.rows) == 2, "a pause"
-        await engine.seconds(harness, 180)
+        await engine.seconds(harness, 60)
         assert len(engine.store.rows) == 4
 
 

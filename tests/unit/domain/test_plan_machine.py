@@ -176,7 +176,7 @@ def test_whole_life_from_entry_to_the_trail_stop():
     assert trail.stop_price == Decimal("100.54")
     assert kinds(scene.echo("100.54", 50)) == ["trail"]
     scene.done(MoveStopRequest, 0, 50)
-    assert scene.price("101.06") == (), "a trail does not creep: 0.05 R at least"
+    assert scene.price("101.06") == (), "a trail does not creep: 0.1 R at least"
     assert kinds(scene.price("101.20")) == ["MoveStopRequest"]
     scene.echo("100.69", 50)
     scene.done(MoveStopRequest, 0, 50)
