@@ -1,11 +1,13 @@
 """Fixtures of the whole suite: real stores, temporary homes, and a temp folder that goes away."""
 
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -17,6 +19,9 @@ from tradebox.config import Home
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    if not os.access(config.rootpath, os.W_OK):
+        hypothesis.settings.register_profile("read-only", database=None)
+        hypothesis.settings.load_profile("read-only")
     if not hasattr(config, "workerinput") and config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="tradebox-pytest-")
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))

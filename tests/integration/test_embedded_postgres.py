@@ -368,19 +368,23 @@ def test_a_plain_user_runs_both_directly():
     try:
         os.chown(place, 65534, 65534)
         way = userns.RunAs("plain", ("setpriv", "--reuid=65534", "--regid=65534"), 65534)
-        argv = [*way.prefix, "--clear-groups", "--", sys.executable, "-c", PLAIN, place]
         path = os.pathsep.join(part for part in sys.path if part)
         environment = {"PATH": os.defpath, "PYTHONPATH": path}
-        probe = subprocess.run(
-            [*argv[:4], "--", str(postgres_binary("postgres")), "--version"],
-            capture_output=True,
-            check=False,
-        )
-        if probe.returncode != 0:
+
+        def as_plain(*argv):
+            return subprocess.run(
+                [*way.prefix, "--clear-groups", "--", *argv],
+                env=environment,
+                cwd="/",
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        imports = as_plain(sys.executable, "-c", "import asyncpg, tradebox.config")
+        if imports.returncode or as_plain(postgres_binary("postgres"), "--version").returncode:
             pytest.skip("the installed packages stand where a plain user may not go")
-        done = subprocess.run(
-            argv, env=environment, cwd="/", capture_output=True, text=True, check=False
-        )
+        done = as_plain(sys.executable, "-c", PLAIN, place)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("42 ")
     finally:

@@ -78,7 +78,22 @@ async def answers(dsn):
         return False
 
 
-def starter(home, server):
+@pytest.fixture
+def starter(home):
+    """A function that begins a start in another process; killed at the end if still there."""
+    processes = []
+
+    def begin(server):
+        processes.append(begin_start(home, server))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def begin_start(home, server):
     path = os.pathsep.join(part for part in sys.path if part)
     place = ("--home", str(home.root), "--memory-mb", "32")
     return subprocess.Popen(
@@ -100,9 +115,9 @@ LANDMARKS = [
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_starter_killed_anywhere_is_followed_by_one_good_server(home, seed):
+def test_a_starter_killed_anywhere_is_followed_by_one_good_server(home, starter, seed):
     reached, extra_s = LANDMARKS[seed], random.Random(seed).uniform(0, 0.15)
-    process = starter(home, "postgres")
+    process = starter("postgres")
     until(lambda: reached(home) or process.poll() is not None)
     process_deadline = time.monotonic() + extra_s
     while time.monotonic() < process_deadline and process.poll() is None:
@@ -115,8 +130,8 @@ def test_a_starter_killed_anywhere_is_followed_by_one_good_server(home, seed):
     assert not (home.postgres_dir.parent / "postgres.initialising").exists()
 
 
-def test_a_start_waits_for_the_initdb_of_a_killed_starter(home):
-    process = starter(home, "postgres")
+def test_a_start_waits_for_the_initdb_of_a_killed_starter(home, starter):
+    process = starter("postgres")
     until(lambda: servers_in(home.postgres_dir, "initdb"))
     (orphan,) = servers_in(home.postgres_dir, "initdb")
     os.kill(orphan, signal.SIGSTOP)
@@ -134,8 +149,8 @@ def test_a_start_waits_for_the_initdb_of_a_killed_starter(home):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_valkey_starter_killed_anywhere_is_followed_by_one_good_server(home, seed):
-    process = starter(home, "valkey")
+def test_a_valkey_starter_killed_anywhere_is_followed_by_one_good_server(home, starter, seed):
+    process = starter("valkey")
     until(lambda: (home.redis_dir / "valkey.conf").exists() or process.poll() is not None)
     time.sleep(random.Random(seed).uniform(0, 0.03))
     process.kill()

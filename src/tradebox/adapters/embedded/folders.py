@@ -148,9 +148,15 @@ def socket_path(home: Home, folder: Path, name: str) -> Path:
 def remove_socket_dir(home: Home, folder: Path) -> None:
     """Remove a stopped server's socket folder, and the home's when it was the last.
 
-    Holds: a folder that is not one of this home (a restored backup names any) is left alone.
+    Holds: a folder that is not one of this home (a restored backup names any) or not ours is left
+           alone.
     """
-    if folder.parent.name != home.socket_dir.name:
+    try:
+        parent = folder.parent.lstat()
+    except FileNotFoundError:
+        return
+    is_ours = stat.S_ISDIR(parent.st_mode) and parent.st_uid == os.geteuid()
+    if not is_ours or folder.parent.name != home.socket_dir.name:
         return
     with contextlib.suppress(FileNotFoundError):
         for left in folder.iterdir():

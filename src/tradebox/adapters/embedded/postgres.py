@@ -9,7 +9,6 @@ Rules of this file:
 import asyncio
 import signal
 import time
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
@@ -32,22 +31,12 @@ from tradebox.adapters.embedded.folders import (
     check_socket_dir,
     home_unusable,
     private_dir,
-    remove_socket_dir,
     socket_dir,
     usable,
 )
 from tradebox.adapters.embedded.locks import locked
-from tradebox.adapters.embedded.processes import (
-    is_server,
-    kill_rest,
-    reap,
-    rotate,
-    servers_in,
-    start_detached,
-    stop_server,
-    tail,
-)
 from tradebox.adapters.embedded.secrets import Login, role_passwords
+from tradebox.adapters.embedded.server import Running, Server
 from tradebox.adapters.embedded.sizes import default_memory_mb
 from tradebox.adapters.postgres.connect import connected
 from tradebox.adapters.postgres.roles import (
@@ -60,29 +49,23 @@ from tradebox.config import Home
 from tradebox.errors import HomeUnusable, StoreUnavailable
 from tradebox.supervision.locks import LockHeld
 
-COMMAND = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 READY_S_MAX = 60.0
 CONNECTIONS_MAX = 60
-LOG_BYTES_MAX = 10_000_000
 POLL_S = 0.01
 
 STOP_LADDER = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 1.0))
 """Fast shutdown, then immediate, then force: within the 5 s that a run may take to stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A server that answers: pid, folder of its socket, and whether it ran before."""
-
-    pid: int
-    socket_dir: Path
-    adopted: bool
+def server_of(home: Home) -> Server:
+    """Return the PostgreSQL of this home, running or not."""
+    return Server(home, "postgres", "postgres", home.postgres_dir, STOP_LADDER)
 
 
 def find(home: Home) -> int | None:
     """Return the pid of the server that works on this home's data, or None."""
-    return next(iter(servers_in(home.postgres_dir, COMMAND)), None)
+    return server_of(home).find()
 
 
 def start(home: Home, memory_mb: int | None = None, *, durable: bool = True) -> Running:
@@ -131,14 +114,7 @@ def stop(home: Home) -> bool:
 
 
 def _stop(home: Home) -> bool:
-    pid = find(home)
-    folder = _socket_dir_of(home)
-    if pid is not None:
-        gone = stop_server(pid, COMMAND, home.postgres_dir, STOP_LADDER)
-        if not gone or not kill_rest(home.postgres_dir, COMMAND, 1.0):
-            raise StoreUnavailable(f"the embedded PostgreSQL (pid {pid}) cannot be ended", pid=pid)
-    remove_socket_dir(home, folder)
-    return pid is not None
+    return server_of(home).end(_socket_dir_of(home))
 
 
 def _pid_file(home: Home) -> list[str]:
@@ -169,11 +145,11 @@ def _adopt(home: Home) -> Running | None:
     if initialising(home).exists():
         _stop(home)
         return None
-    deadline = time.monotonic() + READY_S_MAX
-    while (pid := find(home)) is not None and time.monotonic() < deadline:
-        folder = _socket_dir_of(home)
-        found = _login(home, folder) if _is_ready(home, pid) else _Login.NOT_YET
-        if found is _Login.DONE:
+    server, deadline = server_of(home), time.monotonic() + READY_S_MAX
+    while not server.is_gone() and time.monotonic() < deadline:
+        pid, folder = server.find(), _socket_dir_of(home)
+        found = _login(home, folder) if pid and _is_ready(home, pid) else _Login.NOT_YET
+        if found is _Login.DONE and pid is not None:
             return Running(pid, folder, adopted=True)
         if found is _Login.NEVER:
             break
@@ -260,34 +236,23 @@ def _launch(home: Home, way: userns.RunAs, memory_mb: int, *, durable: bool) -> 
     folder = socket_dir(home, POSTGRES_FOLDER, owner=way.uid)
     for left in folder.iterdir():
         left.unlink(missing_ok=True)
-    log = home.logs_dir / "postgres.log"
-    rotate(log, LOG_BYTES_MAX)
-    said_before = log.stat().st_size if log.exists() else 0
     argv = [str(postgres_binary("postgres")), "-D", str(home.postgres_dir)]
     for name, value in _settings(folder, memory_mb, durable=durable).items():
         argv += ["-c", f"{name}={value}"]
-    pid = start_detached(way.argv(argv), log)
-    deadline = time.monotonic() + READY_S_MAX
-    while not _is_ready(home, pid):
-        if reap(pid):
-            raise start_failure(home, "postgres", tail(log, said_before))
-        if time.monotonic() >= deadline:
-            raise StoreUnavailable(
-                f"the embedded PostgreSQL was not ready within {READY_S_MAX:.0f} s: see {log}",
-                limit_s=READY_S_MAX,
-            )
-        time.sleep(POLL_S)
+    pid = server_of(home).launch(
+        way.argv(argv),
+        lambda pid: _is_ready(home, pid),
+        lambda said: start_failure(home, "postgres", said),
+        READY_S_MAX,
+    )
     return Running(pid, folder, adopted=False)
 
 
 def _clear_left_overs(home: Home) -> None:
-    """End orphans of a killed server, and forget a pid file whose pid is someone else's now.
+    """Forget the pid file of a killed server, whose pid may be someone else's now.
 
     PostgreSQL itself trusts the pid in postmaster.pid and would refuse to start beside a stranger
-    that was given the same number; it is removed only when no process of the cluster is left.
+    that was given the same number; it is removed only while no process of the cluster is left.
     """
-    if not kill_rest(home.postgres_dir, COMMAND, 2.0):
-        raise StoreUnavailable("processes of a killed PostgreSQL cannot be ended")
-    lines = _pid_file(home)
-    if lines and not is_server(abs(int(lines[0] or 0)), COMMAND, home.postgres_dir):
-        (home.postgres_dir / "postmaster.pid").unlink()
+    if server_of(home).is_gone():
+        (home.postgres_dir / "postmaster.pid").unlink(missing_ok=True)

@@ -10,10 +10,10 @@ import contextlib
 import os
 import select
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+_INHERITED_FD = 9
 _CLEAN = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 
@@ -53,8 +53,11 @@ def servers_in(folder: Path, command: str) -> list[int]:
     return sorted(parents, key=lambda pid: (parents[pid] in ours, pid))
 
 
-def start_detached(argv: Sequence[str], log: Path) -> int:
-    """Start a server in its own session, its output appended to `log`; return its pid."""
+def start_detached(argv: Sequence[str], log: Path, inherited: int) -> int:
+    """Start a server in its own session, its output appended to `log`; return its pid.
+
+    inherited: the one descriptor that the server gets of us, beside its output.
+    """
     log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawn(
         argv[0],
@@ -64,6 +67,7 @@ def start_detached(argv: Sequence[str], log: Path) -> int:
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), log_flags, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
+            (os.POSIX_SPAWN_DUP2, inherited, _INHERITED_FD),
         ],
         setsid=True,
         setsigmask=(),
@@ -83,7 +87,7 @@ def reap(pid: int) -> bool:
 
 def stop_server(
     pid: int, command: str, folder: Path, ladder: Sequence[tuple[signal.Signals, float]]
-) -> bool:
+) -> None:
     """Signal a server of ours, rung by rung (signal, seconds to wait), until it is gone.
 
     Holds:   no process other than a `command` working in `folder` is ever signalled.
@@ -91,7 +95,7 @@ def stop_server(
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
-        return True
+        return
     try:
         poller = select.poll()
         poller.register(handle, select.POLLIN)
@@ -102,23 +106,9 @@ def stop_server(
                 signal.pidfd_send_signal(handle, rung)
             if poller.poll(int(wait_s * 1000)):
                 break
-        gone = bool(poller.poll(0)) or not is_server(pid, command, folder)
     finally:
         os.close(handle)
     reap(pid)
-    return gone
-
-
-def kill_rest(folder: Path, command: str, wait_s: float) -> bool:
-    """Wait for the orphans of a killed server to end by themselves, then end them."""
-    deadline = time.monotonic() + wait_s
-    while servers_in(folder, command):
-        if time.monotonic() >= deadline:
-            for pid in servers_in(folder, command):
-                stop_server(pid, command, folder, ((signal.SIGKILL, 1.0),))
-            return not servers_in(folder, command)
-        time.sleep(0.005)
-    return True
 
 
 def rotate(log: Path, bytes_max: int) -> None:

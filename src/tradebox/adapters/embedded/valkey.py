@@ -17,32 +17,20 @@ from tradebox.adapters.embedded.binaries import valkey_binary
 from tradebox.adapters.embedded.folders import (
     check_socket_dir,
     private_dir,
-    remove_socket_dir,
     socket_dir,
     usable,
     write_private,
 )
 from tradebox.adapters.embedded.locks import locked
-from tradebox.adapters.embedded.postgres import Running
-from tradebox.adapters.embedded.processes import (
-    kill_rest,
-    reap,
-    rotate,
-    servers_in,
-    start_detached,
-    stop_server,
-    tail,
-)
 from tradebox.adapters.embedded.secrets import Login, password
+from tradebox.adapters.embedded.server import Running, Server
 from tradebox.config import Home
-from tradebox.errors import HomeUnusable, StoreUnavailable
+from tradebox.errors import StoreUnavailable
 
-COMMAND = "valkey-server"
 MEMORY_MB = 256
 READY_S_MAX = 15.0
 ADOPT_S_MAX = 10.0
 ANSWER_S_MAX = 5.0
-LOG_BYTES_MAX = 10_000_000
 POLL_S = 0.005
 STOP_LADDER = ((signal.SIGTERM, 2.0), (signal.SIGKILL, 1.0))
 
@@ -53,9 +41,14 @@ CONSOLE_RULES = (
 )
 
 
+def server_of(home: Home) -> Server:
+    """Return the Valkey of this home, running or not."""
+    return Server(home, "valkey", "valkey-server", home.redis_dir, STOP_LADDER)
+
+
 def find(home: Home) -> int | None:
     """Return the pid of the server that works on this home's folder, or None."""
-    return next(iter(servers_in(home.redis_dir, COMMAND)), None)
+    return server_of(home).find()
 
 
 def start(home: Home, memory_mb: int = MEMORY_MB) -> Running:
@@ -88,13 +81,7 @@ def stop(home: Home) -> bool:
 
 
 def _stop(home: Home) -> bool:
-    pid, folder = find(home), _socket_dir_of(home)
-    if pid is not None:
-        gone = stop_server(pid, COMMAND, home.redis_dir, STOP_LADDER)
-        if not gone or not kill_rest(home.redis_dir, COMMAND, 0.0):
-            raise StoreUnavailable(f"the embedded Valkey (pid {pid}) cannot be ended", pid=pid)
-    remove_socket_dir(home, folder)
-    return pid is not None
+    return server_of(home).end(_socket_dir_of(home))
 
 
 def _quoted(text: object) -> str:
@@ -148,15 +135,14 @@ def _socket_dir_of(home: Home) -> Path:
 
 def _adopt(home: Home) -> Running | None:
     """Return the running server if it takes our password; end whatever else is left over."""
-    deadline = time.monotonic() + ADOPT_S_MAX
+    server, deadline = server_of(home), time.monotonic() + ADOPT_S_MAX
     folder = _socket_dir_of(home)
-    while (pid := find(home)) is not None:
-        if _answers(home, folder / REDIS_SOCKET):
+    while not server.is_gone() and time.monotonic() < deadline:
+        pid = server.find()
+        if pid is not None and _answers(home, folder / REDIS_SOCKET):
             return Running(pid, folder, adopted=True)
-        if time.monotonic() >= deadline:
-            _stop(home)
-            return None
         time.sleep(POLL_S)
+    _stop(home)
     return None
 
 
@@ -182,25 +168,15 @@ def _launch(home: Home, memory_mb: int) -> Running:
     write_private(home.redis_dir / "users.acl", access_rules(home))
     write_private(home.redis_dir / "valkey.conf", _configuration(home, socket_at, memory_mb))
     write_private(home.redis_dir / "socket_dir", str(folder))
-    log = home.logs_dir / "valkey.log"
-    rotate(log, LOG_BYTES_MAX)
-    said_before = log.stat().st_size if log.exists() else 0
-    pid = start_detached([str(valkey_binary()), str(home.redis_dir / "valkey.conf")], log)
-    deadline = time.monotonic() + READY_S_MAX
-    while not _answers(home, socket_at):
-        if reap(pid):
-            raise _failure(home, tail(log, said_before))
-        if time.monotonic() >= deadline:
-            raise StoreUnavailable(
-                f"the embedded Valkey was not ready within {READY_S_MAX:.0f} s: see {log}",
-                limit_s=READY_S_MAX,
-            )
-        time.sleep(POLL_S)
+    pid = server_of(home).launch(
+        [str(valkey_binary()), str(home.redis_dir / "valkey.conf")],
+        lambda _: _answers(home, socket_at),
+        _failure,
+        READY_S_MAX,
+    )
     return Running(pid, folder, adopted=False)
 
 
-def _failure(home: Home, said: str) -> StoreUnavailable | HomeUnusable:
+def _failure(said: str) -> StoreUnavailable:
     last = "; ".join(said.splitlines()[-3:]) or "it said nothing"
-    return StoreUnavailable(
-        f"the embedded Valkey did not start: {last}", home=str(home.root), said=last
-    )
+    return StoreUnavailable(f"the embedded Valkey did not start: {last}", said=last)
