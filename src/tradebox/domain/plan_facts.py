@@ -221,6 +221,8 @@ def _procedure_done(turn: Turn, fact: ProcedureDone) -> None:
         return
     if fact.kind == CANCEL_ENTRY:
         turn.set(is_cancelling=False)
+        if not turn.state.entry_is_closed:
+            turn.fail(fact.at_ns)  # nothing could be taken back yet: never ask again at once
     elif fact.kind == turn.state.pending:
         end_procedure(turn, fact.at_ns)
 
