@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--screen", default="overview", help="the first screen")
     parser.add_argument("--ascii", action="store_true", help="seven-bit signs only")
     options = parser.parse_args(arguments)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         sys.stderr.write("tradebox tui needs a terminal; use `tradebox status` elsewhere\n")
         return 2
     os.environ.update(ENVIRONMENT)

@@ -72,6 +72,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._is_reading = False
         self._history_ns: int | None = None
         self._prompt_kind = ""
+        self._wish = ""
+        self._reads_again = False
         self.theme = THEMES[0]
         Canvas.ascii_only = ascii_only
 
@@ -99,7 +101,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         import asyncio
 
         loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError, ValueError, RuntimeError):
+        with suppress(ValueError, RuntimeError):
             loop.add_signal_handler(signal.SIGINT, self.action_look_interrupt)
             loop.add_signal_handler(signal.SIGTERM, lambda: self.exit(return_code=TERMINATED))
 
@@ -129,8 +131,18 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if began:
             self._history_ns = None
             self.refresh(layout=True)
+        self._grant_wish()
         await self._read_history(frame)
         self.repaint()
+
+    def _grant_wish(self) -> None:
+        """Put the cursor where it was asked to go, once the rows are there."""
+        frame, wish = self.frame, self._wish
+        if not wish or frame is None or self.view.missing(("plans",)):
+            return
+        self._wish = ""
+        if not frame.select(wish):
+            frame.notice(f"no plan {wish}")
 
     async def _read_history(self, frame: FrameScreen) -> None:
         now_ns = self._clock_ns()
@@ -160,7 +172,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self._begin_read()
 
     def _begin_read(self) -> None:
-        if not self._is_reading and not self._is_manual:
+        if self._is_reading:
+            self._reads_again = True
+        elif not self._is_manual:
             self._is_reading = True
             self.run_worker(self._read(), group="read")
 
@@ -169,6 +183,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
             await self.pulse()
         finally:
             self._is_reading = False
+        if self._reads_again:
+            self._reads_again = False
+            self._begin_read()
 
     # --- actions: all of them look ------------------------------------------------------------
 
@@ -218,9 +235,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self.action_look_zoom()
             return
         await self.action_look_screen(target[0])
-        if self.frame is not None:
-            self.frame.show(self.view)
-            self.frame.select(target[1])
+        self._wish = target[1]
+        self._grant_wish()
 
     def action_look_back(self) -> None:
         """Close prompt, zoom or filter, in this order."""
@@ -391,8 +407,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 return
         if name == "plan" and rest:
             await self.action_look_screen("plans")
-            if self.frame is not None and not self.frame.select(rest.strip()):
-                self.frame.notice(f"no plan {rest.strip()}")
+            self._wish = rest.strip()
+            self._grant_wish()
             return
         simple: dict[str, Callable[[], None]] = {
             "theme": self.action_look_theme,

@@ -90,7 +90,8 @@ VIEW_ACTIONS: Final = frozenset(
 )  # fmt: skip
 """What a key may do; all of it looks."""
 
-FOOTER: Final = ("slash", "colon,ctrl+p", "space", "question_mark", "q,ctrl+q")
+FOOTER: Final = ("question_mark", "q,ctrl+q", "slash", "colon,ctrl+p", "space")
+"""Keys of the last line, the ones kept longest first."""
 
 
 def bindings() -> list[BindingType]:

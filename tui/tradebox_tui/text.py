@@ -117,3 +117,10 @@ def count(value: object) -> str:
     """Return a whole number with thousands."""
     figure = number(value)
     return UNKNOWN if figure is None else f"{int(figure):,}"
+
+
+def epoch(value: int) -> str:
+    """Return an epoch as boot.generation.counter (20, 12 and 20 bits); a small one as it is."""
+    if value < 1 << 20:
+        return str(value)
+    return f"{value >> 32}.{value >> 20 & 0xFFF}.{value & 0xFFFFF}"

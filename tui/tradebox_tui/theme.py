@@ -37,6 +37,9 @@ STYLES: Final[dict[str, Style]] = {
     "chip-down": Style(color="red", reverse=True),
 }
 
+INKS: Final = frozenset({"", "good", "bad", "warn", "info", "frame", "focus", "bold", "title"})
+"""Styles that do not show on a blank."""
+
 _ASCII: Final = str.maketrans(
     {
         "─": "-", "│": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "├": "|", "┤": "|", "┼": "+",

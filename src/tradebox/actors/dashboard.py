@@ -23,6 +23,8 @@ from tradebox.supervision.tree import TreeRow
 WRITE_S = 0.5
 TTL_MS = 60_000
 PLANS_PER_TURN_MAX = 20
+PLAN_PERIOD_S = 20.0
+"""A plan's detail is written when it changes, and again so often that it outlives its TTL."""
 
 
 class _Write:
@@ -45,6 +47,7 @@ class Dashboard(Actor[object]):
         header: Callable[[], dict[str, Any]],
         feeds: Callable[[], list[dict[str, Any]]],
         report_status: Callable[[dict[str, Any]], None],
+        state: DashboardState | None = None,
     ) -> None:
         self._writer = writer
         self._clock = clock
@@ -53,7 +56,7 @@ class Dashboard(Actor[object]):
         self._header = header
         self._feeds = feeds
         self._report_status = report_status
-        self._state = DashboardState()
+        self._state = DashboardState() if state is None else state
         self._sinks: list[Sink] = []
         self._dirty_plans: set[str] = set()
         self._due: dict[str, float] = {}
@@ -68,7 +71,7 @@ class Dashboard(Actor[object]):
     async def handle(self, msg: object) -> None:
         """Fold an event, or write what is due."""
         if not isinstance(msg, _Write):
-            self._state.fold(msg)
+            self._state.fold(msg, self._clock.now_ns())
             plan_id = getattr(msg, "plan_id", None) or getattr(
                 getattr(msg, "row", None), "plan_id", None
             )
@@ -108,10 +111,23 @@ class Dashboard(Actor[object]):
             if now >= self._due.get(name, 0.0):
                 self._due[name] = now + PERIOD_S[name] - WRITE_S / 2
                 rows[name] = self._encode(build(), PERIOD_S[name])
-        for plan_id in sorted(self._dirty_plans)[:PLANS_PER_TURN_MAX]:
+        for plan_id in self._plans_due(now):
             self._dirty_plans.discard(plan_id)
-            rows[f"plan:{plan_id}"] = self._encode(self._state.plan_detail(plan_id), TTL_MS / 1e3)
+            self._due[f"plan:{plan_id}"] = now + PLAN_PERIOD_S
+            rows[f"plan:{plan_id}"] = self._encode(self._state.plan_detail(plan_id), PLAN_PERIOD_S)
         return rows
+
+    def _plans_due(self, now: float) -> list[str]:
+        plans = self._state.plans
+        self._dirty_plans &= plans.keys()
+        for name in [name for name in self._due if name.startswith("plan:")]:
+            if name.removeprefix("plan:") not in plans:
+                del self._due[name]
+        late = {name for name in plans if now >= self._due.get(f"plan:{name}", 0.0)}
+        longest_ago = sorted(
+            self._dirty_plans | late, key=lambda name: (self._due.get(f"plan:{name}", 0.0), name)
+        )
+        return longest_ago[:PLANS_PER_TURN_MAX]
 
     def _builders(self) -> Mapping[RowName, Callable[[], object]]:
         state = self._state

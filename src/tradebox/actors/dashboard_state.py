@@ -26,6 +26,7 @@ from tradebox.domain.orders import OrderState
 from tradebox.supervision.events import ChildExited, IntensityReached
 
 PLANS_MAX, ORDERS_MAX, ALERTS_MAX, STEPS_MAX = 400, 200, 100, 100
+POSITIONS_MAX, TEXT_CHARS_MAX = 500, 300
 DONE = frozenset(
     {
         OrderState.FILLED,
@@ -63,18 +64,24 @@ class DashboardState:
         self.plans: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self.steps: dict[str, list[dict[str, Any]]] = {}
         self.orders: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._alert_number = 0
+        self._now_ns = 0
         self.alerts: deque[dict[str, Any]] = deque(maxlen=ALERTS_MAX)
         self.counts = {"fills": 0, "denied": 0, "rejected": 0, "refused_ticks": 0, "restarts": 0}
 
-    def fold(self, event: object) -> None:
-        """Take one event in; one of a kind not listed is ignored."""
+    def fold(self, event: object, now_ns: int = 0) -> None:
+        """Take one event in; one of a kind not listed is ignored.
+
+        Units: now_ns market time, for events that carry none.
+        """
+        self._now_ns = now_ns
         match event:
             case PlanChanged(row=row):
                 self._plan(asdict(row))
             case PlanStepTaken():
                 self._step(event)
             case PositionChanged():
-                self.positions[event.account, event.symbol] = asdict(event)
+                self._position(event)
             case OrderChanged():
                 self._order(event)
             case FillBooked():
@@ -127,10 +134,19 @@ class DashboardState:
             del self.plans[dropped]
             self.steps.pop(dropped, None)
 
+    def _position(self, event: PositionChanged) -> None:
+        self.positions[event.account, event.symbol] = asdict(event)
+        while len(self.positions) > POSITIONS_MAX:
+            flat = (key for key, row in self.positions.items() if not row["quantity"])
+            del self.positions[next(flat, next(iter(self.positions)))]
+
     def _step(self, event: PlanStepTaken) -> None:
         steps = self.steps.setdefault(event.plan_id, [])
         steps.append(asdict(event))
         del steps[:-STEPS_MAX]
+        while len(self.steps) > PLANS_MAX:
+            left = (plan_id for plan_id in self.steps if plan_id not in self.plans)
+            del self.steps[next(left, next(iter(self.steps)))]
         text = f"{event.kind} @ {event.price}: {event.reason}"
         self._alert("step", event.symbol, text, event.account, event.at_ns)
 
@@ -156,12 +172,20 @@ class DashboardState:
 
     def _account(self, name: str) -> dict[str, Any]:
         return self.accounts.setdefault(
-            name, {"name": str(name), "account": None, "link": "DOWN", "gateway": None}
+            name, {"name": str(name), "account": None, "link": None, "gateway": None}
         )
 
     def _alert(
         self, kind: str, symbol: str | None, text: str, account: str | None, at_ns: int
     ) -> None:
+        self._alert_number += 1
         self.alerts.append(
-            {"kind": kind, "symbol": symbol, "text": text, "account": account, "at_ns": at_ns}
+            {
+                "number": self._alert_number,
+                "kind": kind,
+                "symbol": symbol,
+                "text": text[:TEXT_CHARS_MAX],
+                "account": account,
+                "at_ns": at_ns or self._now_ns,
+            }
         )

@@ -4,8 +4,8 @@ root                    one_for_one
 ├─ stores               journal, bus, timekeeper, sessions: start degraded, never escalate
 ├─ market               ingest, feed_a, feed_b, publisher, monitor: capped backoff, never escalates
 ├─ managers             manager_a, manager_b
-├─ trading              live, paper: rest_for_one of order link, reconciler, controller
 ├─ dashboard
+├─ trading              live, paper: rest_for_one of order link, reconciler, controller
 └─ alerts, metrics, event_log, printer
 
 Rules of this file:
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tradebox.actors.alerts import Alerts
 from tradebox.actors.bus import BusActor
 from tradebox.actors.dashboard import Dashboard
+from tradebox.actors.dashboard_state import DashboardState
 from tradebox.actors.event_log import EventLog
 from tradebox.actors.feed import Feed
 from tradebox.actors.feed_monitor import FeedMonitor
@@ -50,13 +51,18 @@ CHECKIN_S = 2.0
 
 
 def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
-    """Return the whole tree."""
+    """Return the whole tree.
+
+    The dashboard stands before trading, so that it misses no first word of a link, and what it
+    has seen survives its restarts: positions and links are told when they change, not again.
+    """
+    seen = DashboardState()
     children = [
         _branch("stores", _stores(plant)),
         _branch("market", _market(plant)),
         _branch("managers", _managers(plant)),
+        _leaf("dashboard", lambda: _dashboard(plant, runtime, seen)),
         _branch("trading", [account_spec(plant, name) for name in account_names(plant)]),
-        _leaf("dashboard", lambda: _dashboard(plant, runtime)),
         _leaf("alerts", lambda: Alerts(plant.market_clock)),
         _leaf("event_log", EventLog),
         _leaf("metrics", lambda: Metrics(_figures(plant))),
@@ -156,7 +162,7 @@ def _managers(plant: "Plant") -> list[ChildSpec]:
     return [_leaf(name, manager(partner), CHECKIN_S) for name, partner in pair.items()]
 
 
-def _dashboard(plant: "Plant", runtime: Runtime) -> Dashboard:
+def _dashboard(plant: "Plant", runtime: Runtime, seen: DashboardState) -> Dashboard:
     return Dashboard(
         plant.rows,
         plant.market_clock,
@@ -165,6 +171,7 @@ def _dashboard(plant: "Plant", runtime: Runtime) -> Dashboard:
         header=lambda: header(plant),
         feeds=lambda: feed_rows(plant),
         report_status=plant.report_status,
+        state=seen,
     )
 
 

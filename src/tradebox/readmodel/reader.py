@@ -39,6 +39,7 @@ from tradebox.readmodel.rows import Row, decode_row, key_of
 
 ANSWER_S_MAX: Final = 1.5
 QUERY_S_MAX: Final = 3.0
+CLOSE_S_MAX: Final = 0.5
 RETRY_S_MIN: Final = 0.25
 RETRY_S_MAX: Final = 5.0
 REASON_CHARS_MAX: Final = 100
@@ -90,6 +91,26 @@ class Reader:
         self.places: Places | NoPlaces = NoPlaces("not looked yet")
         self.redis = StoreState("Redis", "connecting")
         self.postgres = StoreState("PostgreSQL", "connecting")
+
+    @property
+    def waiting(self) -> str:
+        """What rows wait for; empty while they come."""
+        return self.places.reason if isinstance(self.places, NoPlaces) else self.redis.waiting
+
+    @property
+    def history_waiting(self) -> str:
+        """What history waits for; empty while it comes."""
+        return self.places.reason if isinstance(self.places, NoPlaces) else self.postgres.waiting
+
+    @property
+    def profile(self) -> str:
+        """sim, paper or live; empty while unknown."""
+        return "" if isinstance(self.places, NoPlaces) else self.places.profile
+
+    @property
+    def world(self) -> str:
+        """SIMULATED in the stand-in world, else empty."""
+        return "" if isinstance(self.places, NoPlaces) else self.places.world
 
     async def rows(self, names: Sequence[str]) -> dict[str, Row | None]:
         """Return each row by name; None for what is absent, unreadable or out of reach."""
@@ -202,5 +223,10 @@ class Reader:
 
     async def _drop_postgres(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await connection.close()
+        except _POSTGRES_AWAY:
             connection.terminate()

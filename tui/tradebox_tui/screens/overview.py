@@ -19,6 +19,7 @@ from tradebox_tui.widgets.pane import Pane
 from tradebox_tui.widgets.sparkline import sparkline
 
 RISK_CELLS = 10
+FULL_CELLS = 52
 AXIS = f"{text.MINUS}1  0   1   2   3  +4"
 OPEN_RISK_SHARE_MAX = 0.05
 BRANCHES = ("stores", "market", "managers", "trading.live", "trading.paper", "trading")
@@ -105,7 +106,7 @@ def _count_line(counts: Mapping[str, Any]) -> Line:
 class Health(Pane):
     """Stop cover first, then the stores, then the branches of the tree."""
 
-    needs = ("header", "positions", "health")
+    needs = ("header", "positions", "plans", "health")
 
     def title(self, view: View) -> str:
         """Return the title with the restarts."""
@@ -114,10 +115,10 @@ class Health(Pane):
 
     def body(self, view: View, width: int, height: int) -> Sequence[Line]:
         """Return one line per thing that must be well."""
-        del width
         lines: list[Line] = [cover_line(view), _stores_line(view)]
         rows = view.listing("health")
-        lines += [line for name in BRANCHES if (line := _branch_line(rows, name)) is not None]
+        branches = (_branch_line(rows, name, width) for name in BRANCHES)
+        lines += [line for line in branches if line is not None]
         if rows:
             worst = max(rows, key=lambda row: int(row.get("mailbox_depth") or 0))
             depth = f"mailbox worst {worst.get('name')} {worst.get('mailbox_depth')}"
@@ -132,6 +133,15 @@ def cover_line(view: View) -> Line:
     if bare:
         names = ", ".join(f"{text.clean(p.get('symbol'))} {p.get('account')}" for p in bare)
         return [("✗ NO STOP  ", "bad+bold"), (names, "bad+bold")]
+    known = {(row.get("account"), row.get("symbol")) for row in held}
+    unknown = [
+        plan
+        for plan in view.plans()
+        if plan.get("quantity") and (plan.get("account"), plan.get("symbol")) not in known
+    ]
+    if unknown:
+        names = ", ".join(words.symbol(plan) for plan in unknown)
+        return [("? ", "warn+bold"), (f"stop cover not known: {names}", "warn+bold")]
     flight = sum(1 for row in held if row.get("in_flight_quantity"))
     tail = f" · {flight} in flight" if flight else ""
     if not held:
@@ -151,7 +161,7 @@ def _stores_line(view: View) -> Line:
     return line
 
 
-def _branch_line(rows: Sequence[Mapping[str, Any]], name: str) -> Line | None:
+def _branch_line(rows: Sequence[Mapping[str, Any]], name: str, width: int) -> Line | None:
     own = next((row for row in rows if row.get("name") == name), None)
     below = [row for row in rows if str(row.get("name")).startswith(f"{name}.")]
     if name == "trading" and below:
@@ -166,7 +176,8 @@ def _branch_line(rows: Sequence[Mapping[str, Any]], name: str) -> Line | None:
     if is_well and restarts:
         glyph = ("↻", "warn")
     words_ = f" {name:<14}{f'{up}/{len(workers)} up':<8} {text.span(own.get('uptime_s')):>6}"
-    tail = f"  restarts {own.get('intensity') or restarts}"
+    label = "  restarts" if width >= FULL_CELLS else " ↻"
+    tail = f"{label} {own.get('intensity') or restarts}"
     return [glyph, (words_, ""), (tail, "warn" if restarts else "dim")]
 
 
@@ -185,7 +196,7 @@ class Positions(LiveTable):
         Column(" ", 1, lambda row, _: words.account_letter(row)),
         Column("SYM", 5, lambda row, _: words.symbol(row), sort=words.symbol),
         Column("SIDE", 5, lambda row, _: words.side(row), sort=words.side),
-        Column("QTY", 6, lambda row, _: words.quantity(row), is_right=True),
+        Column("QTY", 7, lambda row, _: words.quantity(row), is_right=True),
         Column("ENTRY", 8, lambda row, _: text.price(row.get("entry_price")), None, True, 5),
         Column("LAST", 8, lambda row, _: words.last_cell(row), is_right=True),
         Column("  STOP", 10, words.stop_cell),

@@ -14,7 +14,7 @@ from tradebox_tui.screens.frame import FrameScreen
 from tradebox_tui.source import RowSource
 from tradebox_tui.text import UNKNOWN, number
 from tradebox_tui.theme import Line, Span, sign_style
-from tradebox_tui.view import View
+from tradebox_tui.view import CLOSED, View
 from tradebox_tui.widgets.ladder import Level, levels_of, sign_word
 from tradebox_tui.widgets.live_table import Column, LiveTable, RowData
 from tradebox_tui.widgets.pane import Pane
@@ -120,6 +120,8 @@ def _level_line(level: Level, plan: Mapping[str, Any], view: View) -> Line:
 
 def _level_words(level: Level, plan: Mapping[str, Any], view: View) -> tuple[str, Span]:
     if level.sign == "◆":
+        if plan.get("state") in CLOSED:
+            return "LAST", ("when it closed", "dim")
         age = text.span(text.between(view.market_ns, plan.get("last_event_ns")))
         source = text.clean(plan.get("last_source") or UNKNOWN)
         quality = text.clean(level.state)
@@ -133,6 +135,8 @@ def _level_words(level: Level, plan: Mapping[str, Any], view: View) -> tuple[str
         risk = words.risk_usd(plan)
         return "initial stop", (f"1 R = {text.money(risk, signed=False)} USD", "dim")
     names = {"m": "move stop", "t": "trail", "x": "reached", "T": "target"}
+    if level.state == "watched" and plan.get("state") in CLOSED:
+        return f"{text.clean(level.label)} {names.get(level.sign, '')}", ("not reached", "dim")
     style = "good" if level.state == "done" else "warn" if level.state == "working" else "dim"
     return f"{text.clean(level.label)} {names.get(level.sign, '')}", (
         text.clean(level.state),
@@ -149,7 +153,7 @@ def _stop_state(plan: Mapping[str, Any], view: View) -> Span:
             return f"{sign} {state} {order.get('quantity')} #{order.get('order_id')}", word
     if plan.get("quantity"):
         return "✗ no stop works", "bad+bold"
-    return "not sent", "dim"
+    return "over" if plan.get("state") in CLOSED else "not sent", "dim"
 
 
 class Why(PlanPane):
@@ -174,9 +178,6 @@ class Why(PlanPane):
             [(_terms(plan, view), "")],
             _cover_words(plan, view),
         ]  # fmt: skip
-        steps = _steps(view, self.plan_id or "")
-        if steps:
-            lines.append([("last: ", "dim"), (text.clean(steps[-1]["reason"]), "")])
         return lines
 
 

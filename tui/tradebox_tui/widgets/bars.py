@@ -57,7 +57,7 @@ class HeaderBar(Canvas):
         return chips
 
     def _account(self, name: str, row: dict[str, Any]) -> list[Span]:
-        link = text.clean(row.get("link") or "DOWN")
+        link = text.clean(row.get("link") or "link ?")
         is_stale = self.view.is_stale(("accounts",))
         style = "stale" if is_stale else LINK_STYLES.get(link, "warn")
         return [(f" {name.upper()} ", f"chip-{name}"), (f" {link}{'?' if is_stale else ''}", style)]
@@ -76,7 +76,7 @@ class HeaderBar(Canvas):
         market_ns = header.get("market_ns")
         parts.append([(text.clock(market_ns) + "Z", "")])
         parts.append([self._session(header)])
-        parts.append([(f"epoch {view.epoch}", "")])
+        parts.append([(f"epoch {text.epoch(view.epoch)}", "")])
         if float(header.get("speed") or 1) != 1:
             parts.append([(f"{text.TIMES}{float(header['speed']):g}", "")])
         if age is not None:
@@ -126,10 +126,14 @@ class FooterBar(Canvas):
             style = "dim" if item.why else "cursor" if item.name == self.current else ""
             line += [(" ", ""), (f"{item.digit} {label}", style)]
         line.append((" │", "frame"))
-        shown = [key for key in KEYS if key.keys in FOOTER]
-        for key in shown:
-            glyph = key.shown.split()[0]
-            part: Line = [(f" {glyph} ", "bold"), (key.label, "")]
-            if line_width(line) + line_width(part) <= width:
-                line += part
+        room = width - line_width(line)
+        parts: dict[str, Line] = {}
+        for name in FOOTER:
+            key = next(each for each in KEYS if each.keys == name)
+            part: Line = [(f" {key.shown.split()[0]} ", "bold"), (key.label, "")]
+            if line_width(part) <= room:
+                parts[name] = part
+                room -= line_width(part)
+        for key in KEYS:
+            line += parts.get(key.keys, ())
         return [line]

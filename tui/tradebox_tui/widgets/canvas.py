@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tradebox_tui.theme import Line, Span, styled, to_ascii
+from tradebox_tui.theme import INKS, Line, Span, styled, to_ascii
 
 GAP_CELLS_MAX: Final = 6
 """Equal cells between two changes that are cheaper sent again than jumped over."""
@@ -36,6 +36,23 @@ def fit(line: Line, width: int) -> list[Span]:
     if left > 0:
         kept.append((" " * left, ""))
     return kept
+
+
+def joined(line: Line) -> list[Span]:
+    """Return the line in as few spans as show the same: blanks take the ink of what stands left.
+
+    Holds:   the text is the same; a character that is no blank keeps its style.
+    """
+    merged: list[Span] = []
+    for text, word in line:
+        if merged:
+            before = merged[-1][1]
+            is_same = word == before or (not text.strip() and word in INKS and before in INKS)
+            if is_same:
+                merged[-1] = (merged[-1][0] + text, before)
+                continue
+        merged.append((text, word))
+    return merged
 
 
 def line_width(line: Line) -> int:
@@ -90,7 +107,7 @@ class Canvas(Widget):
         width, height = self.size
         if not width or not height:
             return
-        drawn = [fit(line, width) for line in list(self.lines(width, height))[:height]]
+        drawn = [joined(fit(line, width)) for line in list(self.lines(width, height))[:height]]
         drawn += [[(" " * width, "")]] * (height - len(drawn))
         if self.ascii_only:
             drawn = [[(to_ascii(text), word) for text, word in line] for line in drawn]

@@ -208,6 +208,11 @@ class LiveTable(Pane):
             if worst.priority == 0:
                 break
             kept.remove(worst)
+        for column in sorted(self.columns, key=lambda c: c.priority):
+            room = width - (sum(c.width + 1 for c in kept) - 1)
+            if column not in kept and column.width + 1 <= room:
+                kept.append(column)
+        kept = [column for column in self.columns if column in kept]
         spare = width - (sum(c.width + 1 for c in kept) - 1)
         growing = [c for c in kept if c.grows]
         sizes = []

@@ -101,12 +101,9 @@ def draw(
     times = [(at - first) / 1e9 for at, _ in points]
     prices = [float(price) for _, price in points]
     low, high = _limits(plan, prices)
-    for level in levels_of(plan):
-        price = float(level.price)
-        if level.sign != "◆" and low <= price <= high:
-            plot.hline(price)
-            label = f"{level.label} {text.price(level.price)}"
-            plot.text(label, x=times[-1] or 1.0, y=price, alignment="right")
+    for price, label in _labels(plan, low, high, height - 1):
+        plot.hline(price)
+        plot.text(label, x=times[-1] or 1.0, y=price, alignment="right")
     plot.plot(times, prices, marker="*" if ascii_only else "braille")
     plot.ylim(low, high)
     plot.xlim(times[0], times[-1] or 1.0)
@@ -116,6 +113,20 @@ def draw(
     plot.xticks(*_times(first, last))
     built = Text.from_ansi(plot.build()).plain
     return [[(line.rstrip(), "")] for line in built.splitlines()[:height]]
+
+
+def _labels(plan: Mapping[str, Any], low: float, high: float, rows: int) -> list[tuple[float, str]]:
+    """Return a label per row of the plot; levels that share a row share its label."""
+    found: dict[int, tuple[float, list[str]]] = {}
+    for level in levels_of(plan):
+        price = float(level.price)
+        if level.sign != "◆" and low <= price <= high:
+            row = round((price - low) / (high - low) * rows)
+            found.setdefault(row, (price, []))[1].append(level.label)
+    return [
+        (price, f"{' '.join(names)} {text.price(f'{price:.2f}')}")
+        for price, names in found.values()
+    ]
 
 
 def _limits(plan: Mapping[str, Any], prices: Sequence[float]) -> tuple[float, float]:
