@@ -1,0 +1,193 @@
+"""The console's reader against the real stores, with the console's own logins."""
+
+import json
+import socket
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
+
+from tradebox.readmodel import Row, encode_row, key_of
+from tradebox.readmodel.reader import RETRY_S_MAX, Reader
+
+S = 1_000_000_000
+
+
+def write_places(path, postgres, redis):
+    path.write_text(
+        json.dumps({"postgres": postgres, "redis": redis, "profile": "sim", "world": "SIMULATED"})
+    )
+    return path
+
+
+@pytest.fixture
+def console_file(tmp_path, pg_console_dsn, redis_url, redis_console_url):
+    return write_places(tmp_path / "console.json", pg_console_dsn, redis_console_url)
+
+
+async def put(url, name, row):
+    async with Redis.from_url(url) as client:
+        await client.set(key_of(name), encode_row(row), px=60_000)
+
+
+@pytest.mark.asyncio
+async def test_rows_by_name(console_file, redis_url):
+    reader = Reader(console_file)
+    row = Row(3, 4, time.monotonic_ns(), 1.0, {"plans": []})
+    await put(redis_url, "plans", row)
+    try:
+        assert await reader.rows(["plans", "orders"]) == {"plans": row, "orders": None}
+        assert (reader.waiting, reader.profile, reader.world) == ("", "sim", "SIMULATED")
+    finally:
+        await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_history_of_a_plan_and_of_a_symbol(console_file, pg_dsn):
+    trade = await asyncpg.connect(pg_dsn)
+    await trade.execute(
+        "INSERT INTO trade.plan (plan_id, account, symbol, side, state, version)"
+        " VALUES ('P-1', 'paper', 'NVDA', 'BUY', 'open', 1)"
+    )
+    for number, kind in enumerate(("entry", "scale_out"), 1):
+        await trade.execute(
+            "INSERT INTO trade.plan_step (plan_id, step_no, run_id, kind, price, quantity, source,"
+            " at_ns, reason) VALUES ('P-1', $1, 'r', $2, 101.5, 60, 'finnhub', $3, 'why')",
+            number, kind, number,
+        )  # fmt: skip
+    for end_ns in range(5):
+        await trade.execute(
+            "INSERT INTO trade.bar VALUES ('NVDA', 60, $1, 10, 12, 9, 11, 100, 'sim')",
+            end_ns * S,
+        )
+    await trade.execute(
+        "INSERT INTO trade.event (at_ns, run_id, epoch, kind, plan_id) VALUES (1, 'r', 1, 'k',"
+        " 'P-1'), (2, 'r', 1, 'k', NULL)"
+    )
+    await trade.close()
+    reader = Reader(console_file)
+    try:
+        steps = await reader.steps("P-1")
+        assert [(step.step_no, step.kind, step.price) for step in steps] == [
+            (1, "entry", Decimal("101.5")),
+            (2, "scale_out", Decimal("101.5")),
+        ]
+        bars = await reader.bars("NVDA", 60, 3 * S, 2)
+        assert [bar.end_ns for bar in bars] == [2 * S, 3 * S]
+        assert bars[0].close == 11
+        assert len(await reader.events()) == 2
+        assert [event.plan_id for event in await reader.events("P-1")] == ["P-1"]
+        assert reader.history_waiting == ""
+    finally:
+        await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_the_logins_of_the_console_cannot_write(pg_console_dsn, redis_console_url):
+    connection = await asyncpg.connect(pg_console_dsn)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute("DELETE FROM console.plan")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.fetch("SELECT * FROM trade.plan")
+    await connection.close()
+    async with Redis.from_url(redis_console_url) as client:
+        for words in (("SET", key_of("plans"), "x"), ("PUBLISH", "rm:v1", "x"), ("FLUSHALL",)):
+            with pytest.raises(NoPermissionError):
+                await client.execute_command(*words)
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_begins_later_is_found(tmp_path, pg_console_dsn, redis_url,
+                                                redis_console_url):  # fmt: skip
+    path, told = tmp_path / "console.json", []
+    reader = Reader(path, on_places=lambda places: told.append(places.addresses()))
+    row = Row(1, 1, 1, 1.0, {})
+    await put(redis_url, "header", row)
+    try:
+        assert await reader.rows(["header"]) == {"header": None}
+        assert "nothing has run" in reader.waiting
+        assert await reader.steps("P-1") is None
+        write_places(path, pg_console_dsn, redis_console_url)
+        assert await reader.rows(["header"]) == {"header": row}
+        assert await reader.steps("P-1") == []
+        assert len(told) == 1
+        assert all(address.is_unix for address in told[0])
+        path.unlink()
+        assert await reader.rows(["header"]) == {"header": row}
+    finally:
+        await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_away_stores_are_waited_for_with_a_growing_pause(tmp_path):
+    now_s = 0.0
+    path = write_places(
+        tmp_path / "console.json",
+        f"postgresql://console_ro:secret@/x?host={tmp_path}",
+        f"unix://console:secret@{tmp_path}/none.sock",
+    )
+    reader = Reader(path, clock=lambda: now_s)
+    pauses = []
+    for _ in range(8):
+        assert await reader.rows(["header"]) == {"header": None}
+        assert await reader.events() is None
+        pauses.append(reader.redis.retry_at_s - now_s)
+        now_s = max(reader.redis.retry_at_s, reader.postgres.retry_at_s)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == RETRY_S_MAX
+    for words in (reader.waiting, reader.history_waiting):
+        assert words.startswith(("Redis", "PostgreSQL"))
+        assert "secret" not in words
+    await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_it_comes_back_after_its_connections_were_cut(
+    console_file, redis_url, redis_owner_url, pg_owner_dsn
+):
+    now_s = 0.0
+    reader = Reader(console_file, clock=lambda: now_s)
+    row = Row(1, 1, 1, 1.0, {})
+    await put(redis_url, "header", row)
+    try:
+        assert await reader.rows(["header"]) == {"header": row}
+        assert await reader.events() == []
+        async with Redis.from_url(redis_owner_url) as owner:
+            await owner.execute_command("CLIENT", "KILL", "USER", "console")
+        boss = await asyncpg.connect(pg_owner_dsn)
+        await boss.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'console_ro'"
+            " AND datname = current_database()"
+        )
+        await boss.close()
+        for _ in range(3):
+            found, events = await reader.rows(["header"]), await reader.events()
+            now_s += RETRY_S_MAX
+            if found == {"header": row} and events == []:
+                break
+        assert found == {"header": row}
+        assert events == []
+    finally:
+        await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_never_answers_does_not_hold_the_console(tmp_path, monkeypatch):
+    monkeypatch.setattr("tradebox.readmodel.reader.ANSWER_S_MAX", 0.2)
+    deaf = Path(tmp_path, "deaf.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(deaf))
+        listener.listen()
+        path = write_places(
+            tmp_path / "console.json",
+            f"postgresql://console_ro:secret@/x?host={tmp_path}",
+            f"unix://console:secret@{deaf}",
+        )
+        reader = Reader(path)
+        assert await reader.rows(["header"]) == {"header": None}
+        assert "Redis" in reader.waiting
+        await reader.close()

@@ -1,0 +1,128 @@
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from tradebox.config import Home
+from tradebox.readmodel import Address
+from tradebox_tui.guard import Guard, Refused
+
+STORE = Address("/tmp/stores/valkey.sock", None)
+OTHER = Address("127.0.0.1", 6379)
+
+
+@pytest.fixture
+def guard(tmp_path):
+    made = Guard(Home(tmp_path))
+    made.allow({STORE, OTHER})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("event", "arguments"),
+    [
+        ("socket.connect", (None, ("127.0.0.1", 4001))),
+        ("socket.connect", (None, ("10.0.0.1", 6379))),
+        ("socket.connect", (None, ("::1", 6379, 0, 0))),
+        ("socket.connect", (None, "/tmp/stores/other.sock")),
+        ("socket.sendto", (None, ("127.0.0.1", 53))),
+        ("socket.sendmsg", (None, ("127.0.0.1", 53))),
+        ("socket.bind", (None, ("127.0.0.1", 0))),
+        ("socket.getaddrinfo", ("example.org", 443, 0, 0, 0)),
+        ("subprocess.Popen", ("true", ["true"], None, None)),
+        ("os.exec", ("/bin/true", [], None)),
+        ("os.fork", ()),
+        ("os.forkpty", ()),
+        ("os.posix_spawn", ("/bin/true", [], None)),
+        ("os.system", (b"true",)),
+        ("pty.spawn", (["sh"],)),
+    ],
+)
+def test_what_is_refused(guard, event, arguments):
+    with pytest.raises(Refused):
+        guard.check(event, arguments)
+    assert guard.refusals == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "arguments"),
+    [
+        ("socket.connect", (None, STORE.host)),
+        ("socket.connect", (None, STORE.host.encode())),
+        ("socket.connect", (None, (OTHER.host, OTHER.port))),
+        ("socket.getaddrinfo", (OTHER.host, OTHER.port, 0, 0, 0)),
+        ("socket.sendmsg", (None, None)),
+        ("open", (3, "r", 0)),
+        ("open", ("/etc/hostname", "r", 0)),
+        ("import", ("json", None, None, None, None)),
+    ],
+)
+def test_what_is_allowed(guard, event, arguments):
+    guard.check(event, arguments)
+    assert guard.refusals == 0
+
+
+def test_secrets_and_the_sims_identity_stay_closed(guard, tmp_path):
+    home = Home(tmp_path)
+    home.secrets_dir.mkdir()
+    home.sim_dir.mkdir()
+    (tmp_path / "link").symlink_to(home.secrets_dir)
+    for path in (
+        home.secrets_dir / "trade_rw",
+        home.sim_dir / "identity.json",
+        tmp_path / "link" / "trade_rw",
+        tmp_path / "run" / ".." / "secrets" / "trade_rw",
+        os.fsencode(home.secrets_dir / "trade_rw"),
+    ):
+        with pytest.raises(Refused):
+            guard.check("open", (path, "r", 0))
+    guard.check("open", (home.console_file, "r", 0))
+    guard.check("open", (home.root / "secrets-not", "r", 0))
+
+
+def test_nobody_is_a_store_until_told(tmp_path):
+    with pytest.raises(Refused):
+        Guard(Home(tmp_path)).check("socket.connect", (None, STORE.host))
+
+
+def test_the_hook_holds_in_a_process_of_its_own(tmp_path):
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "trade_rw").write_text("secret")
+    program = textwrap.dedent(f"""
+        import os, socket, subprocess, sys
+        from pathlib import Path
+        from tradebox.config import Home
+        from tradebox.readmodel import Address
+        from tradebox_tui.guard import Guard, Refused
+        guard = Guard(Home(Path({str(tmp_path)!r})))
+        guard.install()
+        def refused(call, *arguments):
+            try:
+                call(*arguments)
+            except Refused:
+                return True
+            return False
+        secret = {str(tmp_path / "secrets" / "trade_rw")!r}
+        tries = [
+            refused(socket.create_connection, ("127.0.0.1", {port})),
+            refused(subprocess.run, ["true"]),
+            refused(os.system, "true"),
+            refused(os.execv, "/bin/true", ["true"]),
+            refused(os.fork),
+            refused(open, secret),
+            refused(os.open, secret, os.O_RDONLY),
+            refused(socket.socket().connect, ("127.0.0.1", {port})),
+        ]
+        guard.allow([Address("127.0.0.1", {port})])
+        socket.create_connection(("127.0.0.1", {port})).close()
+        sys.exit(0 if all(tries) else 1)
+    """)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=30, check=False)
+    listener.close()
+    assert done.returncode == 0

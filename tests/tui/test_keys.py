@@ -1,0 +1,328 @@
+import re
+from pathlib import Path
+
+import pytest
+
+import tradebox_tui
+from tradebox_tui import keys
+from tradebox_tui.app import ConsoleApp
+from tradebox_tui.screens.help import Help
+from tradebox_tui.screens.overview import Alerts, Positions
+from tradebox_tui.screens.plans import PlanList
+from tradebox_tui.screens.tables import FeedTable, OrderTable, TreeTable
+from tradebox_tui.theme import THEMES
+from tradebox_tui.widgets.price_plot import PricePlot
+
+AGAIN = {"j,down", "G,end", "s", "S", "z", "y", "enter"}
+"""Keys of everywhere that each screen answers in its own way."""
+SCREENS = ("overview", "plans", "orders", "feeds", "tree")
+
+
+def names_of(key):
+    return key.keys.split(",")
+
+
+def test_every_key_has_label_and_help():
+    for key in keys.KEYS:
+        assert key.label, key
+        assert key.help.endswith((".", "…")), key
+        assert key.shown, key
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_key_means_two_things_on_a_screen(screen):
+    pressed = [name for key in keys.of_screen(screen) for name in names_of(key)]
+    assert len(pressed) == len(set(pressed))
+
+
+def test_no_key_leads_to_anything_but_looking():
+    used = {key.action.split("(")[0] for key in keys.KEYS}
+    assert used == keys.VIEW_ACTIONS
+    for name in used:
+        assert hasattr(ConsoleApp, f"action_look_{name}"), name
+
+
+def test_no_action_of_the_console_writes():
+    words = re.compile(
+        r"execute|\.set\(|publish|insert|delete|xadd|\bopen\(|tradebox\.(?!readmodel|config)"
+    )
+    found = [
+        f"{path.name}: {line}"
+        for path in sorted(Path(tradebox_tui.__file__).parent.rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if words.search(line)
+    ]
+    assert not found
+
+
+def test_the_last_line_shows_eight_keys_at_most():
+    assert len(keys.FOOTER) <= 8
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_no_key_breaks_a_screen(console, screen):
+    async with console(screen) as (app, pilot):
+        for key in keys.of_screen(screen):
+            if key.action in ("quit", "interrupt"):
+                continue
+            if screen != "overview" and key.scope == "everywhere" and key.keys not in AGAIN:
+                continue
+            for name in names_of(key):
+                await pilot.press(name)
+                if key.action.startswith(("prompt", "help")):
+                    await pilot.press("escape")
+                app.frame.set_zoom(None)
+                await app.action_look_screen(screen)
+            await app.pulse()
+        assert app.is_running
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("key", "code"), [("q", 0), ("ctrl+q", 0), ("ctrl+c", 130)])
+async def test_leaving(console, script, key, code):
+    async with console() as (app, pilot):
+        await pilot.press(key)
+    assert app.return_code == code
+    assert script.closed
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("key", ["/", ":"])
+async def test_control_c_leaves_from_the_prompt_too(console, key):
+    async with console() as (app, pilot):
+        await pilot.press(key, "ctrl+c")
+    assert app.return_code == 130
+
+
+@pytest.mark.asyncio
+async def test_numbers_show_screens_and_say_why_one_is_not_there(console, shown):
+    async with console() as (app, pilot):
+        for item in keys.SCREENS:
+            before = app.frame.screen_name
+            await pilot.press(item.digit)
+            await pilot.pause()
+            assert app.frame.screen_name == (before if item.why else item.name)
+            if item.why:
+                assert item.why in shown(app)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_every_screen_says_simulated_and_help_does(console, shown, screen):
+    async with console(screen) as (app, pilot):
+        assert "SIMULATED" in shown(app).splitlines()[0]
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert isinstance(app.screen, Help)
+        assert "SIMULATED" in shown(app)
+        for key in keys.of_screen(screen):
+            assert key.shown in shown(app)
+        await pilot.press("escape")
+        assert not isinstance(app.screen, Help)
+
+
+@pytest.mark.asyncio
+async def test_only_the_shown_screen_reads(console, script):
+    async with console("feeds") as (app, _):
+        script.asked.clear()
+        await app.pulse()
+        assert script.asked == [("header", "accounts", "feeds")]
+
+
+@pytest.mark.asyncio
+async def test_the_cursor_follows_its_row_not_its_place(console, script):
+    async with console() as (app, pilot):
+        table = app.screen.query_one(Positions)
+        await pilot.press("j")
+        assert table.cursor_key == "P-0002"
+        script.data["plans"].insert(0, {**script.data["plans"][0], "plan_id": "P-0009"})
+        await app.pulse()
+        assert table.cursor_key == "P-0002"
+        await pilot.press("k")
+        assert table.cursor_key == "P-0001"
+        await pilot.press("G")
+        assert table.cursor_key == "P-0003"
+        await pilot.press("g")
+        assert table.cursor_key == "P-0009"
+
+
+@pytest.mark.asyncio
+async def test_rows_hold_still_between_sorts(console, script):
+    async with console() as (app, pilot):
+        table = app.screen.query_one(Positions)
+        while table.columns[table.sort_column or 0].title != "R":
+            await pilot.press("s")
+        order = [table.key(row) for row in table._ordered()]
+        assert order == ["P-0002", "P-0001", "P-0003"]
+        script.data["plans"][0]["r_multiple"] = -9.0
+        script.tick(1)
+        await app.pulse()
+        assert [table.key(row) for row in table._ordered()] == order
+        script.tick(5)
+        await app.pulse()
+        assert next(table.key(row) for row in table._ordered()) == "P-0001"
+        await pilot.press("S")
+        assert next(table.key(row) for row in table._ordered()) == "P-0002"
+
+
+@pytest.mark.asyncio
+async def test_filter_hides_rows_and_escape_brings_them_back(console, shown):
+    async with console() as (app, pilot):
+        await pilot.press("slash", *"nvda")
+        await pilot.pause()
+        table = app.screen.query_one(Positions)
+        assert [table.key(row) for row in table._ordered()] == ["P-0001"]
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "/nvda" in table.plain()[0]
+        await pilot.press("slash")
+        app.screen.query_one("#prompt").value = "!nvda"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert [table.key(row) for row in table._ordered()] == ["P-0002", "P-0003"]
+        await pilot.press("escape")
+        assert len(table._ordered()) == 3
+
+
+@pytest.mark.asyncio
+async def test_a_bad_pattern_is_taken_word_for_word(console):
+    async with console() as (app, _):
+        table = app.screen.query_one(Positions)
+        table.set_filter("[nv")
+        assert table._ordered() == []
+        table.set_filter("nvda")
+        assert len(table._ordered()) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("words", "screen", "cursor"),
+    [
+        ("orders", "orders", None),
+        ("fee", "feeds", None),
+        ("5", "tree", None),
+        ("plan aapl", "plans", "P-0002"),
+        ("plan tsla", "plans", "P-0004"),
+        ("nonsense", "overview", None),
+    ],
+)
+async def test_go(console, words, screen, cursor):
+    async with console() as (app, pilot):
+        await pilot.press("colon")
+        app.screen.query_one("#prompt").value = words
+        await pilot.press("enter")
+        await app.pulse()
+        await pilot.pause()
+        assert app.frame.screen_name == screen
+        if cursor is not None:
+            assert app.screen.query_one(PlanList).cursor_key == cursor
+
+
+@pytest.mark.asyncio
+async def test_enter_opens_the_plan_under_the_cursor(console, shown):
+    async with console() as (app, pilot):
+        await pilot.press("j", "enter")
+        await app.pulse()
+        await pilot.pause()
+        assert app.frame.screen_name == "plans"
+        assert app.screen.query_one(PlanList).cursor_key == "P-0002"
+        assert "AAPL SHORT 120 of 120 open" in shown(app)
+
+
+@pytest.mark.asyncio
+async def test_an_order_opens_its_plan(console):
+    async with console("orders") as (app, pilot):
+        await pilot.press("enter")
+        await app.pulse()
+        await pilot.pause()
+        assert app.screen.query_one(PlanList).cursor_key == "P-0002"
+
+
+@pytest.mark.asyncio
+async def test_zoom_gives_a_pane_the_body_and_back(console, shown):
+    async with console() as (app, pilot):
+        await pilot.press("z")
+        await pilot.pause()
+        assert app.screen.query_one(Positions).size.height == 28
+        assert "Alerts" not in shown(app)
+        assert "SIMULATED" in shown(app)
+        await pilot.press("z")
+        await pilot.pause()
+        assert "Alerts" in shown(app)
+        await pilot.press("a")
+        await pilot.pause()
+        assert app.screen.query_one(Alerts).size.height == 28
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen.query_one(Alerts).size.height == 8
+
+
+@pytest.mark.asyncio
+async def test_copy_takes_the_row_to_the_clipboard(console):
+    async with console() as (app, pilot):
+        await pilot.press("y")
+        assert app.clipboard.split("\t")[1:3] == ["NVDA", "LONG"]
+        await pilot.press("tab", "y")
+        assert app.clipboard
+
+
+@pytest.mark.asyncio
+async def test_theme_goes_round(console):
+    async with console() as (app, pilot):
+        seen = [app.theme]
+        for _ in THEMES:
+            await pilot.press("t")
+            seen.append(app.theme)
+        assert tuple(seen[:-1]) == THEMES
+        assert seen[-1] == seen[0]
+
+
+@pytest.mark.asyncio
+async def test_period_has_ends(console, shown):
+    async with console() as (app, pilot):
+        for key, words in (("plus", "every 0.5 s"), ("minus", "every 10 s")):
+            for _ in range(6):
+                await pilot.press(key)
+            await pilot.pause()
+            assert words in shown(app)
+
+
+@pytest.mark.asyncio
+async def test_plans_keys(console, script, shown):
+    async with console("plans") as (app, pilot):
+        await pilot.press("x")
+        assert "TSLA" in "".join(app.screen.query_one(PlanList).plain())
+        await pilot.press("x")
+        assert "TSLA" not in "".join(app.screen.query_one(PlanList).plain())
+        plot = app.screen.query_one(PricePlot)
+        await pilot.press("right_square_bracket", "right_square_bracket")
+        assert plot.interval_s == 300
+        await pilot.press("left_square_bracket")
+        assert plot.interval_s == 60
+        script.tick()
+        await app.pulse()
+        await pilot.pause()
+        assert "no bars" not in shown(app)
+        assert "collecting" not in shown(app)
+
+
+@pytest.mark.asyncio
+async def test_lists_that_can_be_shortened(console):
+    for screen, kind, key, fewer in (
+        ("orders", OrderTable, "w", 2),
+        ("tree", TreeTable, "r", 1),
+    ):
+        async with console(screen) as (app, pilot):
+            table = app.screen.query_one(kind)
+            whole = len(table._ordered())
+            await pilot.press(key)
+            assert len(table._ordered()) == fewer < whole
+
+
+@pytest.mark.asyncio
+async def test_worst_feeds_first(console):
+    async with console("feeds") as (app, pilot):
+        await pilot.press("b")
+        table = app.screen.query_one(FeedTable)
+        assert [table.key(row) for row in table._ordered()] == ["GE", "TSLA", "AAPL", "NVDA"]
