@@ -133,7 +133,7 @@ def test_a_home_path_of_two_hundred_characters_serves(home):
         stop_all(deep)
 
 
-@pytest.mark.parametrize("name", ["with space", 'quote\'d "both"', "comma,dollar$x", "ünï"])
+@pytest.mark.parametrize("name", ["with space, dollar$x", 'quote\'d "both" ünï'])
 def test_a_home_with_odd_letters_serves(home, name):
     odd = Home(home.root / name)
     try:
@@ -278,7 +278,7 @@ def mounted(tmp_path):
         subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.parametrize("size", ["1m", "8m", "24m"])
+@pytest.mark.parametrize("size", ["1m", "24m"])
 def test_a_full_home_is_refused_and_serves_once_there_is_room(mounted, size):
     place = mounted(f"size={size}")
     home = Home(place / "home")

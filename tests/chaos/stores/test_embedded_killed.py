@@ -160,6 +160,20 @@ def test_a_valkey_starter_killed_anywhere_is_followed_by_one_good_server(home, s
     assert redis_command(home, "PING") == b"+PONG\r\n"
 
 
+@pytest.mark.parametrize("server", [postgres, valkey])
+def test_a_server_about_to_begin_is_waited_for(home, server):
+    start(home)
+    valkey.start(home)
+    server.stop(home)
+    with ThreadPoolExecutor(1) as pool:
+        with hold_exclusive(server.server_of(home).alive_lock):
+            starting = pool.submit(server.start, home)
+            with pytest.raises(TimeoutError):
+                starting.result(timeout=0.2)
+            assert server.find(home) is None
+        assert starting.result().pid == server.find(home)
+
+
 def test_a_half_made_cluster_is_made_anew(home):
     start(home)
     postgres.stop(home)
