@@ -75,7 +75,7 @@ def test_one_ready_line_then_silence_then_an_end_in_order(tmp_path: Path, number
             "gateway_paper", "gateway_live", "accounts", "finnhub", "alphavantage", "yahoo",
             "control",
         } <= set(ready)  # fmt: skip
-        assert ready["alphavantage"] is None
+        assert ready["yahoo"].startswith("https://127.0.0.1:")
         assert set(ready["accounts"]) == {"paper", "live"}
         key = json.loads(Path(ready["identity_file"]).read_text())["finnhub_key"]
         assert key not in json.dumps(ready)
@@ -111,7 +111,7 @@ def test_its_folder_leads_to_its_control_while_it_runs(tmp_path: Path) -> None:
         ask(folder, "/clock")
     with running(tmp_path) as (process, _):
         assert ask(folder, "/clock")["speed"] == 20.0
-        assert set(ask(folder, "/faults")) == {"gateway", "finnhub"}
+        assert {"gateway", "finnhub"} < set(ask(folder, "/faults"))
         changed = ask(folder, "/faults/set", {"name": "finnhub.half_open"})
         assert changed["finnhub"] == {"half_open": [{"count": 0, "hits": 0}]}
         with pytest.raises(ConfigInvalid, match="there is no fault") as refusal:

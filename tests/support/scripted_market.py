@@ -33,6 +33,10 @@ class ScriptedClock:
     def is_open(self, now_ns: int) -> bool:
         return self.open_from_ns <= now_ns < self.open_until_ns
 
+    def next_change_ns(self, at_ns: int) -> int:
+        """Let the exchange look again at each second, for a test moves the hours as it likes."""
+        return max(at_ns + SECOND_NS, self.time_ns)
+
 
 class ScriptedMarket:
     """Instruments AAPL and MSFT (increment 0.01) and BRK (increment 0.05)."""

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_ports(text: str) -> tuple[int, ...]:
-    """Return the numbers of `a,b,c,d`; none for an empty text. Raises ConfigInvalid."""
+    """Return the numbers of `a,b,c,d,e,f`; none for an empty text. Raises ConfigInvalid."""
     try:
         return tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError as error:

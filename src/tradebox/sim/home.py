@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 from tradebox.errors import HomeUnusable
@@ -33,6 +34,25 @@ class Identity:
     finnhub_key: str
     seed: int
     ports: tuple[int, ...] = ()
+
+    @property
+    def alphavantage_key(self) -> str:
+        """Return the free key of the Alpha Vantage stand-in."""
+        return self._derived("alphavantage free")
+
+    @property
+    def alphavantage_premium_key(self) -> str:
+        """Return its premium key."""
+        return self._derived("alphavantage premium")
+
+    @property
+    def yahoo_secret(self) -> str:
+        """Return what makes the Yahoo stand-in's cookies and crumbs its own."""
+        return self._derived("yahoo")
+
+    def _derived(self, purpose: str) -> str:
+        name = f"{purpose}|{self.finnhub_key}".encode()
+        return blake2b(name, digest_size=8).hexdigest().upper()
 
 
 class SimHome:
@@ -73,6 +93,11 @@ class SimHome:
     def ledger_file(self) -> Path:
         """Return the exchange's ledger, the outside truth."""
         return self._root / "ledger.jsonl"
+
+    @property
+    def tls_dir(self) -> Path:
+        """Return the folder of the certificates that the Yahoo stand-in shows."""
+        return self._root / "tls"
 
     @property
     def identity_file(self) -> Path:
@@ -122,7 +147,11 @@ class SimHome:
         return self.identity
 
     def _write(self) -> None:
-        write_atomically(self.identity_file, json.dumps(asdict(self.identity)))
+        keys = {
+            "alphavantage_key": self.identity.alphavantage_key,
+            "alphavantage_premium_key": self.identity.alphavantage_premium_key,
+        }
+        write_atomically(self.identity_file, json.dumps({**asdict(self.identity), **keys}))
 
 
 def identity_file(root: Path) -> Path:

@@ -23,7 +23,8 @@ import uvloop
 
 from tradebox.config import FORBIDDEN_SIM_PORTS, Home
 from tradebox.errors import ConfigInvalid, ExitCode
-from tradebox.sim.control.http import HttpServer
+from tradebox.sim.alphavantage.faults import alphavantage_faults
+from tradebox.sim.alphavantage.server import AlphaVantage
 from tradebox.sim.control.routes import Routes
 from tradebox.sim.exchange.accounts import AccountSpec
 from tradebox.sim.exchange.engine import Exchange
@@ -34,16 +35,30 @@ from tradebox.sim.finnhub.server import FinnhubServer
 from tradebox.sim.gateway.faults import Faults
 from tradebox.sim.gateway.server import TwsGateway
 from tradebox.sim.home import SimHome
+from tradebox.sim.http import HttpServer
 from tradebox.sim.market.clock import SimClock
 from tradebox.sim.market.data import load
 from tradebox.sim.market.market import Market
 from tradebox.sim.market.pump import Pump
 from tradebox.sim.market.replay import Replay
+from tradebox.sim.yahoo.authority import authority_file, server_context
+from tradebox.sim.yahoo.faults import yahoo_faults
+from tradebox.sim.yahoo.server import Yahoo
 from tradebox.supervision.clock import MonotonicClock
 
 HOST: Final = "127.0.0.1"
-SERVERS: Final = ("gateway_paper", "gateway_live", "finnhub", "control")
+SERVERS: Final = (
+    "gateway_paper",
+    "gateway_live",
+    "finnhub",
+    "control",
+    "alphavantage",
+    "yahoo",
+)
 """What listens, in the order of `--ports`."""
+
+PORTS_MIN: Final = 4
+"""So many must be given; those left out are any."""
 
 CASH_USD: Final = {"paper": 1_000_000, "live": 250_000}
 SPEED_MIN: Final = 0.1
@@ -72,9 +87,9 @@ class SimOptions:
                 field="speed",
                 value=self.speed,
             )
-        if self.ports and len(self.ports) != len(SERVERS):
+        if self.ports and not PORTS_MIN <= len(self.ports) <= len(SERVERS):
             raise ConfigInvalid(
-                f"ports has {len(self.ports)} numbers: give {len(SERVERS)}, for"
+                f"ports has {len(self.ports)} numbers: give {PORTS_MIN} to {len(SERVERS)}, for"
                 f" {', '.join(SERVERS)}; 0 means any",
                 field="ports",
                 value=self.ports,
@@ -110,7 +125,8 @@ class World:
         specs = [AccountSpec(name, accounts[name], CASH_USD[name]) for name in accounts]
         self.exchange = Exchange(self.market, specs, ledger, identity.seed)
         gateway_faults, vendor_faults = Faults(), finnhub_faults()
-        paper, live, finnhub, control = ports
+        av_faults, yahoo_board = alphavantage_faults(), yahoo_faults()
+        paper, live, finnhub, control, alphavantage, yahoo = ports
         self.gateways = {
             "gateway_paper": TwsGateway(self.exchange, "paper", HOST, paper, faults=gateway_faults),
             "gateway_live": TwsGateway(self.exchange, "live", HOST, live, faults=gateway_faults),
@@ -118,7 +134,18 @@ class World:
         self.finnhub = FinnhubServer(
             self.market, identity.finnhub_key, timer, vendor_faults, HOST, finnhub
         )
-        boards = {"gateway": gateway_faults, "finnhub": vendor_faults}
+        keys = identity.alphavantage_key, identity.alphavantage_premium_key
+        vendor = AlphaVantage(self.market, *keys, av_faults, timer.now)
+        self.alphavantage = HttpServer("alphavantage", vendor, HOST, alphavantage)
+        charts = Yahoo(self.market, identity.yahoo_secret, yahoo_board)
+        tls = server_context(home.tls_dir)
+        self.yahoo = HttpServer("yahoo", charts, HOST, yahoo, tls)
+        boards = {
+            "gateway": gateway_faults,
+            "finnhub": vendor_faults,
+            "alphavantage": av_faults,
+            "yahoo": yahoo_board,
+        }
         routes = Routes(self.clock, self.market, self.exchange, ledger, boards)
         self.control = HttpServer("control", routes, HOST, control)
         self.pump = Pump(self.market, self.clock, timer)
@@ -131,6 +158,8 @@ class World:
             self.addresses[name] = await gateway.start()
         self.addresses["finnhub"] = await self.finnhub.start()
         self.addresses["control"] = await self.control.start()
+        self.addresses["alphavantage"] = await self.alphavantage.start()
+        self.addresses["yahoo"] = await self.yahoo.start()
         self.pump.after_turn(self.finnhub.flush)
         self.home.keep_ports(tuple(self.addresses[name][1] for name in SERVERS))
 
@@ -139,7 +168,8 @@ class World:
         await self.finnhub.stop()
         for gateway in self.gateways.values():
             await gateway.stop()
-        await self.control.stop()
+        for server in (self.control, self.alphavantage, self.yahoo):
+            await server.stop()
         self.exchange.close()
 
     def ready(self) -> dict[str, object]:
@@ -152,8 +182,9 @@ class World:
             "accounts": {"paper": identity.account_paper, "live": identity.account_live},
             "finnhub": f"http://{at['finnhub']}{PREFIX}",
             "finnhub_ws": f"ws://{at['finnhub']}",
-            "alphavantage": None,
-            "yahoo": None,
+            "alphavantage": f"http://{at['alphavantage']}",
+            "yahoo": f"https://{at['yahoo']}",
+            "yahoo_ca": str(authority_file(self.home.tls_dir)),
             "control": f"http://{at['control']}",
             "clock_file": str(self.clock.path),
             "identity_file": str(self.home.identity_file),
@@ -171,7 +202,7 @@ def run_sim(options: SimOptions) -> int:
     options.check()
     home = SimHome(Home(options.home).sim_dir, options.seed)
     try:
-        ports = options.ports or free_ports(home.identity.ports)
+        ports = padded(options.ports) if options.ports else free_ports(home.identity.ports)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(home, options, ports))
     finally:
@@ -203,11 +234,14 @@ async def _serve(home: SimHome, options: SimOptions, ports: Sequence[int]) -> No
         await world.stop()
 
 
+def padded(ports: Sequence[int]) -> tuple[int, ...]:
+    """Return a port for each server, 0 for those that are left out."""
+    return (*ports, *(0,) * (len(SERVERS) - len(ports)))
+
+
 def free_ports(wanted: Sequence[int]) -> tuple[int, ...]:
     """Return the ports of the last time where they are still free, 0 for the others."""
-    if len(wanted) != len(SERVERS):
-        return (0,) * len(SERVERS)
-    return tuple(port if _is_free(port) else 0 for port in wanted)
+    return tuple(port if port and _is_free(port) else 0 for port in padded(wanted[: len(SERVERS)]))
 
 
 def _is_free(port: int) -> bool:

@@ -15,11 +15,11 @@ from typing import Protocol
 
 from tradebox.domain.money import to_decimal
 from tradebox.errors import InputError
-from tradebox.sim.control.http import HttpAnswer, HttpRefusal, HttpRequest
 from tradebox.sim.exchange.engine import Exchange
 from tradebox.sim.exchange.ledger import Ledger
 from tradebox.sim.exchange.orders import Order
 from tradebox.sim.faults import Value
+from tradebox.sim.http import HttpAnswer, HttpRefusal, HttpRequest
 from tradebox.sim.market import hours
 from tradebox.sim.market.clock import SimClock
 from tradebox.sim.market.market import Market

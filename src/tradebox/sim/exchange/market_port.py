@@ -83,6 +83,10 @@ class MarketClockView(Protocol):
         """Say whether the regular session is open at that market time."""
         ...
 
+    def next_change_ns(self, at_ns: int, /) -> int:
+        """Return when the session next opens or closes, or the New York day changes."""
+        ...
+
 
 class MarketView(Protocol):
     """The market as the exchange and the gateway see it."""

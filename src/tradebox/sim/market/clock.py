@@ -92,6 +92,10 @@ class SimClock:
         """Say whether the regular session is open at that market time."""
         return hours.is_open(now_ns)
 
+    def next_change_ns(self, at_ns: int, /) -> int:
+        """Return when the market next opens or closes, or the New York day changes."""
+        return hours.next_change_ns(at_ns)
+
     def mono_s_of(self, market_ns: int) -> float:
         """Return the monotonic second at which a market time is reached."""
         return self._map.mono_of(market_ns) / hours.SECOND_NS

@@ -6,7 +6,7 @@ Rules of this file:
 - minutes without trading have no bar.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tradebox.sim.exchange.market_port import Bar
 from tradebox.sim.market import hours
@@ -27,8 +27,13 @@ class History:
             one.instrument.symbol: one.instrument.increment_micros for one in replay.series
         }
 
-    def bars(self, symbol: str, interval_s: int, end_ns: int, count: int) -> list[Bar]:
-        """Return at most `count` closed bars that end at or before `end_ns`, oldest first."""
+    def bars(
+        self, symbol: str, interval_s: int, end_ns: int, count: int, until: int | None = None
+    ) -> list[Bar]:
+        """Return at most `count` closed bars that end at or before `end_ns`, oldest first.
+
+        until: the session in whose shares the bars are said; none: those of their own time.
+        """
         wanted = min(count, COUNT_MAX)
         found: list[Bar] = []
         if wanted <= 0 or not is_possible(interval_s):
@@ -38,11 +43,17 @@ class History:
             session = hours.session(number)
             for bar in self._backwards(symbol, interval_s, session, _begun(session, end_ns)):
                 if bar.end_ns <= end_ns:
-                    found.append(bar)
+                    found.append(self._adjusted(symbol, number, until, bar))
                 if len(found) == wanted:
                     break
             number -= 1
         return found[::-1]
+
+    def _adjusted(self, symbol: str, number: int, until: int | None, bar: Bar) -> Bar:
+        if until is None:
+            return bar
+        increment = self._increments[symbol]
+        return self._replay.actions.adjust(symbol, number, until, bar, increment)
 
     def _backwards(
         self, symbol: str, interval_s: int, session: hours.Hours, begun: int
@@ -94,6 +105,18 @@ def is_possible(interval_s: int) -> bool:
     if interval_s >= DAY_S:
         return interval_s == DAY_S
     return interval_s % MINUTE_S == 0 or MINUTE_S % interval_s == 0
+
+
+def fold_bars(bars: Sequence[Bar]) -> Bar:
+    """Return the one bar that covers the given ones, oldest first."""
+    return Bar(
+        bars[-1].end_ns,
+        bars[0].open_micros,
+        max(bar.high_micros for bar in bars),
+        min(bar.low_micros for bar in bars),
+        bars[-1].close_micros,
+        sum(bar.volume for bar in bars),
+    )
 
 
 def _begun(session: hours.Hours, at_ns: int) -> int:

@@ -152,6 +152,21 @@ def session_from(at_ns: int) -> Hours:
     return hours if at_ns < hours.close_ns else session(hours.number + 1)
 
 
+def session_begun(at_ns: int) -> Hours:
+    """Return the last session that has opened by a market time."""
+    one = session_from(at_ns)
+    return one if one.open_ns <= at_ns else session(one.number - 1)
+
+
+def next_change_ns(at_ns: int) -> int:
+    """Return the next open, close or New York midnight after a market time."""
+    one = session_from(at_ns)
+    day = datetime.fromtimestamp(at_ns // SECOND_NS, UTC).astimezone(_ZONE).date()
+    midnight_ns = _at(day + timedelta(days=1), time(0))
+    following = (midnight_ns, one.open_ns, one.close_ns, session(one.number + 1).open_ns)
+    return min(at for at in following if at > at_ns)
+
+
 def is_open(at_ns: int) -> bool:
     """Say whether the regular session is open at a market time."""
     hours = session_from(at_ns)

@@ -9,7 +9,7 @@ Rules of this file:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tradebox.sim.exchange.market_port import (
     Bar,
@@ -21,6 +21,7 @@ from tradebox.sim.exchange.market_port import (
     Trade,
 )
 from tradebox.sim.market import hours
+from tradebox.sim.market.actions import DIVIDEND, SPLIT, Action, scaled
 from tradebox.sim.market.history import History
 from tradebox.sim.market.paths import Corners, fold
 from tradebox.sim.market.replay import QuotedPrint, Replay
@@ -80,6 +81,7 @@ class Market:
         self._position = 0
         self._ahead: list[Scheduled] = []
         self._ahead_symbols = 0
+        self._halted: set[str] = set()
         self.delivered = 0
 
     @property
@@ -116,10 +118,56 @@ class Market:
         """Return at most `count` closed bars that end at or before `end_ns`, oldest first.
 
         Intervals: whole days, multiples of a minute, and parts of a minute; others have no bars.
+        Prices of before a split are said in the shares of now.
         """
         if symbol not in self._by_symbol:
             return []
+        now_ns = self._clock.now_ns()
+        until = hours.session_begun(now_ns).number
+        return self._history.bars(symbol, interval_s, min(end_ns, now_ns), count, until)
+
+    def raw_bars(self, symbol: str, interval_s: int, end_ns: int, count: int) -> Sequence[Bar]:
+        """Return bars like `bars`, each in the shares of its own time."""
+        if symbol not in self._by_symbol:
+            return []
         return self._history.bars(symbol, interval_s, min(end_ns, self._clock.now_ns()), count)
+
+    def actions(self, symbol: str) -> Sequence[Action]:
+        """Return the splits and dividends that have happened to a symbol."""
+        return self._replay.actions.of(symbol, self._clock.now_ns())
+
+    def actions_between(self, after_ns: int, until_ns: int, /) -> Sequence[Action]:
+        """Return the actions of all symbols that happen after one time and not after another."""
+        return self._replay.actions.between(after_ns, until_ns)
+
+    def announce_split(self, symbol: str, numerator: int, denominator: int) -> Action:
+        """Split a symbol's shares at the next open that is not prepared yet."""
+        number, at_ns = self._next_open()
+        return self.restore_action(Action(SPLIT, symbol, number, at_ns, numerator, denominator))
+
+    def announce_dividend(self, symbol: str, amount_micros: int) -> Action:
+        """Pay a dividend at the next open that is not prepared yet. Units: micros a share."""
+        number, at_ns = self._next_open()
+        action = Action(DIVIDEND, symbol, number, at_ns, amount_micros=amount_micros)
+        return self.restore_action(action)
+
+    def restore_action(self, action: Action) -> Action:
+        """Take in an action that was announced before a restart, or just now."""
+        self._replay.actions.add(action)
+        self._replay.minutes.cache_clear()
+        return action
+
+    def halt(self, symbol: str) -> None:
+        """Stop the trading of a symbol; its prints until `resume` never happen."""
+        self._halted.add(symbol)
+
+    def resume(self, symbol: str) -> None:
+        """Let a halted symbol trade again."""
+        self._halted.discard(symbol)
+
+    def is_halted(self, symbol: str, /) -> bool:
+        """Say whether trading in a symbol is halted."""
+        return symbol in self._halted
 
     def next_event_ns(self) -> int:
         """Return the time of the next event, or a time before it where none is made yet."""
@@ -188,6 +236,8 @@ class Market:
 
     def _deliver(self, scheduled: Scheduled) -> None:
         symbol = self._instruments[scheduled[1]].symbol
+        if symbol in self._halted:
+            return
         trade = scheduled[2]
         before = self._quotes[symbol]
         quote = _quote_of(trade, before.last_micros, before.last_size)
@@ -220,11 +270,27 @@ class Market:
         if is_new_day:
             self._new_day()
 
+    def _next_open(self) -> tuple[int, int]:
+        number = self._following()[0].number + 1
+        return number, hours.session(number).open_ns
+
     def _new_day(self) -> None:
+        number = self._session.number
         for one in self._instruments:
-            close = self._replay.day(one.symbol, self._session.number - 1).close
+            close = self._replay.day(one.symbol, number - 1).close
+            new, old = self._replay.actions.ratio(one.symbol, number - 1, number)
+            if new != old:
+                close = scaled(close, new, old)
             previous = close * one.increment_micros
             self._days[one.symbol] = DayFigures(previous_close_micros=previous)
+            quote = self._quotes.get(one.symbol)
+            if new != old and quote is not None:
+                self._quotes[one.symbol] = replace(
+                    quote,
+                    bid_micros=quote.bid_micros * old // new,
+                    ask_micros=quote.ask_micros * old // new,
+                    last_micros=previous,
+                )
 
     def _make_block(self, session: hours.Hours, minute: int) -> list[Scheduled]:
         parts = (self._part(index, session, minute) for index in range(len(self._instruments)))

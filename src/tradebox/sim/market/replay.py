@@ -15,12 +15,14 @@ from random import Random
 from typing import NamedTuple
 
 from tradebox.sim.market import hours
+from tradebox.sim.market.actions import Actions
 from tradebox.sim.market.data import MarketData, Series
-from tradebox.sim.market.paths import Corners, Print, split_day, split_minute
+from tradebox.sim.market.paths import Corners, Print, fold, split_day, split_minute
 
 MILLISECOND_NS = 1_000_000
 _DAYS_KEPT = 4
 _BPS = 10_000
+_EVER = 10**9
 
 
 class QuotedPrint(NamedTuple):
@@ -67,12 +69,17 @@ class Replay:
             symbol: liquidity_of(one.dollars_per_day) for symbol, one in self._by_symbol.items()
         }
         self.series = data.series
+        self.actions = Actions()
         self.first_number = data.first_number
         self.minutes = lru_cache(maxsize=_DAYS_KEPT * max(1, len(data.series)))(self._minutes)
 
     def day(self, symbol: str, number: int) -> Corners:
-        """Return the bar of a session."""
-        return self._by_symbol[symbol].day(number, hours.session(number).minutes)
+        """Return the bar of a session, in the shares that traded then."""
+        count = hours.session(number).minutes
+        series = self._by_symbol[symbol]
+        if series.minutes and self.actions.ratio(symbol, -_EVER, number) != (1, 1):
+            return fold([bar for bar in self.minutes(symbol, number) if bar is not None])
+        return self.actions.scale(symbol, number, series.day(number, count), count)
 
     def prints(self, symbol: str, number: int, minute: int) -> list[QuotedPrint]:
         """Return the prints of a minute, oldest first; none in a minute without trading."""
@@ -103,8 +110,13 @@ class Replay:
         series = self._by_symbol[symbol]
         count = hours.session(number).minutes
         if series.minutes:
-            return series.minutes[series.index(number)][:count]
-        return tuple(split_day(series.day(number, count), count, self._random(symbol, number, -1)))
+            scale = self.actions.scale
+            return tuple(
+                None if bar is None else scale(symbol, number, bar, 1)
+                for bar in series.minutes[series.index(number)][:count]
+            )
+        day = self.actions.scale(symbol, number, series.day(number, count), count)
+        return tuple(split_day(day, count, self._random(symbol, number, -1)))
 
     def _random(self, symbol: str, number: int, minute: int) -> Random:
         name = f"{self._seed}|{symbol}|{number}|{minute}".encode()

@@ -3,40 +3,58 @@
 Rules of this file:
 - everything is bounded: header, body, connections, and the time a request may take;
 - a request that cannot be understood gets a JSON error and never reaches the handler;
-- the handler is a plain function: what it does is done before the next request is looked at.
+- the handler is a plain function: what it does is done before the next request is looked at;
+- an answer may be late or end in a reset, because a fault script may say so.
 """
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
 from tradebox.errors import AddressInUse
+from tradebox.supervision.clock import Clock, MonotonicClock
 
 HEADER_BYTES_MAX = 16 * 1024
 BODY_BYTES_MAX = 64 * 1024
 CONNECTIONS_MAX = 64
 REQUEST_S_MAX = 10.0
+DELAY_S_MAX = 600.0
+JSON_TYPE = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request that was read whole."""
+    """A request that was read whole; header names are in lower case."""
 
     method: str
     path: str
     query: Mapping[str, str]
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """Return the host that the client asked for, without its port."""
+        return self.headers.get("host", "").partition(":")[0].lower()
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer; the body is JSON."""
+    """An answer; data is written as JSON, but text as it is.
+
+    delay_s: how long the answer waits; is_reset: the connection is reset instead.
+    """
 
     status: HTTPStatus
     data: object
+    content_type: str = JSON_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    is_reset: bool = False
 
 
 class HttpRefusal(Exception):
@@ -48,7 +66,7 @@ class HttpRefusal(Exception):
 
 
 class HttpServer:
-    """Serves a handler on one port."""
+    """Serves a handler on one port, over TLS where a context is given."""
 
     def __init__(
         self,
@@ -56,9 +74,13 @@ class HttpServer:
         handler: Callable[[HttpRequest], HttpAnswer],
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._name, self._host, self._port = name, host, port
         self._handler = handler
+        self._tls = tls
+        self._clock = clock or MonotonicClock()
         self._connections: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -66,7 +88,7 @@ class HttpServer:
         """Listen and return the address. Raises AddressInUse if the port is taken."""
         try:
             self._server = await asyncio.start_server(
-                self._serve, self._host, self._port, limit=HEADER_BYTES_MAX
+                self._serve, self._host, self._port, limit=HEADER_BYTES_MAX, ssl=self._tls
             )
         except OSError as error:
             raise AddressInUse(
@@ -95,7 +117,14 @@ class HttpServer:
         self._connections.add(writer)
         try:
             async with asyncio.timeout(REQUEST_S_MAX):
-                writer.write(_encode(await self._answer(reader)))
+                answer = await self._answer(reader)
+            if answer.delay_s > 0:
+                await self._clock.sleep(min(answer.delay_s, DELAY_S_MAX))
+            if answer.is_reset:
+                writer.transport.abort()
+                return
+            async with asyncio.timeout(REQUEST_S_MAX):
+                writer.write(_encode(answer))
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
@@ -137,15 +166,20 @@ async def _read(reader: asyncio.StreamReader) -> HttpRequest:
         target = urlsplit(parts[1])
     except ValueError as error:
         raise HttpRefusal(HTTPStatus.BAD_REQUEST, "this is no path") from error
-    return HttpRequest(parts[0], target.path, dict(parse_qsl(target.query)), body)
+    return HttpRequest(parts[0], target.path, dict(parse_qsl(target.query)), body, headers)
 
 
 def _encode(answer: HttpAnswer) -> bytes:
-    body = json.dumps(answer.data, separators=(",", ":")).encode() + b"\n"
+    if answer.content_type == JSON_TYPE and not isinstance(answer.data, str):
+        body = json.dumps(answer.data, separators=(",", ":")).encode() + b"\n"
+    else:
+        body = str(answer.data).encode()
+    extra = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
     head = (
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
-        "Content-Type: application/json\r\n"
+        f"Content-Type: {answer.content_type}\r\n"
         f"Content-Length: {len(body)}\r\n"
+        f"{extra}"
         "Connection: close\r\n\r\n"
     )
     return head.encode("ascii") + body

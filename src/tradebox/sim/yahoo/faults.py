@@ -1,0 +1,39 @@
+"""The faults that the Yahoo stand-in can be told to have.
+
+Rules of this file:
+- each one was seen at the real vendor or is a plain failure of a network;
+- `symbol` narrows a fault to one symbol, empty means every symbol and every page.
+"""
+
+from tradebox.sim.faults import Arguments, FaultBoard, FaultSpec
+
+_SYMBOL: Arguments = {"symbol": "", "count": 0}
+
+CATALOGUE: tuple[FaultSpec, ...] = (
+    FaultSpec("rate_limit", "answer with 429 Too Many Requests", dict(_SYMBOL)),
+    FaultSpec("server_error", "answer with 503", dict(_SYMBOL)),
+    FaultSpec("html_page", "answer with an HTML page under status 200", dict(_SYMBOL)),
+    FaultSpec("not_found", "answer 404: symbol may be delisted", dict(_SYMBOL)),
+    FaultSpec("empty_result", "answer a chart without a single bar", dict(_SYMBOL)),
+    FaultSpec("truncated", "cut the JSON in half", dict(_SYMBOL)),
+    FaultSpec("slow", "let an answer wait", {**_SYMBOL, "delay_s": 5.0}),
+    FaultSpec("reset", "reset the connection instead of an answer", dict(_SYMBOL)),
+    FaultSpec("consent", "give no cookie before the consent form was sent", {"count": 0}),
+    FaultSpec("crumb_limit", "answer the request for a crumb with 429", {"count": 0}),
+    FaultSpec("bad_crumb", "refuse the crumb with 401", {"count": 0}),
+    FaultSpec("null_rows", "say every n-th bar as nulls", {**_SYMBOL, "every": 5}),
+    FaultSpec("missing_bars", "leave the latest bars out", {**_SYMBOL, "bars": 1}),
+    FaultSpec("missing_zone", "leave exchangeTimezoneName out of meta", dict(_SYMBOL)),
+    FaultSpec("spike", "move the close of the latest bar", {**_SYMBOL, "percent": 20.0}),
+    FaultSpec(
+        "split_event",
+        "say a split that the prices do not show",
+        {**_SYMBOL, "days_ago": 5, "numerator": 2, "denominator": 1},
+    ),
+    FaultSpec("dividend_event", "say a dividend", {**_SYMBOL, "days_ago": 5, "amount": 0.5}),
+)
+
+
+def yahoo_faults() -> FaultBoard:
+    """Return a board of this catalogue with nothing set."""
+    return FaultBoard(CATALOGUE)
