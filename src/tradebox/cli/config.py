@@ -9,7 +9,9 @@ from tradebox.cli.options import HomeOption, JsonOption, print_json
 from tradebox.config import Settings, find_home, load_settings, masked
 from tradebox.errors import HomeUnusable, InputError
 
-app = typer.Typer(help="Settings: write a commented file, show what is in force, check it.")
+app = typer.Typer(
+    no_args_is_help=True, help="Settings: write a commented file, show what is in force, check it."
+)
 
 
 @app.command("init")
@@ -108,5 +110,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
         else:
             out.append((f"{prefix}{name}", value))
     return out
-
-

@@ -8,7 +8,7 @@ from tradebox.cli.options import HomeOption, JsonOption, print_json
 from tradebox.config import find_home, load_settings
 from tradebox.errors import ExitCode
 
-app = typer.Typer(help="The schema: bring it up to date, or check it.")
+app = typer.Typer(no_args_is_help=True, help="The schema: bring it up to date, or check it.")
 
 
 @app.command("migrate")

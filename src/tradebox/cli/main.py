@@ -9,7 +9,6 @@ Rules of this file:
 import sys
 from collections.abc import Sequence
 
-import click
 import orjson
 import typer
 
@@ -19,6 +18,9 @@ from tradebox.errors import EXIT_CODE_MEANINGS, ExitCode, TradeboxError
 EXIT_TABLE = "Exit codes:\n\n" + "\n\n".join(
     f"{code.value}  {meaning}" for code, meaning in EXIT_CODE_MEANINGS.items()
 )
+
+USAGE = "Usage:"
+"""How a help text begins that stands for an error: a group was called without its command."""
 
 app = typer.Typer(
     name="tradebox",
@@ -32,8 +34,8 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("status")(status.status)
-app.command("sim")(sim.sim)
 app.command("tui")(tui.tui)
+app.add_typer(sim.app, name="sim")
 app.add_typer(plan.app, name="plan")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
@@ -41,9 +43,9 @@ app.add_typer(db.app, name="db")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from tradebox.app.run import product_version
 
-        print(f"tradebox {version('tradebox')}")
+        print(f"tradebox {product_version()}")
         raise typer.Exit
 
 
@@ -61,10 +63,10 @@ def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; nothing escapes but SystemExit of --help."""
     as_json = "--json" in arguments
     try:
-        result = app(list(arguments), standalone_mode=False)
-    except click.exceptions.Abort:
+        result = app(list(arguments), prog_name="tradebox", standalone_mode=False)
+    except typer.Abort:
         return int(ExitCode.OK)
-    except click.ClickException as error:
+    except typer.TyperException as error:
         return _refuse(error.format_message(), ExitCode.CONFIG, as_json=as_json)
     except TradeboxError as error:
         return _refuse(error.message, error.exit_code, as_json=as_json)
@@ -80,6 +82,8 @@ def _refuse(message: str, code: ExitCode, *, as_json: bool) -> int:
     if as_json:
         shown = {"error": message, "exit_code": int(code), "meaning": EXIT_CODE_MEANINGS[code]}
         print(orjson.dumps(shown).decode(), file=sys.stderr)
+    elif message.startswith(USAGE):
+        print(message, file=sys.stderr)
     else:
         for line in message.splitlines() or [""]:
             print(f"tradebox: {line}", file=sys.stderr)

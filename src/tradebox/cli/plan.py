@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tradebox.adapters.postgres.plan_desk import PlanDesk
     from tradebox.domain.orders import AccountName
 
-app = typer.Typer(help="Position plans: add, list, show, cancel. The format: docs/plans.md.")
+app = typer.Typer(
+    no_args_is_help=True, help="Position plans: add, list, show, cancel. The format: docs/plans.md."
+)
 T = TypeVar("T")
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The plan's id.")]
 FILE_BYTES_MAX = 65_536

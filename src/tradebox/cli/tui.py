@@ -18,5 +18,3 @@ def tui(
     place = find_home(home)
     command = [sys.executable, "-m", "tradebox_tui", "--home", str(place.root), "--screen", screen]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module
-
-
