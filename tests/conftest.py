@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support.stores import Stores, dsn_of, make_home, stop_all
+from support.stores import Stores, dsn_of, stop_all
 from tradebox.adapters.embedded.secrets import Login
 from tradebox.config import Home
 
@@ -24,7 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("read-only")
     if not hasattr(config, "workerinput") and config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="tradebox-pytest-")
-        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+        remover = subprocess.Popen(
+            ["/bin/sh", "-c", 'cat >/dev/null; rm -rf "$0"', config.option.basetemp],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        config.add_cleanup(remover.communicate)  # and at the end of its input, if we are killed
 
 
 @pytest.fixture(scope="session")
@@ -89,9 +95,9 @@ def redis_owner_url(stores: Stores) -> str:
 
 
 @pytest.fixture
-def home() -> Iterator[Home]:
+def home(stores: Stores) -> Iterator[Home]:
     """An empty home of one test; servers that it starts are stopped at its end."""
-    made = make_home()
+    made = stores.make_home()
     try:
         yield made
     finally:

@@ -34,20 +34,30 @@ from tradebox.config import Home, Settings
 
 MEMORY_MB = 32
 SETTINGS = Settings()
-_GUARD = 'cat >/dev/null; if [ -e "$1" ]; then "$0" -m tradebox.adapters.embedded stop --home "$1"\
- --force; rm -rf "$1"; fi'
+_GUARD = """
+cat >/dev/null
+for home in "$1"/*; do
+    [ -d "$home" ] && "$0" -m tradebox.adapters.embedded stop --home "$home" --force
+done
+rm -rf "$1"
+"""
 
 
 SHARED_MEMORY = Path("/dev/shm")
 ROOM_BYTES_MIN = 2_000_000_000
 
 
-def make_home() -> Home:
-    """Return a new empty home; in memory where there is room, a cluster is a thousand files."""
+def make_place() -> Path:
+    """Return a new folder; in memory where there is room, a cluster is a thousand files."""
     place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     if place is not None and shutil.disk_usage(place).free < ROOM_BYTES_MIN:
         place = None
-    return Home(Path(tempfile.mkdtemp(prefix="tradebox-test-", dir=place)))
+    return Path(tempfile.mkdtemp(prefix="tradebox-test-", dir=place))
+
+
+def make_home() -> Home:
+    """Return a new empty home, for tests that start no server in it."""
+    return Home(make_place())
 
 
 def in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -76,13 +86,14 @@ class Stores:
     """The servers of one worker, started when first asked for."""
 
     def __init__(self) -> None:
-        self.home = make_home()
         self.numbers = itertools.count(1)
+        self.place = make_place()
+        self.home = self.make_home("shared")
         self._has_postgres = False
         self._has_valkey = False
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         self._guard = subprocess.Popen(
-            ["/bin/sh", "-c", _GUARD, sys.executable, str(self.home.root)],
+            ["/bin/sh", "-c", _GUARD, sys.executable, str(self.place)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -94,8 +105,14 @@ class Stores:
         try:
             stop_all(self.home)
         finally:
-            shutil.rmtree(self.home.root, ignore_errors=True)
+            shutil.rmtree(self.place, ignore_errors=True)
             self._guard.communicate()
+
+    def make_home(self, name: str | None = None) -> Home:
+        """Return a new empty home that is guarded; who asked stops what runs in it."""
+        path = self.place / (name or f"home{next(self.numbers)}")
+        path.mkdir(mode=0o700)
+        return Home(path)
 
     def need_postgres(self) -> None:
         """Start PostgreSQL and make the migrated template, once."""
