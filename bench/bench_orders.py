@@ -1,0 +1,114 @@
+"""A price in the controller's mailbox to order bytes at the gateway, on a whole run.
+
+Rules of this file:
+- every hop is real: `tradebox run` in profile sim, PostgreSQL commits, TWS bytes on loopback;
+- the floor is taken in between, under the same load: one bare commit of a row as large as an
+  order intent with the same PostgreSQL, and one write and read over loopback TCP;
+- the end of a sample is the gateway's own clock when the order is whole and parsed, before its
+  ledger is written; CLOCK_MONOTONIC is one for all processes of a box.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import asyncpg
+
+from bench import plan_flow
+from bench.live_run import LiveRun, live_run
+from bench.loopback import Loopback
+from bench.machine import load_average, memory_mb, ratio, spread
+
+TRADE_S = 52.0
+PLANS_PER_S = 1.5
+FLOOR_PERIOD_S = 0.1
+WARM_UP_S = 3.0
+SETTLE_S = 1.0
+SPEED = 20
+
+_INTENT = """
+INSERT INTO trade.broker_order (order_ref, plan_id, account, account_id, symbol, con_id, role,
+    side, quantity, order_type, limit_price, stop_price, tif, parent_ref, client_id, order_id,
+    state, run_id, epoch, reason)
+VALUES ($1, '20160104-0001-AAPL', 'paper', 'DU0000000', 'AAPL', 265598, 'entry', 'BUY', 1, 'MKT',
+    NULL, NULL, 'DAY', NULL, 11, 0, 'never_sent', 'bench', 0, 'the floor: a commit and no more')
+"""
+
+
+class Floor:
+    """What no order path on this box can be faster than."""
+
+    def __init__(self) -> None:
+        self.commit_us: list[float] = []
+        self.loopback_us: list[float] = []
+
+    async def keep_measuring(self, dsn: str, until_s: float) -> str:
+        """Measure at a slow pace; return what `synchronous_commit` says."""
+        connection = await asyncpg.connect(dsn)
+        loopback = Loopback()
+        try:
+            setting = str(await connection.fetchval("SHOW synchronous_commit"))
+            statement = await connection.prepare(_INTENT)
+            number = 0
+            while time.monotonic() < until_s:
+                began_ns = time.perf_counter_ns()
+                await statement.fetch(f"bench-{number:06d}")
+                self.commit_us.append((time.perf_counter_ns() - began_ns) / 1000)
+                self.loopback_us.append(loopback.pass_over())
+                number += 1
+                await asyncio.sleep(FLOOR_PERIOD_S)
+        finally:
+            loopback.close()
+            await connection.close()
+        return setting
+
+
+async def _trade(run: LiveRun, dsn: str) -> dict[str, Any]:
+    floor = Floor()
+    async with plan_flow.flow_into(run, dsn) as flow:
+        await flow.keep_asking(PLANS_PER_S, time.monotonic() + WARM_UP_S)
+        warm_ns, began_s = time.monotonic_ns(), time.monotonic()
+        before = run.launcher()["counters"]
+        until_s = began_s + TRADE_S
+        setting, _ = await asyncio.gather(
+            floor.keep_measuring(dsn, until_s), flow.keep_asking(PLANS_PER_S, until_s)
+        )
+        launcher, passed_s = run.launcher(), time.monotonic() - began_s
+        measured = {
+            "load_during": load_average(),
+            "memory": {
+                "engine": memory_mb(launcher["engine_pid"]),
+                "launcher": memory_mb(launcher["pid"]),
+            },
+        }
+        await asyncio.sleep(SETTLE_S)
+        found = await plan_flow.samples(flow, run.ledger())
+    ticks = launcher["counters"]["ticks_received"] - before["ticks_received"]
+    kept = [one for one in found if one.gateway_mono_ns > warm_ns]
+    to_gateway = spread([one.mailbox_to_gateway_us for one in kept], 1)
+    commit, loopback = spread(floor.commit_us, 1), spread(floor.loopback_us, 1)
+    floor_p50_us, floor_p99_us = (commit[share] + loopback[share] for share in ("p50", "p99"))
+    return {
+        **measured,
+        "speed": SPEED,
+        "ticks_per_s": round(ticks / passed_s),
+        "plans_per_s": PLANS_PER_S,
+        "plans_asked": flow.asked,
+        "mailbox_to_gateway_us": to_gateway,
+        "socket_to_mailbox_us": spread([one.socket_to_mailbox_us for one in kept], 1),
+        "floor": {
+            "commit_us": commit,
+            "loopback_us": loopback,
+            "p50_us": round(floor_p50_us, 1),
+            "p99_us": round(floor_p99_us, 1),
+            "synchronous_commit": setting,
+        },
+        "ratio_to_floor_p50": ratio(to_gateway["p50"], floor_p50_us),
+        "ratio_to_floor_p99": ratio(to_gateway["p99"], floor_p99_us),
+    }
+
+
+def run() -> dict[str, Any]:
+    """Trade for under a minute and return the figures. Units stand in the names."""
+    with live_run(plan_flow.CONFIG) as started, plan_flow.stores_of(started) as dsn:
+        return asyncio.run(_trade(started, dsn))

@@ -1,0 +1,201 @@
+"""Turns results into the README's figures: the newest of each bench, the same text each time.
+
+Rules of this file:
+- a figure is quoted with its ratio to a floor of the same run, never without;
+- nothing is rounded up in our favour: times go up, rates go down;
+- the text depends on the results alone, so that a test can compare them.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+NAME = re.compile(r"(\d{4}-\d{2}-\d{2})-([a-z_]+)\.json")
+THREE = 3
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def newest(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Return the newest result of each bench."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        match = NAME.fullmatch(path.name)
+        if match is not None:
+            found[match.group(2)] = json.loads(path.read_text())
+    return found
+
+
+def up(value: float) -> str:
+    """Return a number with three figures, rounded away from zero."""
+    places = THREE - 1 - math.floor(math.log10(value)) if value > 0 else 0
+    grown = math.ceil(round(value * 10**places, 6)) / 10**places
+    return f"{grown:.{max(places, 0)}f}"
+
+
+def span_us(value_us: float) -> str:
+    """Return a time given in microseconds in the unit that reads best."""
+    if value_us < 1000:
+        return f"{up(value_us)} µs"
+    return f"{up(value_us / 1000)} ms" if value_us < 1_000_000 else f"{up(value_us / 1e6)} s"
+
+
+def thousands(value: float) -> str:
+    """Return a rate in thousands, rounded down."""
+    return f"{math.floor(value / 1000) * 1000:,}"
+
+
+def figures(results: Results) -> str:
+    """Return the section between the two marks, marks excluded."""
+    if not results:
+        return ""
+    lines = _head(results)
+    lines += ["| what | p50 | p99 | beside, same run | ratio at p50 |", "|---|---|---|---|---|"]
+    for name, rows in ROWS.items():
+        if name in results:
+            lines += rows(results[name]["measured"])
+    if "orders" in results:
+        lines += ["", _memory(results["orders"]["measured"]["memory"])]
+    lines += ["", "What each figure is, and what it is not: docs/benchmarks.md."]
+    return "\n".join(lines)
+
+
+def _head(results: Results) -> list[str]:
+    dates = sorted({str(one["date"]) for one in results.values()})
+    box = next(iter(results.values()))["machine"]
+    loads = [one["measured"]["load_during"][0] for one in results.values()]
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    where = f"{box['cores']} cores of {box['processor']}, {box['memory_gb']} GB"
+    return [
+        f"Measured by `make bench` on {when}: {where};",
+        f"load average {min(loads)} to {max(loads)} while it ran.",
+        "",
+    ]
+
+
+def _row(what: str, spread: Mapping[str, float], beside: str, ratio: str, unit_us: float) -> str:
+    p50, p99 = span_us(spread["p50"] * unit_us), span_us(spread["p99"] * unit_us)
+    return f"| {what} | {p50} | {p99} | {beside} | {ratio} |"
+
+
+def _orders(found: Mapping[str, Any]) -> list[str]:
+    floor, count = found["floor"], found["mailbox_to_gateway_us"]["count"]
+    beside = f"bare commit + loopback write {span_us(floor['p50_us'])}"
+    ratio = f"{found['ratio_to_floor_p50']}"
+    what = f"price in the controller's mailbox → order bytes at the gateway (n = {count})"
+    return [_row(what, found["mailbox_to_gateway_us"], beside, ratio, 1)]
+
+
+def _price_path(found: Mapping[str, Any]) -> list[str]:
+    steady, loopback = found["vendor_bytes_to_mailbox"], found["floor"]["loopback_us"]["p50"]
+    spread = {"p50": steady["p50_us"], "p99": steady["p99_us"]}
+    what = f"vendor bytes → mailbox, {steady['rate_per_s']} ticks/s"
+    beside = f"loopback write + read {span_us(loopback)}"
+    return [_row(what, spread, beside, f"{found['ratio_to_floor_p50']}", 1)]
+
+
+def _restart(found: Mapping[str, Any]) -> list[str]:
+    fresh_us = found["fresh_start_ms"]["p50"] * 1000
+    rows = {"engine SIGKILL → new loop": found["kill_to_loop_ms"]}
+    for how, spread in found["hang_to_loop_ms"].items():
+        words = how.replace("_", " ")
+        rows[f"engine hung ({words}) → new loop, {found['leash_ms']} ms leash"] = spread
+    beside = f"a fresh `python -m` start {span_us(fresh_us)}"
+    return [
+        _row(what, spread, beside, f"1/{math.floor(fresh_us / spread['p50'] / 1000)}", 1000)
+        if fresh_us / spread["p50"] / 1000 >= 2
+        else _row(what, spread, beside, up(spread["p50"] * 1000 / fresh_us), 1000)
+        for what, spread in rows.items()
+    ]
+
+
+def _recovery(found: Mapping[str, Any]) -> list[str]:
+    fresh_us = found["fresh_start_ms"]["p50"] * 1000
+    beside = f"a fresh `python -m` start {span_us(fresh_us)}"
+    rows = {
+        "whole run, SIGKILL → new loop": found["kill_to_loop_ms"],
+        "whole run, SIGKILL → both links CLEAN": found["kill_to_clean_ms"],
+        "whole run, SIGKILL → next order at the gateway": found["kill_to_trading_ms"],
+    }
+    return [
+        _row(what, spread, beside, up(spread["p50"] * 1000 / fresh_us), 1000)
+        for what, spread in rows.items()
+    ]
+
+
+def _runtime(found: Mapping[str, Any]) -> list[str]:
+    floor = found["floor"]
+    crash = _row(
+        "actor crash → replacement ready",
+        found["crash_to_replacement_us"],
+        f"a bare task's first turn {span_us(floor['task_turn_us']['p50'])}",
+        f"{found['ratio_crash_to_task_turn']}",
+        1,
+    )
+    tells, asks = thousands(found["tells_per_s"]), thousands(found["asks_per_s"])
+    queue, futures = thousands(floor["queue_items_per_s"]), thousands(floor["futures_per_s"])
+    queue_ratio, future_ratio = found["ratio_queue_to_tell"], found["ratio_future_to_ask"]
+    return [
+        crash,
+        f"| tells | {tells}/s | | a bare asyncio queue {queue}/s | 1/{queue_ratio} |",
+        f"| asks | {asks}/s | | bare futures {futures}/s | 1/{future_ratio} |",
+    ]
+
+
+def _takeover(found: Mapping[str, Any]) -> list[str]:
+    beside = f"one turn of the loop {span_us(found['floor']['loop_turn_us']['p50'])}"
+    crash, hang = found["crash"], found["await_for_ever"]
+    lost, doubled = (crash[word] + hang[word] for word in ("lost", "doubled"))
+    count = crash["takeover_us"]["count"]
+    what = f"feed takeover after a crash (n = {count}; {lost} ticks lost, {doubled} doubled)"
+    return [
+        _row(what, crash["takeover_us"], beside, f"{found['ratio_crash_to_loop_turn']}", 1),
+        _row(
+            f"feed takeover after an await without end (n = {hang['takeover_us']['count']})",
+            hang["takeover_us"],
+            beside,
+            f"{found['ratio_hang_to_loop_turn']}",
+            1,
+        ),
+    ]
+
+
+def _memory(found: Mapping[str, Mapping[str, float]]) -> str:
+    words = [
+        f"{name} {up(held['rss_mb'])} MB resident, {up(held['pss_mb'])} MB as its share"
+        for name, held in found.items()
+    ]
+    return f"Memory while trading: {'; '.join(words)}."
+
+
+ROWS = {
+    "orders": _orders,
+    "price_path": _price_path,
+    "restart": _restart,
+    "recovery": _recovery,
+    "takeover": _takeover,
+    "runtime": _runtime,
+}
+
+
+def with_figures(readme: str, results: Results) -> str:
+    """Return the README with the section of these results. ValueError without the marks."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the README has no section between {BEGIN} and {END}")
+    section = figures(results)
+    middle = f"\n{section}\n" if section else "\n"
+    return f"{before}{BEGIN}{middle}{END}{after}"
+
+
+def write_readme() -> None:
+    """Bring the README to the newest results."""
+    README.write_text(with_figures(README.read_text(), newest()))
