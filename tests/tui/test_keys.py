@@ -148,6 +148,19 @@ async def test_the_cursor_follows_its_row_not_its_place(console, script):
 
 
 @pytest.mark.asyncio
+async def test_a_cursor_at_the_top_of_what_is_newest_first_stays_there(console, script):
+    async with console() as (app, pilot):
+        table = app.screen.query_one(Alerts)
+        script.data["alerts"].append({**script.data["alerts"][0], "number": 5})
+        await app.pulse()
+        assert table.cursor_key == "5"
+        await pilot.press("tab", "j")
+        script.data["alerts"].append({**script.data["alerts"][0], "number": 6})
+        await app.pulse()
+        assert table.cursor_key == "4"
+
+
+@pytest.mark.asyncio
 async def test_rows_hold_still_between_sorts(console, script):
     async with console() as (app, pilot):
         table = app.screen.query_one(Positions)

@@ -97,3 +97,15 @@ async def test_frozen_figures_stay_and_age(console, script, shown):
         await app.pulse()
         await pilot.pause()
         assert "777.77" in shown(app)
+
+
+@pytest.mark.asyncio
+async def test_no_line_is_drawn_across_a_night(console, script):
+    async with console("plans") as (app, _):
+        plan = script.data["plans"][0]
+        plan["last_event_ns"] += 60_000_000_000
+        await app.pulse()
+        assert len(app.view.points["NVDA"]) == 2
+        plan["last_event_ns"] += 12 * 3600 * 1_000_000_000
+        await app.pulse()
+        assert len(app.view.points["NVDA"]) == 1

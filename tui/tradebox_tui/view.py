@@ -18,6 +18,8 @@ from tradebox_tui.text import number
 POINTS_MAX: Final = 600
 SYMBOLS_MAX: Final = 500
 DAY_R_MAX: Final = 240
+GAP_NS_MAX: Final = 1_800_000_000_000
+"""A longer silence is a night or a halt: no line is drawn across it."""
 CLOSED: Final = frozenset({"closed", "cancelled", "refused"})
 
 
@@ -123,6 +125,8 @@ class View:
             if symbol not in self.points and len(self.points) >= SYMBOLS_MAX:
                 del self.points[next(iter(self.points))]
             points = self.points.setdefault(symbol, deque(maxlen=POINTS_MAX))
+            if points and at_ns - points[-1][0] > GAP_NS_MAX:
+                points.clear()
             if not points or points[-1][0] < at_ns:
                 points.append((at_ns, last))
         self.net_r.append(total)

@@ -65,7 +65,7 @@ class Today(Pane):
             lines.append(_risk_line(account))
             lines.append(_money_line(account))
         lines.append(_count_line(counts))
-        room = width - len("R ") - 8
+        room = width - len("R ") - len(" hi +00.00")
         if len(view.net_r) > 1:
             bars = sparkline(list(view.net_r), room)
             lines.append([("R ", "dim"), (bars, ""), (f" hi {max(view.net_r):+.2f}", "dim")])
@@ -233,6 +233,7 @@ class Alerts(LiveTable):
 
     needs = ("alerts",)
     empty = "nothing has happened yet"
+    newest_first = True
     columns = (
         Column("TIME", 8, lambda row, _: text.clock(row.get("at_ns"))),
         Column("WHAT", 10, lambda row, _: _kind(row), lambda row: str(row.get("kind"))),

@@ -27,7 +27,8 @@ class PlanList(LiveTable):
     """Plans by state; `x` lists closed ones too."""
 
     needs = ("plans", "positions")
-    empty = "no plan is active; x lists closed ones"
+    empty = "there is no plan yet"
+    newest_first = True
     columns = (
         Column(" ", 1, lambda row, _: words.account_letter(row)),
         Column("SYM", 5, lambda row, _: words.symbol(row), words.symbol),
@@ -45,9 +46,9 @@ class PlanList(LiveTable):
         self.shows_closed = False
 
     def rows(self, view: View) -> Sequence[RowData]:
-        """Return the plans that are listed: the active ones, then the closed, newest first."""
+        """Return the active plans; the closed, newest first, where asked for or alone."""
         active = view.plans()
-        if not self.shows_closed:
+        if active and not self.shows_closed:
             return active
         over = [plan for plan in view.plans(closed=True) if plan not in active]
         return active + over[::-1]
@@ -58,8 +59,11 @@ class PlanList(LiveTable):
 
     def title(self, view: View) -> str:
         """Return the title with the count."""
-        shown = len(view.plans(closed=self.shows_closed))
-        return f"Plans {shown}{' · all' if self.shows_closed else ''}{self.order_words()}"
+        active = len(view.plans())
+        over = len(view.plans(closed=True)) - active
+        is_all = self.shows_closed or not active
+        tail = f" · closed {over}" if is_all and over else ""
+        return f"Plans {active}{tail}{self.order_words()}"
 
 
 class PlanPane(Pane):
@@ -227,7 +231,8 @@ class Events(PlanPane):
 
     def title(self, view: View) -> str:
         """Return the title, and what history waits for."""
-        waits = f" · history {view.history_waiting}" if view.history_waiting else ""
+        is_waiting = view.history_waiting and self.plan_id is not None
+        waits = f" · history {view.history_waiting}" if is_waiting else ""
         return f"Plan events{text.clean(waits)}"
 
     def about(self, plan: Mapping[str, Any], view: View, width: int) -> Sequence[Line]:

@@ -29,6 +29,7 @@ class OrderTable(LiveTable):
 
     needs = ("orders",)
     empty = "no order has been sent"
+    newest_first = True
     columns = (
         Column(" ", 1, lambda row, _: words.account_letter(row)),
         Column("SYM", 5, lambda row, _: words.symbol(row), words.symbol),
@@ -121,7 +122,7 @@ class FeedTable(LiveTable):
                lambda r: r.get("event_ns"), is_right=True),
         Column("TICKS", 9, lambda row, _: text.count(row.get("pub_seq")),
                lambda r: r.get("pub_seq"), is_right=True),
-        Column("EPOCH", 8, lambda row, _: str(row.get("epoch")), None, True, 4),
+        Column("EPOCH", 9, lambda row, _: text.epoch(int(row.get("epoch") or 0)), None, True, 4),
     )  # fmt: skip
 
     def rows(self, view: View) -> Sequence[RowData]:
@@ -166,17 +167,17 @@ class TreeTable(LiveTable):
     needs = ("health",)
     empty = "the tree is not known yet"
     columns = (
-        Column("CHILD", 34, lambda row, _: _child(row), grows=True),
+        Column("CHILD", 24, lambda row, _: _child(row), grows=True),
         Column("STATE", 10, lambda row, _: _state(row), lambda row: str(row.get("state"))),
         Column("UP", 6, lambda row, _: text.span(row.get("uptime_s")), None, True),
         Column("RESTARTS", 8, lambda row, _: str(row.get("restarts")),
                lambda row: row.get("restarts"), is_right=True),
-        Column("LIMIT", 12, lambda row, _: text.clean(row.get("intensity") or "·"), priority=4),
+        Column("LIMIT", 12, lambda row, _: text.clean(row.get("intensity") or "·"), priority=6),
         Column("MAIL", 5, lambda row, _: str(row.get("mailbox_depth")),
                lambda row: row.get("mailbox_depth"), is_right=True),
         Column("BEAT", 6, lambda row, _: _beat(row), None, True, 5),
         Column("LAST END", 24, lambda row, _: text.clean(row.get("last_reason") or "·"),
-               priority=6),
+               priority=4),
     )  # fmt: skip
 
     def __init__(self) -> None:

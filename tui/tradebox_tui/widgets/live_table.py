@@ -42,6 +42,8 @@ class LiveTable(Pane):
 
     columns: Sequence[Column] = ()
     empty = "nothing yet"
+    newest_first = False
+    """A cursor on the first row stays there, so that what is new is seen."""
 
     class Moved(Message):
         """The cursor stands on another row."""
@@ -61,6 +63,7 @@ class LiveTable(Pane):
         self._sorted_ns = 0
         self._top_at = 0
         self._page = 1
+        self._is_at_top = True
 
     def rows(self, view: View) -> Sequence[RowData]:
         """Return what to list; subclasses say."""
@@ -84,7 +87,9 @@ class LiveTable(Pane):
         if not keys:
             return
         at = keys.index(self.cursor_key) if self.cursor_key in keys else -1 if steps > 0 else 0
-        self._stand_on(keys[min(len(keys) - 1, max(0, at + steps))])
+        goal = min(len(keys) - 1, max(0, at + steps))
+        self._is_at_top = goal == 0
+        self._stand_on(keys[goal])
 
     def page(self, pages: int) -> None:
         """Move the cursor by whole pages."""
@@ -94,6 +99,7 @@ class LiveTable(Pane):
         """Put the cursor on that row if it is listed."""
         if key not in {self.key(row) for row in self._ordered()}:
             return False
+        self._is_at_top = False
         self._stand_on(key)
         return True
 
@@ -142,7 +148,7 @@ class LiveTable(Pane):
         if not rows:
             return [*lines, [(self.empty, "dim")]]
         keys = [self.key(row) for row in rows]
-        if self.cursor_key not in keys:
+        if self.cursor_key not in keys or (self.newest_first and self._is_at_top):
             self._stand_on(keys[0], quietly=True)
         at = keys.index(self.cursor_key or "")
         self._page = max(1, height - 1)
