@@ -8,6 +8,9 @@ Rules of this file:
 import contextlib
 import json
 import os
+import pty
+import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,9 +33,10 @@ from tradebox.adapters.postgres.connect import connected
 from tradebox.cli.status import compose
 from tradebox.config import Home, Settings
 from tradebox.supervision.control import ask_control
+from tradebox.supervision.launch_errors import ControlUnreachable
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 90.0
+DEADLINE_S = 60.0
 STEPS = ("entry", "break_even", "scale_out", "exit")
 
 
@@ -58,20 +62,32 @@ def is_alive(pid: int) -> bool:
 
 
 def python_path() -> str:
-    return os.pathsep.join([str(ROOT / "src"), str(ROOT / "tui")])
+    """Return this tree, and whatever this interpreter was told beside it."""
+    told = os.environ.get("PYTHONPATH", "")
+    return os.pathsep.join([str(ROOT / "src"), str(ROOT / "tui"), *([told] if told else [])])
 
 
 class Bench:
     """One home, and the commands that are run on it."""
 
-    def __init__(self, home: Path | None = None) -> None:
-        self.home = home if home is not None else make_home().root
+    def __init__(self, home: str = "", uid: int | None = None) -> None:
+        """Make the folders.
+
+        home: below a new folder, where given; uid: who runs the commands, None = who tests.
+        """
+        self.root = make_home().root
+        self.home = self.root / home
+        self.uid = uid
         self.folder = Path(tempfile.mkdtemp(prefix="tb-", dir="/tmp"))
         self.tmp = self.folder / "t"
         self.tmp.mkdir()
         self.user_home = self.folder / "user"
         self.user_home.mkdir()
         self.runs: list[Run] = []
+        self.terminals: list[TerminalRun] = []
+        if uid is not None:
+            for path in (self.root, self.folder, self.tmp, self.user_home):
+                os.chown(path, uid, uid)
 
     def environ(self, **more: str) -> dict[str, str]:
         kept = {
@@ -82,10 +98,15 @@ class Bench:
         own = {
             "HOME": str(self.user_home),
             "TMPDIR": str(self.tmp),
+            "XDG_RUNTIME_DIR": str(self.tmp),
             "PYTHONPATH": python_path(),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         return {**kept, **own, "TRADEBOX_POSTGRES_MEMORY_MB": "32", **more}
+
+    def user(self) -> dict[str, Any]:
+        """Return what subprocess needs to start something as the bench's user."""
+        return {} if self.uid is None else {"user": self.uid, "group": self.uid, "extra_groups": []}
 
     def argv(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "tradebox", *arguments, "--home", str(self.home)]
@@ -97,6 +118,7 @@ class Bench:
         return subprocess.run(
             self.argv(*arguments),
             env=self.environ(**env),
+            **self.user(),
             input=text,
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True,
@@ -118,6 +140,21 @@ class Bench:
         self.runs.append(made)
         return made
 
+    def on_terminal(self, *arguments: str, **env: str) -> "TerminalRun":
+        """Start `tradebox run` on a terminal, under a shell as `make` is one."""
+        made = TerminalRun(self, ["run", *arguments], env)
+        self.terminals.append(made)
+        return made
+
+    def status(self) -> dict[str, Any]:
+        """Return the status of what runs on this home, {} while nothing answers."""
+        path = self.socket_dir / "control" / "control.sock"
+        try:
+            answer = ask_control(path, {"ask": "status"}, DEADLINE_S)
+        except ControlUnreachable:
+            return {}
+        return compose(answer, Home(self.home))
+
     def processes(self) -> list[int]:
         """Return every process of this bench and what they started, zombies excepted."""
         marks = (f"HOME={self.user_home}".encode(), f"TMPDIR={self.tmp}".encode())
@@ -138,6 +175,11 @@ class Bench:
             found |= more
         return sorted(pid for pid in found if is_alive(pid))
 
+    def processes_of_run(self) -> list[int]:
+        """Return the processes of this bench but the shells of its terminals."""
+        shells = {run.shell_pid for run in self.terminals}
+        return [pid for pid in self.processes() if pid not in shells]
+
     def kill_all(self) -> list[int]:
         """Kill -9 everything of this bench at once and wait until it is gone; return the pids."""
         killed: set[int] = set()
@@ -155,7 +197,9 @@ class Bench:
         self.kill_all()
         for run in self.runs:
             run.popen.wait(DEADLINE_S)
-        shutil.rmtree(self.home, ignore_errors=True)
+        for run in self.terminals:
+            run.close()
+        shutil.rmtree(self.root, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- what the home knows ---
@@ -206,6 +250,7 @@ class Run:
                 stdout=out,
                 stderr=err,
                 env=bench.environ(**env),
+                **bench.user(),
                 start_new_session=True,
             )
         self.pid = self.popen.pid
@@ -260,11 +305,9 @@ class Run:
     def when(self, holds: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
         """Return the first status for which something holds."""
 
-        path = self.bench.socket_dir / "control" / "control.sock"
-
         def look() -> dict[str, Any] | None:
-            shown = compose(ask_control(path, {"ask": "status"}, DEADLINE_S), Home(self.bench.home))
-            return shown if holds(shown) else None
+            shown = self.bench.status()
+            return shown if shown and holds(shown) else None
 
         return eventually(look, what)
 
@@ -281,9 +324,74 @@ class Run:
         return self.lines()[-1]
 
 
+class TerminalRun:
+    """`tradebox run` on a pseudo-terminal of 160 columns."""
+
+    def __init__(self, bench: Bench, arguments: list[str], env: dict[str, str]) -> None:
+        self.bench = bench
+        self.seen = b""
+        line = (
+            f"trap : INT; stty cols 160 rows 48; {shlex.join(bench.argv(*arguments))}; echo rc=$?"
+        )
+        environ = bench.environ(TERM="xterm-256color", **env)
+        self.shell_pid, self._master = pty.fork()
+        if self.shell_pid == 0:
+            os.execve("/bin/sh", ["sh", "-c", line], environ)
+        os.set_blocking(self._master, False)
+
+    def read(self) -> bytes:
+        while self._master >= 0 and select.select([self._master], [], [], 0)[0]:
+            try:
+                chunk = os.read(self._master, 65536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            self.seen += chunk
+        return self.seen
+
+    def shows(self, text: bytes) -> None:
+        """Wait until the terminal has received a text."""
+
+        def look() -> bool:
+            return text in self.read()
+
+        try:
+            eventually(look, f"{text!r} on the terminal")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.seen[-3000:]!r}") from None
+
+    def ready(self) -> dict[str, Any]:
+        """Wait until the engine tells its status; return that."""
+
+        def look() -> dict[str, Any] | None:
+            self.read()
+            shown = self.bench.status()
+            return shown if shown.get("actors") else None
+
+        return eventually(look, "the engine's status")
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+    def hang_up(self) -> None:
+        """Close the terminal: the kernel sends SIGHUP."""
+        os.close(self._master)
+        self._master = -1
+
+    def close(self) -> None:
+        """End the shell; the bench has ended what it started."""
+        if self._master >= 0:
+            self.read()
+            self.hang_up()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.shell_pid, signal.SIGKILL)
+        os.waitpid(self.shell_pid, 0)
+
+
 @contextlib.contextmanager
-def bench(home: Path | None = None) -> Iterator[Bench]:
-    made = Bench(home)
+def bench(home: str = "", uid: int | None = None) -> Iterator[Bench]:
+    made = Bench(home, uid)
     try:
         yield made
     finally:
