@@ -207,7 +207,9 @@ class Bench:
     @property
     def socket_dir(self) -> Path:
         """Where this bench's processes have their sockets: theirs is another TMPDIR."""
-        return self.tmp / Home(self.home).socket_dir.name
+        ours = Home(self.home).socket_dir.name
+        uid = os.getuid() if self.uid is None else self.uid
+        return self.tmp / ours.replace(f"-{os.getuid()}-", f"-{uid}-", 1)
 
     def dsn(self, login: Login = Login.TRADE, database: str = DATABASE) -> str:
         """Return a login's URL of the embedded PostgreSQL."""

@@ -46,23 +46,35 @@ def run(home: Home, settings: Settings, options: RunOptions) -> int:
                 f"home {home.root}: another `tradebox run` uses it:"
                 " stop that one (see `tradebox status`) or choose another --home"
             )
+    try:
+        return _run_held(home, settings, options)
+    finally:
+        lock.release()
+
+
+def _run_held(home: Home, settings: Settings, options: RunOptions) -> int:
+    """Run with the home in our hands; what was made outside it goes away whatever happens."""
+    with usable(home):
         boot_epoch = next_boot_epoch(home.boot_epoch_file)
         folder = socket_dir(home, CONTROL_FOLDER)
-    write_console_places(home, settings)
-    opened = RunOpened(
-        f"{boot_epoch:06d}-{secrets.token_hex(3)}", boot_epoch, settings.profile, product_version()
-    )
-    launcher = Launcher(
-        server_specs(home, settings, console=options.console),
-        _engine(home, settings, options, opened),
-        PRELOAD,
-        _launcher_options(home, settings, options, boot_epoch, folder),
-    )
     try:
+        with usable(home):
+            write_console_places(home, settings)
+        opened = RunOpened(
+            f"{boot_epoch:06d}-{secrets.token_hex(3)}",
+            boot_epoch,
+            settings.profile,
+            product_version(),
+        )
+        launcher = Launcher(
+            server_specs(home, settings, console=options.console),
+            _engine(home, settings, options, opened),
+            PRELOAD,
+            _launcher_options(home, settings, options, boot_epoch, folder),
+        )
         return launcher.run()
     finally:
         remove_socket_dir(home, folder)
-        lock.release()
 
 
 def next_boot_epoch(path: Path) -> int:

@@ -1,5 +1,6 @@
 """How a run ends, on a terminal and off it, and what it leaves on the machine: nothing."""
 
+import json
 import os
 import signal
 import socket
@@ -69,8 +70,8 @@ def test_a_timed_run_trades_nothing_unasked_and_leaves_nothing(who: str) -> None
         box.home.chmod(0o700)
         modes, users = modes_above(box.home), user_database()
         run = box.run("--for", "4", **QUIET).ready()
-        status = run.when(lambda shown: len(shown["accounts"]) == 2, "both accounts")
-        gateways = [row["gateway"] for row in status["accounts"]]
+        ready = json.loads((box.home / "sim" / "ready.json").read_text())
+        gateways = [ready["gateway_paper"], ready["gateway_live"]]
         assert all(is_listening(gateway) for gateway in gateways)
         assert (run.wait(), run.err) == (ExitCode.OK, "")
         summary = run.lines()[-1]
