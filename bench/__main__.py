@@ -55,13 +55,15 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown bench {unknown[0]}: one of {', '.join(BENCHES)}")
     RESULTS.mkdir(exist_ok=True)
-    for name in names:
-        print(f"{name}: {BENCHES[name]} ...", file=sys.stderr, flush=True)
-        result = measure(name)
-        path = RESULTS / f"{result['date']}-{name}.json"
-        path.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
-        print(json.dumps(result["measured"]))
-    write_readme()
+    try:
+        for name in names:
+            print(f"{name}: {BENCHES[name]} ...", file=sys.stderr, flush=True)
+            result = measure(name)
+            path = RESULTS / f"{result['date']}-{name}.json"
+            path.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+            print(json.dumps(result["measured"]))
+    finally:
+        write_readme()
     return 0
 
 

@@ -10,6 +10,7 @@ Rules of this file:
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -86,6 +87,8 @@ async def _trade(run: LiveRun, dsn: str) -> dict[str, Any]:
     ticks = launcher["counters"]["ticks_received"] - before["ticks_received"]
     kept = [one for one in found if one.gateway_mono_ns > warm_ns]
     to_gateway = spread([one.mailbox_to_gateway_us for one in kept], 1)
+    to_mailbox = spread([one.socket_to_mailbox_us for one in kept], 1)
+    third = len(kept) // 3
     commit, loopback = spread(floor.commit_us, 1), spread(floor.loopback_us, 1)
     floor_p50_us, floor_p99_us = (commit[share] + loopback[share] for share in ("p50", "p99"))
     return {
@@ -95,7 +98,12 @@ async def _trade(run: LiveRun, dsn: str) -> dict[str, Any]:
         "plans_per_s": PLANS_PER_S,
         "plans_asked": flow.asked,
         "mailbox_to_gateway_us": to_gateway,
-        "socket_to_mailbox_us": spread([one.socket_to_mailbox_us for one in kept], 1),
+        "mailbox_to_gateway_p50_us_as_plans_open": {
+            "first_third": _p50_us(kept[:third]),
+            "last_third": _p50_us(kept[-third:]),
+        },
+        "socket_to_mailbox_us": to_mailbox,
+        "ratio_socket_to_mailbox_p50": ratio(to_mailbox["p50"], loopback["p50"]),
         "floor": {
             "commit_us": commit,
             "loopback_us": loopback,
@@ -106,6 +114,10 @@ async def _trade(run: LiveRun, dsn: str) -> dict[str, Any]:
         "ratio_to_floor_p50": ratio(to_gateway["p50"], floor_p50_us),
         "ratio_to_floor_p99": ratio(to_gateway["p99"], floor_p99_us),
     }
+
+
+def _p50_us(kept: Sequence[plan_flow.Sample]) -> float:
+    return spread([one.mailbox_to_gateway_us for one in kept], 1)["p50"]
 
 
 def run() -> dict[str, Any]:

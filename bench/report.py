@@ -19,6 +19,10 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 NAME = re.compile(r"(\d{4}-\d{2}-\d{2})-([a-z_]+)\.json")
 THREE = 3
+HANGS = {
+    "python_loop": "a Python loop",
+    "c_call_holding_the_gil": "a C call that holds the GIL",
+}
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -90,13 +94,24 @@ def _orders(found: Mapping[str, Any]) -> list[str]:
     beside = f"bare commit + loopback write {span_us(floor['p50_us'])}"
     ratio = f"{found['ratio_to_floor_p50']}"
     what = f"price in the controller's mailbox → order bytes at the gateway (n = {count})"
-    return [_row(what, found["mailbox_to_gateway_us"], beside, ratio, 1)]
+    loopback = f"loopback write + read {span_us(floor['loopback_us']['p50'])}"
+    near = f"{found['ratio_socket_to_mailbox_p50']}"
+    return [
+        _row(what, found["mailbox_to_gateway_us"], beside, ratio, 1),
+        _row(
+            f"vendor bytes → mailbox, whole run, {found['ticks_per_s']} ticks/s (n = {count})",
+            found["socket_to_mailbox_us"],
+            loopback,
+            near,
+            1,
+        ),
+    ]
 
 
 def _price_path(found: Mapping[str, Any]) -> list[str]:
     steady, loopback = found["vendor_bytes_to_mailbox"], found["floor"]["loopback_us"]["p50"]
     spread = {"p50": steady["p50_us"], "p99": steady["p99_us"]}
-    what = f"vendor bytes → mailbox, {steady['rate_per_s']} ticks/s"
+    what = f"vendor bytes → mailbox, price path alone, {steady['rate_per_s']} ticks/s"
     beside = f"loopback write + read {span_us(loopback)}"
     return [_row(what, spread, beside, f"{found['ratio_to_floor_p50']}", 1)]
 
@@ -105,7 +120,7 @@ def _restart(found: Mapping[str, Any]) -> list[str]:
     fresh_us = found["fresh_start_ms"]["p50"] * 1000
     rows = {"engine SIGKILL → new loop": found["kill_to_loop_ms"]}
     for how, spread in found["hang_to_loop_ms"].items():
-        words = how.replace("_", " ")
+        words = HANGS.get(how, how)
         rows[f"engine hung ({words}) → new loop, {found['leash_ms']} ms leash"] = spread
     beside = f"a fresh `python -m` start {span_us(fresh_us)}"
     return [
