@@ -40,9 +40,10 @@ check: setup $(VENV)/group-dev  ## ruff, format, mypy strict, import contracts, 
 	@PYTHONPATH=src:tui $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/arch -p no:cacheprovider
 
-fix: setup $(VENV)/group-dev  ## let ruff mend what it can
+fix: setup $(VENV)/group-dev  ## let ruff mend what it can; write docs/cli.md anew
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@PYTHONPATH=src:tui $(BIN)/python .ci/cli_page.py
 
 matrix: setup $(VENV)/group-dev  ## the slow chaos tests
 	@$(BIN)/python -m pytest -m "slow" --timeout 2400 $(ARGS)

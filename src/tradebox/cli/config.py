@@ -18,6 +18,7 @@ app = typer.Typer(
 def init(
     home: HomeOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Write config.toml with every setting, its default, and its environment name."""
     place = find_home(home)
@@ -36,7 +37,10 @@ def init(
         raise HomeUnusable(
             f"home {place.root}: cannot write config.toml: {error.strerror}: choose another --home"
         ) from error
-    print(place.config_file)
+    if json:
+        print_json({"config_file": str(place.config_file)})
+    else:
+        print(place.config_file)
 
 
 @app.command("show")

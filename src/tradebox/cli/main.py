@@ -28,6 +28,7 @@ app = typer.Typer(
     " With no configuration it runs SIMULATED, on its own stand-in world.",
     epilog=EXIT_TABLE,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
