@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a script of its own, no package
 """Writes docs/cli.md from the commands' own help; `make fix` runs it, a test compares."""
 
 from pathlib import Path
