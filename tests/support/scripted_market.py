@@ -51,6 +51,8 @@ class ScriptedMarket:
         self._quotes: dict[str, Quote] = {}
         self._callbacks: list[Callable[[MarketEvent], None]] = []
         self.bar_rows: list[Bar] = []
+        self.halted: set[str] = set()
+        self.actions: list = []
 
     def symbols(self) -> Sequence[Instrument]:
         return list(self._instruments.values())
@@ -67,6 +69,12 @@ class ScriptedMarket:
 
     def bars(self, symbol: str, interval_s: int, end_ns: int, count: int) -> Sequence[Bar]:
         return [bar for bar in self.bar_rows if bar.end_ns <= end_ns][-count:]
+
+    def is_halted(self, symbol: str) -> bool:
+        return symbol in self.halted
+
+    def actions_between(self, after_ns: int, until_ns: int) -> list:
+        return [one for one in self.actions if after_ns < one.at_ns <= until_ns]
 
     # -- what a test does -------------------------------------------------------------------
 

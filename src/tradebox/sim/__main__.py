@@ -19,6 +19,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="another course of the market")
     parser.add_argument("--ports", help=f"{','.join(SERVERS)}; 0 for any")
     parser.add_argument("--json", action="store_true", help="say ready by one JSON line")
+    parser.add_argument("--script", type=Path, help="orders, cancels and faults, as JSON lines")
+    parser.add_argument(
+        "--variant", action="append", default=[], metavar="NAME=VALUE", help="see GET /variants"
+    )
+    parser.add_argument(
+        "--symbols", type=int, default=0, help="trade so many, the further ones synthetic"
+    )
+    parser.add_argument("--tape", type=Path, help="recorded trades: symbol,at_ns,price,size")
     given = parser.parse_args(argv)
     try:
         options = SimOptions(
@@ -27,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=given.seed,
             ports=parse_ports(given.ports or ""),
             as_json=given.json,
+            variants=dict(pair.partition("=")[::2] for pair in given.variant),
+            script=given.script,
+            symbols=given.symbols,
+            tape=given.tape,
         )
         return run_sim(options)
     except TradeboxError as error:

@@ -4,7 +4,9 @@ Rules of this file:
 - every fault stands in a catalogue: its name, what it does, its arguments and their defaults;
 - an argument that a seam also names in `take` narrows the fault; its default means any;
 - `count` ends a fault after so many hits; 0 means until it is cleared;
-- an immediate fault happens once, when it is set, and is not listed as active.
+- an immediate fault happens once, when its time has come, and is not listed as active;
+- every fault may wait: for a cue (`on`), then some market seconds (`after_s`), then some places
+  that fit (`skip`); and may end by itself after some market seconds (`for_s`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,13 @@ Listener = Callable[[str, Mapping[str, Value]], None]
 NUMBER_MAX = 1_000_000_000
 """No argument is a larger number, nor a NaN."""
 
+CUES = ("order", "modify", "cancel", "fill", "connect", "disconnect", "open", "close")
+"""What a fault can wait for; the first that happens after it was set."""
+
+WHEN: Arguments = {"on": "", "after_s": 0.0, "for_s": 0.0, "skip": 0}
+"""The arguments of every fault that say when, and their defaults: now, without end."""
+
+_SECOND_NS = 1_000_000_000
 _KINDS = {
     str: "text",
     bool: "true or false",
@@ -39,15 +48,35 @@ class FaultSpec:
 
 @dataclass(slots=True)
 class _Active:
+    spec: FaultSpec
     arguments: Arguments
+    when: Arguments
+    due_ns: int | None = None
+    """When it begins; None while it waits for its cue."""
+    is_begun: bool = False
+    skipped: int = 0
     hits: int = 0
+
+    def is_over(self, now_ns: int) -> bool:
+        """Say whether its time has passed."""
+        for_ns = round(float(self.when["for_s"]) * _SECOND_NS)
+        return self.is_begun and for_ns > 0 and now_ns >= (self.due_ns or 0) + for_ns
+
+    def row(self) -> dict[str, object]:
+        """Return what a listing says of it."""
+        timing = {name: value for name, value in self.when.items() if value != WHEN[name]}
+        waiting: dict[str, object] = {} if self.is_begun else {"waits": True}
+        return {**self.arguments, **timing, **waiting, "hits": self.hits}
 
 
 class FaultBoard:
     """The faults of one catalogue that are set now."""
 
-    def __init__(self, catalogue: Sequence[FaultSpec]) -> None:
-        self._catalogue = tuple(catalogue)
+    def __init__(
+        self, catalogue: Sequence[FaultSpec], now_ns: Callable[[], int] = lambda: 0
+    ) -> None:
+        self.catalogue = tuple(catalogue)
+        self.now_ns = now_ns
         self._by_name = {spec.name: spec for spec in catalogue}
         self._active: dict[str, list[_Active]] = {}
         self._listeners: list[Listener] = []
@@ -55,14 +84,15 @@ class FaultBoard:
     def set(self, name: str, **arguments: Value) -> None:
         """Set a fault, or let an immediate one happen.
 
-        Raises: ConfigInvalid for an unknown name, argument, or type of value.
+        Raises: ConfigInvalid for an unknown name, argument, cue, or type of value.
         """
         spec = self._spec(name)
+        known: Arguments = {**spec.defaults, **WHEN}
         for key, value in arguments.items():
-            default = spec.defaults.get(key)
+            default = known.get(key)
             if default is None:
                 raise ConfigInvalid(
-                    f"{name} has no argument {key!r}: it has {', '.join(spec.defaults)}",
+                    f"{name} has no argument {key!r}: it has {', '.join(known)}",
                     field=key,
                     value=value,
                 )
@@ -72,11 +102,21 @@ class FaultBoard:
                     field=key,
                     value=value,
                 )
-        full: Arguments = {**spec.defaults, **arguments}
-        if not spec.is_immediate:
-            self._active.setdefault(name, []).append(_Active(full))
-        for listener in tuple(self._listeners):
-            listener(name, full)
+        full: Arguments = {**spec.defaults}
+        when: Arguments = {**WHEN}
+        for key, value in arguments.items():
+            (full if key in spec.defaults else when)[key] = value
+        cue = when["on"]
+        if cue and cue not in CUES:
+            raise ConfigInvalid(
+                f"{name}: on={cue!r} is no cue: give one of {', '.join(CUES)}",
+                field="on",
+                value=cue,
+            )
+        active = _Active(spec, full, when)
+        self._active.setdefault(name, []).append(active)
+        if not cue:
+            self._cue(active)
 
     def clear(self, name: str = "") -> None:
         """End a fault, or every fault. Raises ConfigInvalid for an unknown name."""
@@ -91,36 +131,89 @@ class FaultBoard:
             {
                 "name": spec.name,
                 "summary": spec.summary,
-                "arguments": dict(spec.defaults),
+                "arguments": {**spec.defaults, **WHEN},
                 "immediate": spec.is_immediate,
-                "active": [
-                    {**active.arguments, "hits": active.hits}
-                    for active in self._active.get(spec.name, ())
-                ],
+                "active": [active.row() for active in self._active.get(spec.name, ())],
             }
-            for spec in self._catalogue
+            for spec in self.catalogue
         ]
 
     def take(self, name: str, **context: Value) -> Mapping[str, Value] | None:
         """Return the arguments of a set fault that fits the place, and count the hit."""
+        found = self._fitting(name, context)
+        if found is None:
+            return None
+        if found.skipped < int(found.when["skip"]):
+            found.skipped += 1
+            return None
+        found.hits += 1
+        if found.hits == found.arguments.get("count"):
+            self._drop(found)
+        return found.arguments
+
+    def is_set(self, name: str, **context: Value) -> bool:
+        """Say whether a fault that fits the place is in force, and count nothing."""
+        return self._fitting(name, context) is not None
+
+    def happen(self, cue: str) -> None:
+        """Let the faults that wait for a cue know that it happened."""
+        assert cue in CUES, cue
+        for active in self._all():
+            if active.due_ns is None and active.when["on"] == cue:
+                self._cue(active)
+
+    def tick(self) -> None:
+        """Begin what is due, and end what has lasted its time."""
+        now_ns = self.now_ns()
+        for active in self._all():
+            self._begin_if_due(active, now_ns)
+            if active.is_over(now_ns):
+                self._drop(active)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Tell the listener of each fault as it begins; the result ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _fitting(self, name: str, context: Mapping[str, Value]) -> _Active | None:
         defaults = self._by_name[name].defaults
         active_faults = self._active.get(name)
-        for active in active_faults or ():
+        if not active_faults:
+            return None
+        now_ns = self.now_ns()
+        for active in tuple(active_faults):
+            self._begin_if_due(active, now_ns)
+            if not active.is_begun or active.is_over(now_ns):
+                continue
             if all(
                 active.arguments[key] in (defaults[key], value)
                 for key, value in context.items()
                 if key in defaults
             ):
-                active.hits += 1
-                if active_faults and active.hits == active.arguments.get("count"):
-                    active_faults.remove(active)
-                return active.arguments
+                return active
         return None
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Tell the listener of each fault as it is set; the result ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+    def _all(self) -> list[_Active]:
+        return [active for actives in self._active.values() for active in actives]
+
+    def _cue(self, active: _Active) -> None:
+        now_ns = self.now_ns()
+        active.due_ns = now_ns + round(float(active.when["after_s"]) * _SECOND_NS)
+        self._begin_if_due(active, now_ns)
+
+    def _begin_if_due(self, active: _Active, now_ns: int) -> None:
+        if active.is_begun or active.due_ns is None or now_ns < active.due_ns:
+            return
+        active.is_begun = True
+        if active.spec.is_immediate:
+            self._drop(active)
+        for listener in tuple(self._listeners):
+            listener(active.spec.name, active.arguments)
+
+    def _drop(self, active: _Active) -> None:
+        actives = self._active.get(active.spec.name, [])
+        if active in actives:
+            actives.remove(active)
 
     def _spec(self, name: str) -> FaultSpec:
         spec = self._by_name.get(name)
@@ -131,6 +224,25 @@ class FaultBoard:
                 value=name,
             )
         return spec
+
+
+class Cues:
+    """Every board of a simulator: what happens to one part can set off a fault of another."""
+
+    def __init__(self, boards: Mapping[str, FaultBoard], now_ns: Callable[[], int]) -> None:
+        self._boards = tuple(boards.values())
+        for board in self._boards:
+            board.now_ns = now_ns
+
+    def happen(self, cue: str) -> None:
+        """Tell every board of a cue."""
+        for board in self._boards:
+            board.happen(cue)
+
+    def tick(self) -> None:
+        """Let time pass on every board."""
+        for board in self._boards:
+            board.tick()
 
 
 def _fits(value: Value, default: Value) -> bool:

@@ -14,8 +14,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -29,18 +29,26 @@ from tradebox.sim.control.routes import Routes
 from tradebox.sim.exchange.accounts import AccountSpec
 from tradebox.sim.exchange.engine import Exchange
 from tradebox.sim.exchange.ledger import Ledger
+from tradebox.sim.exchange.settings import ExchangeSettings
+from tradebox.sim.exchange.variants import with_variants
+from tradebox.sim.faults import Cues, FaultBoard, Value
 from tradebox.sim.finnhub.faults import finnhub_faults
 from tradebox.sim.finnhub.rest import PREFIX
 from tradebox.sim.finnhub.server import FinnhubServer
 from tradebox.sim.gateway.faults import Faults
+from tradebox.sim.gateway.pace import PER_SECOND
 from tradebox.sim.gateway.server import TwsGateway
 from tradebox.sim.home import SimHome
 from tradebox.sim.http import HttpServer
+from tradebox.sim.market.acts import MarketActs, action_from
 from tradebox.sim.market.clock import SimClock
-from tradebox.sim.market.data import load
+from tradebox.sim.market.data import MarketData, load
 from tradebox.sim.market.market import Market
+from tradebox.sim.market.more import with_symbols
 from tradebox.sim.market.pump import Pump
 from tradebox.sim.market.replay import Replay
+from tradebox.sim.market.tape import with_tape
+from tradebox.sim.script import Script, read_script
 from tradebox.sim.yahoo.authority import authority_file, server_context
 from tradebox.sim.yahoo.faults import yahoo_faults
 from tradebox.sim.yahoo.server import Yahoo
@@ -71,6 +79,10 @@ class SimOptions:
 
     ports: one per server, 0 for any; none: those of the last time, or any.
     seed: none: the home's own.
+    variants: switches of the exchange's behaviour, by name.
+    script: a file of events that happen by themselves.
+    symbols: so many are traded, the further ones synthetic; 0: the shipped ones.
+    tape: a file of recorded trades that replaces what its symbols trade.
     """
 
     home: Path
@@ -78,6 +90,10 @@ class SimOptions:
     seed: int | None = None
     ports: tuple[int, ...] = ()
     as_json: bool = False
+    variants: dict[str, str] = field(default_factory=dict)
+    script: Path | None = None
+    symbols: int = 0
+    tape: Path | None = None
 
     def check(self) -> None:
         """Refuse what cannot be run. Raises ConfigInvalid."""
@@ -103,6 +119,13 @@ class SimOptions:
                     value=port,
                 )
 
+    def data(self) -> MarketData:
+        """Return what is traded. Raises ConfigInvalid for an unusable tape or number."""
+        data = load()
+        if self.tape is not None:
+            data = with_tape(data, self.tape)
+        return with_symbols(data, self.symbols) if self.symbols else data
+
 
 class World:
     """Everything of one simulator; it listens once started.
@@ -110,26 +133,48 @@ class World:
     Raises: HomeUnusable if the folder of the home cannot be used.
     """
 
-    def __init__(self, home: SimHome, speed: float, ports: Sequence[int]) -> None:
+    def __init__(
+        self,
+        home: SimHome,
+        speed: float,
+        ports: Sequence[int],
+        settings: ExchangeSettings | None = None,
+        data: MarketData | None = None,
+        mono_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         assert len(ports) == len(SERVERS), ports
         timer = MonotonicClock()
         identity = home.identity
-        replay = Replay(load(), identity.seed)
+        replay = Replay(data or load(), identity.seed)
         ledger = Ledger(home.ledger_file, time.monotonic_ns)
-        latest_ns = max((int(str(row["at_ns"])) for row in ledger.rows()), default=0)
+        latest_ns = 0
+        for row in ledger.rows():
+            latest_ns = max(latest_ns, int(str(row["at_ns"])))
+            if row["kind"] == "action_announced":
+                replay.actions.add(action_from(row))
         self.home = home
-        self.clock = SimClock(home.clock_file, speed, not_before_ns=latest_ns)
+        self.clock = SimClock(home.clock_file, speed, mono_ns, not_before_ns=latest_ns)
         self.market = Market(replay, self.clock)
-        self.market.begin(self.clock.now_ns())
+        self.market.begin(self.clock.begin_ns)
         accounts = {"paper": identity.account_paper, "live": identity.account_live}
         specs = [AccountSpec(name, accounts[name], CASH_USD[name]) for name in accounts]
-        self.exchange = Exchange(self.market, specs, ledger, identity.seed)
+        self.exchange = Exchange(
+            self.market, specs, ledger, identity.seed, settings, self.clock.begin_ns
+        )
         gateway_faults, vendor_faults = Faults(), finnhub_faults()
         av_faults, yahoo_board = alphavantage_faults(), yahoo_faults()
         paper, live, finnhub, control, alphavantage, yahoo = ports
         self.gateways = {
-            "gateway_paper": TwsGateway(self.exchange, "paper", HOST, paper, faults=gateway_faults),
-            "gateway_live": TwsGateway(self.exchange, "live", HOST, live, faults=gateway_faults),
+            f"gateway_{name}": TwsGateway(
+                self.exchange,
+                name,
+                HOST,
+                port,
+                faults=gateway_faults,
+                messages_per_s_max=PER_SECOND,
+                keeps_time=False,
+            )
+            for name, port in (("paper", paper), ("live", live))
         }
         self.finnhub = FinnhubServer(
             self.market, identity.finnhub_key, timer, vendor_faults, HOST, finnhub
@@ -140,20 +185,32 @@ class World:
         charts = Yahoo(self.market, identity.yahoo_secret, yahoo_board)
         tls = server_context(home.tls_dir)
         self.yahoo = HttpServer("yahoo", charts, HOST, yahoo, tls)
-        boards = {
+        self.boards: dict[str, FaultBoard] = {
             "gateway": gateway_faults,
             "finnhub": vendor_faults,
             "alphavantage": av_faults,
             "yahoo": yahoo_board,
+            "market": MarketActs(self.market, self.exchange).board,
         }
-        routes = Routes(self.clock, self.market, self.exchange, ledger, boards)
+        self.cues = Cues(self.boards, self.clock.now_ns)
+        for gateway in self.gateways.values():
+            gateway.happen = self.cues.happen
+        self.script = Script(
+            self.market, self.exchange, self.clock.begin_ns, self.set_fault, self.clear_fault
+        )
+        routes = Routes(self.clock, self.market, self.exchange, ledger, self.boards, self.script)
         self.control = HttpServer("control", routes, HOST, control)
         self.pump = Pump(self.market, self.clock, timer)
+        self.pump.stop_at(lambda: self.script.next_ns)
+        self._was_open = self.clock.is_open(self.clock.begin_ns)
+        for reach in (self.exchange.on_time, self.script.run, self._cue):
+            self.pump.on_time(reach)
         self.addresses: dict[str, tuple[str, int]] = {}
 
     async def start(self) -> None:
         """Listen everywhere. Raises AddressInUse."""
         self.exchange.open()
+        self.exchange.on_time(self.clock.begin_ns)
         for name, gateway in self.gateways.items():
             self.addresses[name] = await gateway.start()
         self.addresses["finnhub"] = await self.finnhub.start()
@@ -171,6 +228,33 @@ class World:
         for server in (self.control, self.alphavantage, self.yahoo):
             await server.stop()
         self.exchange.close()
+
+    def set_fault(self, name: str, arguments: dict[str, Value]) -> None:
+        """Set a fault by its whole name, `board.fault`. Raises ConfigInvalid."""
+        board, _, fault = name.partition(".")
+        self._board(board).set(fault, **arguments)
+
+    def clear_fault(self, name: str) -> None:
+        """End a fault by its whole name. Raises ConfigInvalid."""
+        board, _, fault = name.partition(".")
+        self._board(board).clear(fault)
+
+    def _board(self, name: str) -> FaultBoard:
+        if name not in self.boards:
+            raise ConfigInvalid(
+                f"there is no board {name!r}: give {' or '.join(self.boards)}",
+                field="name",
+                value=name,
+            )
+        return self.boards[name]
+
+    def _cue(self, at_ns: int) -> None:
+        """Let fault scripts know of the open, the close, and the time."""
+        is_open = self.clock.is_open(at_ns)
+        if is_open != self._was_open:
+            self._was_open = is_open
+            self.cues.happen("open" if is_open else "close")
+        self.cues.tick()
 
     def ready(self) -> dict[str, object]:
         """Return the ready line: where everything is; the vendor key is in the identity file."""
@@ -214,8 +298,11 @@ async def _serve(home: SimHome, options: SimOptions, ports: Sequence[int]) -> No
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
-    world = World(home, options.speed, ports)
+    settings = with_variants(ExchangeSettings(), options.variants)
+    world = World(home, options.speed, ports, settings, options.data())
     try:
+        if options.script is not None:
+            world.script.add(read_script(options.script))
         await world.start()
         home.say_ready(world.ready())
         # What was loaded stays: a full collection over it would hold the loop for 50 ms.

@@ -3,7 +3,7 @@
 import pytest
 
 from tradebox.errors import ConfigInvalid
-from tradebox.sim.faults import FaultBoard, FaultSpec
+from tradebox.sim.faults import WHEN, Cues, FaultBoard, FaultSpec
 
 CATALOGUE = (
     FaultSpec("mute", "say nothing", {"symbol": "", "count": 0}),
@@ -74,3 +74,66 @@ def test_a_wrong_fault_is_refused(name: str, arguments: dict[str, object], match
 def test_an_unknown_fault_cannot_be_cleared() -> None:
     with pytest.raises(ConfigInvalid, match="no fault"):
         FaultBoard(CATALOGUE).clear("none")
+
+
+class Moment:
+    """A market time that a test moves, in seconds."""
+
+    at_s = 100
+
+    def __call__(self) -> int:
+        return self.at_s * 10**9
+
+
+def timed() -> tuple[FaultBoard, Moment]:
+    moment = Moment()
+    return FaultBoard(CATALOGUE, moment), moment
+
+
+def test_a_fault_begins_after_its_time_and_ends_after_its_time() -> None:
+    board, moment = timed()
+    board.set("mute", after_s=10, for_s=5)
+    assert board.take("mute") is None
+    assert board.listing()[0]["active"][0]["waits"]
+    moment.at_s = 110
+    assert board.take("mute") is not None
+    moment.at_s = 115
+    assert board.take("mute") is None
+    board.tick()
+    assert board.listing()[0]["active"] == []
+
+
+def test_a_fault_passes_over_the_first_places_that_fit() -> None:
+    board, _ = timed()
+    board.set("mute", symbol="AAPL", skip=2)
+    hits = [board.take("mute", symbol="AAPL") is not None for _ in range(4)]
+    assert hits == [False, False, True, True]
+
+
+def test_a_fault_waits_for_its_cue_then_for_its_time() -> None:
+    board, moment = timed()
+    other = FaultBoard(CATALOGUE)
+    cues = Cues({"one": board, "two": other}, moment)
+    heard: list[str] = []
+    board.listen(lambda name, _: heard.append(name))
+    board.set("now", on="fill", after_s=3)
+    cues.happen("order")
+    cues.tick()
+    cues.happen("fill")
+    cues.tick()
+    assert heard == []
+    moment.at_s = 103
+    cues.tick()
+    cues.tick()
+    assert heard == ["now"]
+    board.set("mute", on="close")
+    assert not board.is_set("mute")
+    cues.happen("close")
+    assert board.is_set("mute")
+
+
+def test_a_cue_nobody_gives_is_refused() -> None:
+    board, _ = timed()
+    with pytest.raises(ConfigInvalid, match="is no cue: give one of order"):
+        board.set("mute", on="never")
+    assert WHEN.keys() <= board.listing()[0]["arguments"].keys()

@@ -18,11 +18,13 @@ from tradebox.errors import InputError
 from tradebox.sim.exchange.engine import Exchange
 from tradebox.sim.exchange.ledger import Ledger
 from tradebox.sim.exchange.orders import Order
+from tradebox.sim.exchange.variants import VARIANTS, chosen_variants
 from tradebox.sim.faults import Value
 from tradebox.sim.http import HttpAnswer, HttpRefusal, HttpRequest
 from tradebox.sim.market import hours
 from tradebox.sim.market.clock import SimClock
 from tradebox.sim.market.market import Market
+from tradebox.sim.script import Script
 
 LEDGER_ROWS_MAX = 1000
 
@@ -53,12 +55,14 @@ class Routes:
         exchange: Exchange,
         ledger: Ledger,
         boards: Mapping[str, Board],
+        script: Script,
     ) -> None:
         self._clock = clock
         self._market = market
         self._exchange = exchange
         self._ledger = ledger
         self._boards = boards
+        self._script = script
 
     def __call__(self, request: HttpRequest) -> HttpAnswer:
         """Answer one request. Raises HttpRefusal, which is an answer too."""
@@ -70,15 +74,30 @@ class Routes:
                 data = {name: self._account(name) for name in ("paper", "live")}
             case "GET", "/ledger":
                 data = self._rows(_whole(request, "since"), _whole(request, "count"))
+            case "GET", "/ledger/digest":
+                data = {"digest": self._exchange.ledger_digest()}
+            case "GET", "/variants":
+                data = self._variants()
+            case "POST", "/script":
+                data = self._add_script(request)
             case "GET", "/market":
                 data = self._market_now(request.query.get("symbol", ""))
             case "GET", "/faults":
                 data = {name: board.listing() for name, board in self._boards.items()}
             case "POST", "/faults/set" | "/faults/clear":
                 data = self._change_fault(request)
-            case _, "/clock" | "/accounts" | "/ledger" | "/market" | "/faults":
+            case (
+                _,
+                "/clock"
+                | "/accounts"
+                | "/ledger"
+                | "/ledger/digest"
+                | "/market"
+                | "/faults"
+                | "/variants",
+            ):
                 raise HttpRefusal(HTTPStatus.METHOD_NOT_ALLOWED, "this can be asked by GET only")
-            case _, "/faults/set" | "/faults/clear":
+            case _, "/faults/set" | "/faults/clear" | "/script":
                 raise HttpRefusal(HTTPStatus.METHOD_NOT_ALLOWED, "this can be done by POST only")
             case _:
                 raise HttpRefusal(HTTPStatus.NOT_FOUND, f"there is no {request.path}")
@@ -153,6 +172,31 @@ class Routes:
             "last_size": quote.last_size,
             "at_ns": quote.event_ns,
         }
+
+    def _variants(self) -> dict[str, object]:
+        chosen = chosen_variants(self._exchange.settings)
+        return {
+            variant.name: {
+                "chosen": chosen[variant.name],
+                "alternatives": variant.alternatives,
+                "summary": variant.summary,
+                "source": variant.source,
+            }
+            for variant in VARIANTS
+        }
+
+    def _add_script(self, request: HttpRequest) -> object:
+        try:
+            rows = json.loads(request.body, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise HttpRefusal(HTTPStatus.BAD_REQUEST, "the body is no JSON") from error
+        if not isinstance(rows, list):
+            raise HttpRefusal(HTTPStatus.BAD_REQUEST, "the body is a list of script rows")
+        try:
+            self._script.add(rows)
+        except InputError as error:
+            raise HttpRefusal(HTTPStatus.BAD_REQUEST, error.message, **error.fields) from error
+        return {"rows": len(rows)}
 
     def _change_fault(self, request: HttpRequest) -> object:
         name, arguments = _fault_of(request.body)

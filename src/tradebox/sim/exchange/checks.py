@@ -20,6 +20,16 @@ OFF_INCREMENT = Refusal(
     110, "The price does not conform to the minimum price variation for this contract."
 )
 CHANGED_TYPE = Refusal(329, "Order modify failed. Cannot change to the new order type.")
+HALTED = Refusal(154, "Orders cannot be transmitted for a halted security.")
+TOO_LATE = Refusal(
+    REJECTED, "Order rejected - reason:The cutoff for orders on the close has passed."
+)
+BAD_TRAIL = Refusal(
+    321, "Error validating request.-'bW' : cause - Give a trailing amount or a percentage."
+)
+BAD_GOOD_TILL = Refusal(
+    321, "Error validating request.-'bW' : cause - Good till date is in the past or missing."
+)
 BAD_STOP = Refusal(403, "Invalid stop price.")
 SIZE_ZERO = Refusal(434, "The order size cannot be zero")
 OCA_GROUP_CHANGED = Refusal(10326, "OCA group revision is not allowed.")
@@ -68,6 +78,9 @@ def check_fields(ticket: Ticket, instrument: Instrument | None) -> Refusal | Non
     if ticket.quantity <= 0:
         return SIZE_ZERO
     kind = ticket.order_type
+    if kind.is_trailing:
+        is_one = (ticket.trail_micros > 0) != (ticket.trail_ppm > 0)
+        return None if is_one else BAD_TRAIL
     if kind.has_trigger and ticket.trigger_micros <= 0:
         return BAD_STOP
     if kind.has_trigger and ticket.trigger_micros % instrument.increment_micros:

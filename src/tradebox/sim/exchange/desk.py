@@ -16,6 +16,7 @@ from tradebox.sim.exchange import checks
 from tradebox.sim.exchange.accounts import PPM
 from tradebox.sim.exchange.book import Book
 from tradebox.sim.exchange.days import trading_day
+from tradebox.sim.exchange.deadlines import end_of_life_ns
 from tradebox.sim.exchange.ledger import Ledger
 from tradebox.sim.exchange.market_port import MarketView, Quote, Trade
 from tradebox.sim.exchange.orders import (
@@ -36,6 +37,7 @@ from tradebox.sim.exchange.orders import (
 )
 from tradebox.sim.exchange.rows import execution_row, state_row, ticket_row
 from tradebox.sim.exchange.settings import ExchangeSettings
+from tradebox.sim.exchange.trailing import followed_stop
 
 PERM_ID_FLOOR = 100_000_000
 CANCEL_TEXT = "Order Canceled - reason:"
@@ -72,6 +74,7 @@ class Desk:
         self.last_perm_id = PERM_ID_FLOOR + zlib.crc32(f"perm:{seed}".encode()) % PERM_ID_FLOOR
         self.last_execution = 0
         self.events: list[ExchangeEvent] = []
+        self.parts: dict[tuple[str, int, int], list[int]] = {}
 
     # -- saying ---------------------------------------------------------------------------
 
@@ -112,7 +115,9 @@ class Desk:
             order.oca_type = 3
         order.armed = 0 if parent else order.total
         order.status = Status.PRE_SUBMITTED
-        order.session_day = trading_day(at_ns) if self._market.clock.is_open(at_ns) else ""
+        is_in = self._market.clock.is_open(at_ns) and order.ticket.tif is not Tif.OPG
+        order.session_day = trading_day(at_ns) if is_in else ""
+        order.expires_ns = end_of_life_ns(order.ticket, at_ns)
         book.add(order)
         self._ledger.append(
             "order_placed",
@@ -164,7 +169,9 @@ class Desk:
             return
         if kind.has_trigger and not order.is_triggered:
             last = quote.last_micros
-            if not checks.is_through(order.ticket.side, order.ticket.trigger_micros, last):
+            self._follow(order, last, at_ns)
+            is_through = checks.is_through(order.ticket.side, order.trigger_micros, last)
+            if order.is_stuck or not is_through:
                 return
             order.is_triggered = True
             order.status = Status.SUBMITTED
@@ -232,32 +239,62 @@ class Desk:
         """Trigger stops by a print, and fill resting limits out of its volume."""
         left = trade.size
         for order in self._books[account].live(trade.symbol):
+            if order.ticket.tif is Tif.OPG and order.session_day:
+                self.at_auction(order, trade.price_micros, trade.event_ns)
+                continue
             if order.status.is_done or not self._is_tradable(order, trade.event_ns):
                 continue
             ticket = order.ticket
-            is_resting = ticket.order_type is OrderType.LMT or (
-                ticket.order_type is OrderType.STP_LMT and order.is_triggered
+            is_resting = order.has_limit and (
+                order.is_triggered or not ticket.order_type.has_trigger
             )
             if is_resting and order.workable and trade.event_ns > order.placed_ns and left > 0:
-                reach = (ticket.limit_micros - trade.price_micros) * ticket.side.sign
+                reach = (order.limit_micros - trade.price_micros) * ticket.side.sign
                 if reach >= 0:
                     shares = min(order.workable, left)
                     left -= shares
-                    self.fill(order, shares, ticket.limit_micros, trade.event_ns, liquidity=1)
+                    self._fill_parts(order, shares, order.limit_micros, trade.event_ns, 1)
             elif ticket.order_type.has_trigger and not order.is_triggered:
                 self._try_trigger(order, trade)
 
     def _try_trigger(self, order: Order, trade: Trade) -> None:
         if order.workable == 0:
             return
-        if checks.is_through(order.ticket.side, order.ticket.trigger_micros, trade.price_micros):
+        self._follow(order, trade.price_micros, trade.event_ns)
+        is_through = checks.is_through(order.ticket.side, order.trigger_micros, trade.price_micros)
+        if order.is_stuck:
+            order.is_stuck = is_through
+        elif is_through:
             order.is_triggered = True
             order.status = Status.SUBMITTED
             self.report(order, trade.event_ns)
             self.try_trade(order, trade.event_ns)
 
+    def at_auction(self, order: Order, price_micros: int, at_ns: int) -> None:
+        """Fill an order of the opening or closing auction whole at its price, or cancel it."""
+        reach = (order.limit_micros - price_micros) * order.ticket.side.sign
+        if order.workable and price_micros > 0 and (not order.has_limit or reach >= 0):
+            self.fill(order, order.workable, price_micros, at_ns, liquidity=2)
+        if not order.status.is_done:
+            self.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
+
+    def _follow(self, order: Order, last_micros: int, at_ns: int) -> None:
+        """Let a trailing stop follow the price."""
+        if not order.ticket.order_type.is_trailing:
+            return
+        instrument = self._market.instrument(order.ticket.symbol)
+        assert instrument is not None, order.ticket.symbol
+        stop = followed_stop(order, last_micros, instrument.increment_micros)
+        if stop != order.stop_micros:
+            order.stop_micros = stop
+            self.record(order, at_ns)
+
     def _is_tradable(self, order: Order, at_ns: int) -> bool:
-        return order.ticket.outside_rth or self._market.clock.is_open(at_ns)
+        ticket = order.ticket
+        if ticket.tif is Tif.OPG or ticket.order_type.is_on_close:
+            return False
+        is_in_time = ticket.outside_rth or self._market.clock.is_open(at_ns)
+        return is_in_time and not self._market.is_halted(ticket.symbol)
 
     def _is_too_far(self, order: Order, quote: Quote) -> bool:
         ticket = order.ticket
@@ -283,15 +320,37 @@ class Desk:
         left = depth.ask_left if is_buy else depth.bid_left
         if price <= 0 or left <= 0:
             return
-        has_limit = order.ticket.order_type.has_limit
-        if has_limit and (order.ticket.limit_micros - price) * order.ticket.side.sign < 0:
+        if order.has_limit and (order.limit_micros - price) * order.ticket.side.sign < 0:
             return
         shares = min(order.workable, left)
         if is_buy:
             depth.ask_left -= shares
         else:
             depth.bid_left -= shares
-        self.fill(order, shares, price, at_ns, liquidity=2)
+        self._fill_parts(order, shares, price, at_ns, 2)
+        if not order.has_limit and self._settings.market_depth == "walks":
+            self._walk(order, price, quote.ask_size if is_buy else quote.bid_size, at_ns)
+
+    def _fill_parts(
+        self, order: Order, shares: int, price: int, at_ns: int, liquidity: int
+    ) -> None:
+        """Fill at once, or in the parts that a fault script wants."""
+        key = (order.account, order.client_id, order.order_id)
+        while shares and (parts := self.parts.get(key)):
+            part = min(shares, parts.pop(0))
+            shares -= part
+            self.fill(order, part, price, at_ns, liquidity)
+        if shares:
+            self.fill(order, shares, price, at_ns, liquidity)
+
+    def _walk(self, order: Order, price: int, size: int, at_ns: int) -> None:
+        """Fill a market order beyond the display, each level one increment worse."""
+        instrument = self._market.instrument(order.ticket.symbol)
+        assert instrument is not None, order.ticket.symbol
+        step = instrument.increment_micros * order.ticket.side.sign
+        while order.workable and price + step > 0:
+            price += step
+            self.fill(order, min(order.workable, max(size, 1)), price, at_ns, liquidity=2)
 
     # -- consequences ---------------------------------------------------------------------
 

@@ -12,11 +12,17 @@ from dataclasses import replace
 
 from tradebox.sim.exchange import checks
 from tradebox.sim.exchange.accounts import PPM, Account, AccountFigures, AccountSpec, Position
+from tradebox.sim.exchange.amendments import (
+    amend,
+    corrected,
+    latest_revision,
+)
 from tradebox.sim.exchange.book import Book
-from tradebox.sim.exchange.days import day_bounds, trading_day
+from tradebox.sim.exchange.days import day_bounds
+from tradebox.sim.exchange.deadlines import ON_CLOSE_CUTOFF_NS, end_of_life_ns
 from tradebox.sim.exchange.desk import CANCEL_TEXT, Desk
 from tradebox.sim.exchange.ledger import Ledger
-from tradebox.sim.exchange.market_port import MICROS, SECOND_NS, MarketEvent, MarketView, Trade
+from tradebox.sim.exchange.market_port import MICROS, MarketEvent, MarketView, Trade
 from tradebox.sim.exchange.orders import (
     AccountChanged,
     CommissionCharged,
@@ -33,8 +39,9 @@ from tradebox.sim.exchange.orders import (
     Ticket,
     Tif,
 )
-from tradebox.sim.exchange.rows import Replay, ticket_row
+from tradebox.sim.exchange.rows import Replay, execution_row, ticket_row
 from tradebox.sim.exchange.settings import ExchangeSettings
+from tradebox.sim.exchange.timekeeper import Timekeeper
 
 Listener = Callable[[Sequence[ExchangeEvent]], None]
 
@@ -53,6 +60,7 @@ class Exchange:
         ledger: Ledger,
         seed: int,
         settings: ExchangeSettings | None = None,
+        opened_ns: int | None = None,
     ) -> None:
         self.market = market
         self.settings = settings or ExchangeSettings()
@@ -61,9 +69,9 @@ class Exchange:
         self._desk = Desk(market, ledger, self.settings, seed, self._books)
         self._listeners: dict[str, list[Listener]] = {spec.name: [] for spec in accounts}
         self._is_busy = False
-        self._next_sweep_ns = 0
+        self._timekeeper = Timekeeper(market, ledger, self._books, self._desk, self.figures)
         self._detach: Callable[[], None] | None = None
-        self._restore(accounts)
+        self._restore(accounts, market.clock.now_ns() if opened_ns is None else opened_ns)
 
     # -- life -----------------------------------------------------------------------------
 
@@ -90,7 +98,7 @@ class Exchange:
     def on_market(self, event: MarketEvent) -> None:
         """Let one market event trade."""
         at_ns = event.event_ns if isinstance(event, Trade) else event.quote.event_ns
-        is_due = at_ns >= self._next_sweep_ns
+        is_due = self._timekeeper.is_due(at_ns)
         if not is_due and not any(book.has_live(event.symbol) for book in self._books.values()):
             return
         with self._step(at_ns):
@@ -105,7 +113,7 @@ class Exchange:
 
     def on_time(self, at_ns: int) -> None:
         """Let time pass: sessions end, orders expire."""
-        if at_ns >= self._next_sweep_ns:
+        if self._timekeeper.is_due(at_ns):
             with self._step(at_ns):
                 pass
 
@@ -190,6 +198,48 @@ class Exchange:
                 self._desk.fill(order, order.remaining, price, at_ns, liquidity=2)
         return events
 
+    def fork(
+        self, account: str, client_id: int, order_id: int, ticket: Ticket, at_ns: int
+    ) -> list[ExchangeEvent]:
+        """Place a second live order under used ids, and leave the first (fault scripts)."""
+        with self._step(at_ns) as events:
+            order = Order(account, client_id, order_id, ticket, at_ns, total=ticket.quantity)
+            self._desk.release(order, None, at_ns)
+            self._desk.activate(order, at_ns, is_ack=True)
+        return events
+
+    def fill_in_parts(
+        self, account: str, client_id: int, order_id: int, sizes: Sequence[int]
+    ) -> None:
+        """Let an order's next fills be of these sizes, as far as they go (fault scripts)."""
+        self._desk.parts[account, client_id, order_id] = [size for size in sizes if size > 0]
+
+    def last_execution(self, account: str, order_id: int = 0) -> Execution | None:
+        """Return the newest execution, of an order id where one is given."""
+        found = [e for e in self._books[account].executions if order_id in (0, e.order_id)]
+        return found[-1] if found else None
+
+    def correct(
+        self, account: str, exec_id: str, shares: int, price_micros: int, at_ns: int
+    ) -> list[ExchangeEvent]:
+        """Correct an execution; 0 shares bust it. An unknown id changes nothing."""
+        with self._step(at_ns) as events:
+            book = self._books[account]
+            old = latest_revision(book, exec_id)
+            if old is not None and (old.shares, old.price_micros) != (shares, price_micros):
+                new = corrected(old, shares, price_micros)
+                amend(book, old, new)
+                self._ledger.append(
+                    "correction", at_ns, executed_ns=old.at_ns, **execution_row(new)
+                )
+                events += [OrderExecuted(new), CommissionCharged(new), AccountChanged(account)]
+        return events
+
+    def note(self, kind: str, at_ns: int, **fields: object) -> None:
+        """Put a row of the market's own into the ledger."""
+        self._ledger.append(kind, at_ns, account="", **fields)
+        self._ledger.commit()
+
     # -- questions ------------------------------------------------------------------------
 
     def preview(self, account: str, ticket: Ticket) -> MarginPreview | Refusal:
@@ -271,7 +321,7 @@ class Exchange:
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _restore(self, accounts: Sequence[AccountSpec]) -> None:
+    def _restore(self, accounts: Sequence[AccountSpec], opened_ns: int) -> None:
         replay = Replay(self._books)
         opened: set[object] = set()
         rows = list(self._ledger.rows())
@@ -279,12 +329,13 @@ class Exchange:
         opened.update(row["account"] for row in rows if row["kind"] == "account_opened")
         self._desk.last_perm_id = max(self._desk.last_perm_id, replay.last_perm_id)
         self._desk.last_execution = replay.last_execution
+        self._timekeeper.actions_until_ns = replay.last_action_ns
         for spec in accounts:
             if spec.name not in opened:
                 account = self._books[spec.name].account
                 self._ledger.append(
                     "account_opened",
-                    self.market.clock.now_ns(),
+                    opened_ns,
                     account=spec.name,
                     account_id=account.account_id,
                     cash_micros=account.cash_micros,
@@ -299,7 +350,7 @@ class Exchange:
         events: list[ExchangeEvent] = []
         self._desk.events = events
         try:
-            self._sweep(at_ns)
+            self._timekeeper.sweep(at_ns)
             yield events
         finally:
             self._is_busy = False
@@ -310,43 +361,25 @@ class Exchange:
                 for listener in tuple(listeners):
                     listener(batch)
 
-    def _sweep(self, at_ns: int) -> None:
-        """Once a second of market time: start the day's profit, expire what has lived its day."""
-        if at_ns < self._next_sweep_ns:
-            return
-        self._next_sweep_ns = at_ns + SECOND_NS
-        is_open = self.market.clock.is_open(at_ns)
-        day = trading_day(at_ns)
-        for name, book in self._books.items():
-            if book.account.day != day:
-                book.account.start_day(day, self.figures(name).net_liquidation)
-                self._ledger.append(
-                    "day_started",
-                    at_ns,
-                    account=name,
-                    day=day,
-                    net_liquidation=book.account.day_start_micros,
-                )
-            for order in book.all_live():
-                self._expire(order, at_ns, is_open=is_open, day=day)
-
-    def _expire(self, order: Order, at_ns: int, *, is_open: bool, day: str) -> None:
-        if order.status.is_done or order.ticket.tif is not Tif.DAY:
-            return
-        if order.ticket.outside_rth:
-            is_over = trading_day(order.placed_ns) != day
-        else:
-            is_over = order.session_day != "" and (not is_open or order.session_day != day)
-        if is_over:
-            self._desk.end(order, Status.CANCELLED, at_ns, None)
-        elif is_open and not order.session_day:
-            order.session_day = day
-            self._desk.record(order, at_ns)
+    def _check_hours(self, ticket: Ticket, at_ns: int) -> Refusal | None:
+        """Check what depends on the time: halts, cut-offs, dates."""
+        clock = self.market.clock
+        if self.market.is_halted(ticket.symbol):
+            return checks.HALTED
+        if ticket.tif is Tif.GTD and ticket.good_till_ns <= at_ns:
+            return checks.BAD_GOOD_TILL
+        is_late = (
+            ticket.order_type.is_on_close
+            and clock.is_open(at_ns)
+            and not clock.is_open(at_ns + ON_CLOSE_CUTOFF_NS)
+        )
+        return checks.TOO_LATE if is_late else None
 
     def _place(self, book: Book, order: Order, at_ns: int) -> None:
         """Check a new order; hold it, or release it with the group it completes."""
         ticket = order.ticket
         refusal = checks.check_fields(ticket, self.market.instrument(ticket.symbol))
+        refusal = refusal or self._check_hours(ticket, at_ns)
         parent: Order | None = None
         if refusal is None and ticket.parent_id:
             held = book.held.get((order.client_id, ticket.parent_id))
@@ -383,6 +416,8 @@ class Exchange:
         self._desk.group_children(root)
         for member in released:
             self._desk.announce(member, at_ns, is_ack=True)
+            self._say_waiting(member, at_ns)
+            self._timekeeper.note_end(member)
         for member in released:
             # Every member is in the book by now, so that a parent cannot fill before its children.
             self._desk.try_trade(member, at_ns)
@@ -437,7 +472,12 @@ class Exchange:
         if not ticket.parent_id:
             ticket = replace(ticket, parent_id=order.ticket.parent_id)
         is_armed = order.armed >= order.total
+        self._restart_trail(order, ticket)
         order.ticket = ticket
+        order.expires_ns = end_of_life_ns(ticket, at_ns)
+        self._timekeeper.note_end(order)
+        is_held = self.settings.stop_through_market == "held"
+        order.is_stuck = is_held and self._is_across(order, ticket)
         order.total = ticket.quantity
         order.armed = order.total if is_armed else min(order.armed, order.total)
         self._ledger.append(
@@ -453,13 +493,33 @@ class Exchange:
         self._desk.activate(order, at_ns, is_ack=True)
 
     def _check_crossing(self, order: Order, ticket: Ticket) -> Refusal | None:
-        if not ticket.order_type.has_trigger or self.settings.stop_through_market == "fires":
-            return None
-        if order.is_triggered:
-            return None
-        last = self.mark(ticket.symbol)
-        is_across = checks.is_through(ticket.side, ticket.trigger_micros, last)
-        return checks.BAD_STOP if is_across else None
+        is_refused = self.settings.stop_through_market == "refused"
+        return checks.BAD_STOP if is_refused and self._is_across(order, ticket) else None
+
+    def _is_across(self, order: Order, ticket: Ticket) -> bool:
+        """Say whether the ticket moves a waiting trigger through the market."""
+        kind = ticket.order_type
+        if not kind.has_trigger or kind.is_trailing or order.is_triggered:
+            return False
+        return checks.is_through(ticket.side, ticket.trigger_micros, self.mark(ticket.symbol))
+
+    def _restart_trail(self, order: Order, ticket: Ticket) -> None:
+        """Let a trailing stop start again where a change says another distance or stop."""
+        old = order.ticket
+        before = (old.trail_micros, old.trail_ppm, old.trail_stop_micros)
+        if (ticket.trail_micros, ticket.trail_ppm, ticket.trail_stop_micros) != before:
+            order.stop_micros = 0
+
+    def _say_waiting(self, order: Order, at_ns: int) -> None:
+        """Say that an order of the closed hours waits for the open."""
+        clock, ticket = self.market.clock, order.ticket
+        if clock.is_open(at_ns) or ticket.outside_rth:
+            return
+        text = (
+            f"Order Message:\n{ticket.side} {order.total} {ticket.symbol}\nWarning: Your order "
+            "will not be placed at the exchange until the next regular session."
+        )
+        self._say(order.account, order.client_id, order.order_id, Refusal(399, text))
 
     def _say(self, account: str, client_id: int, order_id: int, refusal: Refusal) -> None:
         self._desk.events.append(

@@ -72,6 +72,40 @@ class Bar:
 MarketEvent = Trade | QuoteChange
 
 
+class CompanyAction(Protocol):
+    """A split or a dividend of one symbol."""
+
+    @property
+    def kind(self) -> str:
+        """Return `split` or `dividend`."""
+        ...
+
+    @property
+    def symbol(self) -> str:
+        """Return the symbol."""
+        ...
+
+    @property
+    def at_ns(self) -> int:
+        """Return when it happens."""
+        ...
+
+    @property
+    def numerator(self) -> int:
+        """Return the new shares of a split."""
+        ...
+
+    @property
+    def denominator(self) -> int:
+        """Return the old shares of a split."""
+        ...
+
+    @property
+    def amount_micros(self) -> int:
+        """Return what a dividend pays for a share."""
+        ...
+
+
 class MarketClockView(Protocol):
     """The market's time."""
 
@@ -110,6 +144,14 @@ class MarketView(Protocol):
 
     def subscribe(self, callback: Callable[[MarketEvent], None], /) -> Callable[[], None]:
         """Deliver each market event to the callback; the result ends the delivery."""
+        ...
+
+    def is_halted(self, symbol: str, /) -> bool:
+        """Say whether trading in the symbol is halted."""
+        ...
+
+    def actions_between(self, after_ns: int, until_ns: int, /) -> Sequence[CompanyAction]:
+        """Return the splits and dividends after one time and not after another."""
         ...
 
     def bars(self, symbol: str, interval_s: int, end_ns: int, count: int, /) -> Sequence[Bar]:

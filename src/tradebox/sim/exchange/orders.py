@@ -30,16 +30,30 @@ class OrderType(StrEnum):
     LMT = "LMT"
     STP = "STP"
     STP_LMT = "STP LMT"
+    TRAIL = "TRAIL"
+    TRAIL_LIMIT = "TRAIL LIMIT"
+    MOC = "MOC"
+    LOC = "LOC"
 
     @property
     def has_trigger(self) -> bool:
         """Say whether the order waits for a trigger price."""
-        return self in (OrderType.STP, OrderType.STP_LMT)
+        return self in (OrderType.STP, OrderType.STP_LMT) or self.is_trailing
+
+    @property
+    def is_trailing(self) -> bool:
+        """Say whether the trigger follows the price."""
+        return self in (OrderType.TRAIL, OrderType.TRAIL_LIMIT)
+
+    @property
+    def is_on_close(self) -> bool:
+        """Say whether the order trades at the session's close alone."""
+        return self in (OrderType.MOC, OrderType.LOC)
 
     @property
     def has_limit(self) -> bool:
         """Say whether the order has a limit price."""
-        return self in (OrderType.LMT, OrderType.STP_LMT)
+        return self in (OrderType.LMT, OrderType.STP_LMT, OrderType.LOC)
 
 
 class Tif(StrEnum):
@@ -48,6 +62,8 @@ class Tif(StrEnum):
     DAY = "DAY"
     GTC = "GTC"
     IOC = "IOC"
+    GTD = "GTD"
+    OPG = "OPG"
 
 
 class Status(StrEnum):
@@ -86,6 +102,11 @@ class Ticket:
     parent_id: int = 0
     outside_rth: bool = False
     what_if: bool = False
+    trail_micros: int = 0
+    trail_ppm: int = 0
+    trail_stop_micros: int = 0
+    limit_offset_micros: int = 0
+    good_till_ns: int = 0
     echo: Mapping[str, str] = field(default_factory=dict)
     """Further placeOrder fields, by name, which openOrder says back unchanged."""
 
@@ -116,6 +137,33 @@ class Order:
     oca_type: int = 0
     done_ns: int = 0
     done_text: str = ""
+    stop_micros: int = 0
+    """Where a trailing stop stands; 0 before it saw a price."""
+    expires_ns: int = 0
+    """When the order ends by its time in force; 0: not by itself."""
+    is_stuck: bool = False
+    """Its trigger was moved through the market and waits to be crossed again."""
+
+    @property
+    def trigger_micros(self) -> int:
+        """Return the price that triggers the order now; 0 if nothing does."""
+        return (
+            self.stop_micros if self.ticket.order_type.is_trailing else self.ticket.trigger_micros
+        )
+
+    @property
+    def limit_micros(self) -> int:
+        """Return the limit that the order works at; 0 if it has none."""
+        if self.ticket.order_type is OrderType.TRAIL_LIMIT:
+            offset = self.ticket.limit_offset_micros * self.ticket.side.sign
+            return self.stop_micros + offset
+        return self.ticket.limit_micros
+
+    @property
+    def has_limit(self) -> bool:
+        """Say whether the order trades at its limit or better only."""
+        kind = self.ticket.order_type
+        return kind.has_limit or kind is OrderType.TRAIL_LIMIT
 
     @property
     def remaining(self) -> int:

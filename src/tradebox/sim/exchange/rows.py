@@ -10,6 +10,12 @@ Rules of this file:
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tradebox.sim.exchange.amendments import (
+    amend,
+    latest_revision,
+    pay_dividend,
+    split_position,
+)
 from tradebox.sim.exchange.book import Book
 from tradebox.sim.exchange.ledger import Row
 from tradebox.sim.exchange.orders import Execution, Order, OrderType, Side, Status, Ticket, Tif
@@ -28,6 +34,9 @@ _STATE_FIELDS = (
     "oca_type",
     "done_ns",
     "done_text",
+    "stop_micros",
+    "expires_ns",
+    "is_stuck",
 )
 
 
@@ -61,6 +70,13 @@ def execution_row(execution: Execution) -> dict[str, object]:
     }
 
 
+def execution_from(row: Mapping[str, Any]) -> Execution:
+    """Return the execution of a row."""
+    values = {name: row[name] for name in Execution.__dataclass_fields__ if name != "at_ns"}
+    values["side"] = Side(values["side"])
+    return Execution(**values, at_ns=row.get("executed_ns", row["at_ns"]))
+
+
 class Replay:
     """Rebuilds books, ids and counters from ledger rows."""
 
@@ -69,6 +85,7 @@ class Replay:
         self.last_perm_id = 0
         self.last_execution = 0
         self.last_ns = 0
+        self.last_action_ns = 0
 
     def apply(self, rows: Iterable[Row]) -> None:
         """Apply every row, oldest first."""
@@ -80,6 +97,9 @@ class Replay:
             "order_state": self._order_state,
             "execution": self._execution,
             "day_started": self._day_started,
+            "correction": self._correction,
+            "split": self._split,
+            "dividend": self._dividend,
         }
         for row in rows:
             values: dict[str, Any] = dict(row)
@@ -125,12 +145,24 @@ class Replay:
             book.retire(order)
 
     def _execution(self, book: Book, row: Mapping[str, Any]) -> None:
-        values = {name: row[name] for name in Execution.__dataclass_fields__}
-        values["side"] = Side(values["side"])
-        execution = Execution(**values)
+        execution = execution_from(row)
         self.last_execution = max(self.last_execution, int(execution.exec_id.split(".")[1], 16))
         book.executions.append(execution)
         book.account.apply(execution)
+
+    def _correction(self, book: Book, row: Mapping[str, Any]) -> None:
+        new = execution_from(row)
+        old = latest_revision(book, new.exec_id)
+        assert old is not None, new.exec_id
+        amend(book, old, new)
+
+    def _split(self, book: Book, row: Mapping[str, Any]) -> None:
+        split_position(book.account, row["symbol"], row["numerator"], row["denominator"])
+        self.last_action_ns = max(self.last_action_ns, row["at_ns"])
+
+    def _dividend(self, book: Book, row: Mapping[str, Any]) -> None:
+        pay_dividend(book.account, row["symbol"], row["amount_micros"])
+        self.last_action_ns = max(self.last_action_ns, row["at_ns"])
 
     def _day_started(self, book: Book, row: Mapping[str, Any]) -> None:
         book.account.start_day(row["day"], row["net_liquidation"])

@@ -10,7 +10,9 @@ from typing import Literal
 
 ChildOnPartialParent = Literal["held", "armed_full", "armed_part"]
 ChildOnParentCancel = Literal["dies", "shrinks", "arms"]
-StopThroughMarket = Literal["fires", "refused"]
+StopThroughMarket = Literal["fires", "refused", "held"]
+RestateFilledParent = Literal["refused", "accepted"]
+MarketDepth = Literal["displayed", "walks"]
 OversellOutcome = Literal["goes_short", "refused"]
 
 
@@ -32,5 +34,7 @@ class ExchangeSettings:
     stop_through_market: StopThroughMarket = "fires"
     oversell: OversellOutcome = "goes_short"
     oca_for_single_child: bool = False
-    restate_filled_parent: Literal["refused", "accepted"] = "refused"
+    market_depth: MarketDepth = "displayed"
+    """A market order larger than the display waits for the next quote, or walks on."""
+    restate_filled_parent: RestateFilledParent = "refused"
     """A modify that still names a filled parent: code 135, or accepted."""

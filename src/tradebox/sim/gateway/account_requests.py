@@ -27,7 +27,7 @@ def positions(session: Session, reader: FieldReader) -> None:
     reader.skip()
     session.positions_said = {}
     push_positions(session)
-    session.send([62, 1])
+    session.send_end([62, 1])
 
 
 def cancel_positions(session: Session, reader: FieldReader) -> None:
@@ -71,7 +71,7 @@ def positions_multi(session: Session, reader: FieldReader) -> None:
             contract = _position_contract(gateway.instrument(symbol), symbol)
             head: Fields = [71, 1, request_id, gateway.account_id]
             session.send([*head, *contract, position.quantity, average, ""])
-    session.send([72, 1, request_id])
+    session.send_end([72, 1, request_id])
 
 
 def account_updates(session: Session, reader: FieldReader) -> None:
@@ -80,7 +80,7 @@ def account_updates(session: Session, reader: FieldReader) -> None:
     session.account_subscribed = reader.flag()
     if session.account_subscribed:
         push_account(session)
-        session.send([54, 1, session.gateway.account_id])
+        session.send_end([54, 1, session.gateway.account_id])
 
 
 def push_account(session: Session) -> None:
@@ -102,7 +102,7 @@ def account_updates_multi(session: Session, reader: FieldReader) -> None:
     request_id = reader.integer()
     session.tag_updates.add(request_id)
     push_multi(session, request_id)
-    session.send([74, 1, request_id])
+    session.send_end([74, 1, request_id])
 
 
 def cancel_updates_multi(session: Session, reader: FieldReader) -> None:
@@ -126,7 +126,7 @@ def account_summary(session: Session, reader: FieldReader) -> None:
     tags = tuple(tag.strip() for tag in reader.text().split(",") if tag.strip())
     session.summaries[request_id] = tags
     push_summary(session, request_id)
-    session.send([64, 1, request_id])
+    session.send_end([64, 1, request_id])
 
 
 def cancel_summary(session: Session, reader: FieldReader) -> None:

@@ -8,6 +8,7 @@ Rules of this file:
 
 from tradebox.sim.faults import Arguments, FaultBoard, FaultSpec
 
+_ACCOUNT: Arguments = {"account": ""}
 _ANYONE: Arguments = {"account": "", "client_id": -1, "count": 0}
 _ANY_ORDER: Arguments = {**_ANYONE, "order_id": 0}
 
@@ -69,6 +70,90 @@ CATALOGUE: tuple[FaultSpec, ...] = (
         {**_ANYONE, "symbol": "", "code": 354, "text": "Requested market data is not subscribed."},
     ),
     FaultSpec("freeze_market_data", "send no ticks", {**_ANYONE, "symbol": ""}),
+    FaultSpec(
+        "omit_end",
+        "leave out the end marker of a list (52, 53, 54, 55, 62, 64, 72, 74, 102)",
+        {**_ANYONE, "message_id": 0},
+    ),
+    FaultSpec(
+        "link_loss",
+        "say 1100, and `code` at the end; what is pushed meanwhile waits, or is lost, or passes",
+        {**_ACCOUNT, "count": 0, "code": 1102, "pushes": "wait"},
+    ),
+    FaultSpec(
+        "nightly_restart",
+        "say 1100, reset the connections, and take none for some real seconds",
+        {**_ACCOUNT, "down_s": 5.0},
+        True,
+    ),
+    FaultSpec("id_jump", "say a nextValidId that is too high", {**_ANYONE, "by": 1000}),
+    FaultSpec("reorder_status", "say the statuses of one moment backwards", dict(_ANY_ORDER)),
+    FaultSpec("unknown_order_id", "say executions under an id that nobody used", dict(_ANY_ORDER)),
+    FaultSpec("replay_executions", "say today's executions again", dict(_ACCOUNT), True),
+    FaultSpec(
+        "correct_execution",
+        "correct the latest execution (of an order); price 0 keeps its price",
+        {**_ACCOUNT, "order_id": 0, "shares": 1, "price": 0.0},
+        True,
+    ),
+    FaultSpec(
+        "bust_execution",
+        "bust the latest execution (of an order)",
+        {**_ACCOUNT, "order_id": 0},
+        True,
+    ),
+    FaultSpec(
+        "partial_fills", "fill an order in these parts first", {**_ANY_ORDER, "sizes": "1,7,92"}
+    ),
+    FaultSpec(
+        "fork_modify",
+        "let a change make a second live order, and leave the first",
+        dict(_ANY_ORDER),
+    ),
+    FaultSpec(
+        "hold_modify",
+        "hold a change back: the order stays as it was; say a code, or nothing for 0",
+        {**_ANY_ORDER, "code": 0, "text": "The change is held by a precautionary setting."},
+    ),
+    FaultSpec(
+        "order_code",
+        "say a code about a new order and keep the order",
+        {**_ANY_ORDER, "code": 10999, "text": "A message nobody knows."},
+    ),
+    FaultSpec(
+        "mass_errors",
+        "say a code about every live order, many times",
+        {**_ACCOUNT, "code": 10326, "text": "OCA group revision is not allowed.", "times": 20},
+        True,
+    ),
+    FaultSpec(
+        "cancel_by_broker",
+        "cancel live orders by the broker's own will, with 202; 0 and none mean every one",
+        {**_ACCOUNT, "order_id": 0, "order_type": ""},
+        True,
+    ),
+    FaultSpec(
+        "manual_order",
+        "place a market order by hand, as a person at a terminal",
+        {**_ACCOUNT, "symbol": "AAPL", "side": "BUY", "quantity": 10},
+        True,
+    ),
+    FaultSpec("clock_skew", "say a current time that is off", {**_ANYONE, "skew_s": 3600}),
+    FaultSpec("pacing", "answer a message with error 100 and drop it", dict(_ANYONE)),
+    FaultSpec(
+        "competing_session",
+        "say 10197 about every stream, and send no ticks",
+        {**_ACCOUNT, "count": 0},
+    ),
+    FaultSpec("delayed_data", "say 10167 and send delayed tick types", {**_ANYONE, "symbol": ""}),
+    FaultSpec(
+        "bad_tick",
+        "send a trade's tick with this price (0, -1, NaN, Infinity, 1e-9 …)",
+        {**_ANYONE, "symbol": "", "price": "NaN"},
+    ),
+    FaultSpec(
+        "repeat_price", "send the same trade price while times go on", {**_ANYONE, "symbol": ""}
+    ),
 )
 
 

@@ -21,9 +21,18 @@ class GatewayView(Protocol):
     account_id: str
     streams: MarketStreams
     increments: list[int]
+    messages_per_s_max: int
 
     def now_ns(self) -> int:
         """Return the market time."""
+        ...
+
+    def real_s(self) -> float:
+        """Return real, monotonic seconds."""
+        ...
+
+    def happen(self, cue: str) -> None:
+        """Let fault scripts know what happened."""
         ...
 
     def take_fault(self, name: str, **context: Value) -> Mapping[str, Value] | None:

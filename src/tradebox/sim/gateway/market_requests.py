@@ -7,7 +7,7 @@ Rules of this file:
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 
 from tradebox.errors import WireInvalid
 from tradebox.sim.exchange.days import NEW_YORK
@@ -16,12 +16,13 @@ from tradebox.sim.gateway.order_messages import Fields, wire_time
 from tradebox.sim.gateway.place_order import read_contract
 from tradebox.sim.gateway.reference_requests import NO_SECURITY_TEXT
 from tradebox.sim.gateway.session import Handler, Session
-from tradebox.sim.gateway.streams import LAST, Stream, say_quote
+from tradebox.sim.gateway.streams import CLOSE, LAST, Stream, say_quote
+from tradebox.sim.gateway.times import epoch_ns, read_time
 from tradebox.sim.gateway.wire import FieldReader, price_text
 
-LIVE = 1
+LIVE, DELAYED_TYPE = 1, 3
+DELAYED_TEXT = "Requested market data is not subscribed. Displaying delayed market data."
 NO_DATA_TEXT = "Historical Market Data Service error message:HMDS query returned no data"
-CLOSE = 9
 DAY_S = 86_400
 BARS_MAX = 20_000
 STREAMS_MAX = 5_000
@@ -52,6 +53,8 @@ def market_data(session: Session, reader: FieldReader) -> None:
     if refusal:
         session.say_error(request_id, int(refusal["code"]), str(refusal["text"]))
         return
+    if session.tick_fault("competing_session", instrument.symbol):
+        session.say_error(request_id, 10197, "No market data during competing live session")
     streams = gateway.streams
     if streams.has(session, request_id):
         session.say_error(request_id, 322, "Error processing request: Duplicate ticker id")
@@ -61,8 +64,11 @@ def market_data(session: Session, reader: FieldReader) -> None:
         return
     increment = price_text(instrument.increment_micros)
     session.send([81, request_id, increment, "9c0001", 3])
-    session.send([58, 1, request_id, LIVE])
     stream = Stream(session, request_id, instrument.symbol)
+    stream.is_delayed = session.tick_fault("delayed_data", instrument.symbol) is not None
+    if stream.is_delayed:
+        session.say_error(request_id, 10167, DELAYED_TEXT)
+    session.send([58, 1, request_id, DELAYED_TYPE if stream.is_delayed else LIVE])
     _say_first(session, stream, instrument)
     if is_snapshot:
         session.send([57, 1, request_id])
@@ -93,7 +99,7 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
     now_ns = session.gateway.now_ns()
     try:
         interval_s = _interval_s(bar_size)
-        end_ns = min(_end_ns(end_text, now_ns), now_ns)
+        end_ns = min(read_time(end_text, now_ns), now_ns)
         bars = _bars(session, instrument.symbol, interval_s, end_ns, duration)
     except (WireInvalid, ValueError) as error:
         session.say_error(request_id, 321, f"Error validating request.-'bT' : cause - {error}")
@@ -130,7 +136,7 @@ def head_time(session: Session, reader: FieldReader) -> None:
         session.say_error(request_id, 162, f"{NO_DATA_TEXT}: {instrument.symbol}@SMART Trades")
         return
     start = f"{_day(bars[0].end_ns)} 09:30:00"
-    text = str(_epoch_ns(start, NEW_YORK) // SECOND_NS) if is_epoch else start.replace(" ", "-")
+    text = str(epoch_ns(start, NEW_YORK) // SECOND_NS) if is_epoch else start.replace(" ", "-")
     session.send([88, request_id, text])
 
 
@@ -151,11 +157,13 @@ def _say_first(session: Session, stream: Stream, instrument: Instrument) -> None
     say_quote(stream, quote or Quote(0, 0, 0, 0, 0, 0, gateway.now_ns()))
     if quote is not None and quote.last_micros > 0:
         send, request_id = session.send, stream.request_id
-        send([1, 6, request_id, LAST, price_text(quote.last_micros), quote.last_size, 0])
+        send(
+            [1, 6, request_id, stream.kind(LAST), price_text(quote.last_micros), quote.last_size, 0]
+        )
     bars = gateway.exchange.market.bars(instrument.symbol, DAY_S, gateway.now_ns(), 1)
     if bars:
         close = price_text(bars[-1].close_micros)
-        stream.session.send([1, 6, stream.request_id, CLOSE, close, 0, 0])
+        session.send([1, 6, stream.request_id, stream.kind(CLOSE), close, 0, 0])
 
 
 def _bars(
@@ -185,21 +193,6 @@ def _interval_s(bar_size: str) -> int:
     if not count.isdecimal() or unit not in _BAR_UNITS or int(count) == 0:
         raise WireInvalid("Invalid bar size")
     return int(count) * _BAR_UNITS[unit]
-
-
-def _end_ns(text: str, now_ns: int) -> int:
-    """Return the end time: empty is now; `YYYYMMDD-HH:MM:SS` is UTC; else a zone may follow."""
-    if not text.strip():
-        return now_ns
-    date, dash, rest = text.strip().partition("-" if "-" in text else " ")
-    time, _, zone_name = rest.strip().partition(" ")
-    is_utc = dash == "-" or zone_name in ("UTC", "GMT")
-    return _epoch_ns(f"{date} {time or '23:59:59'}", UTC if is_utc else NEW_YORK)
-
-
-def _epoch_ns(text: str, zone: tzinfo) -> int:
-    moment = datetime.strptime(text, "%Y%m%d %H:%M:%S").replace(tzinfo=zone)
-    return int(moment.timestamp()) * SECOND_NS
 
 
 def _bar_date(bar: Bar, start_ns: int, interval_s: int, *, is_epoch: bool) -> str:

@@ -166,6 +166,13 @@ def _order_values(order: Order, frame: Frame) -> dict[str, object]:
     ticket = order.ticket
     echo: Mapping[str, str] = ticket.echo
     values: dict[str, object] = dict(echo)
+    if ticket.order_type.is_trailing:
+        stop = price_text(order.stop_micros or ticket.trail_stop_micros)
+        values.update(trailStopPrice=stop, trailStopPriceAgain=stop)
+        if ticket.trail_ppm:
+            values["trailingPercent"] = price_text(ticket.trail_ppm * 100)
+        if ticket.limit_offset_micros:
+            values["lmtPriceOffset"] = price_text(ticket.limit_offset_micros)
     values.update(
         conId=ticket.con_id,
         symbol=ticket.symbol,
@@ -175,8 +182,8 @@ def _order_values(order: Order, frame: Frame) -> dict[str, object]:
         action=ticket.side.value,
         totalQuantity=order.total,
         orderType=ticket.order_type.value,
-        lmtPrice=price_text(ticket.limit_micros),
-        auxPrice=price_text(ticket.trigger_micros),
+        lmtPrice=price_text(order.limit_micros),
+        auxPrice=price_text(ticket.trail_micros or ticket.trigger_micros),
         tif=ticket.tif.value,
         ocaGroup=order.oca_group,
         ocaType=order.oca_type or 3,

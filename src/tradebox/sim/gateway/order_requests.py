@@ -55,6 +55,9 @@ def place_order(session: Session, reader: FieldReader) -> None:
     if refusal is not None:
         session.say_error(order_id, refusal.code, refusal.text)
         return
+    gateway.happen("order" if existing is None else "modify")
+    if existing is not None and _is_held_back(session, where, ticket):
+        return
     closing = gateway.take_fault("close_after_order", **where)
     if closing and closing["lost"]:
         session.abort()
@@ -66,6 +69,11 @@ def place_order(session: Session, reader: FieldReader) -> None:
     if delay:
         session.hold(float(delay["delay_s"]))
     exchange, now_ns = gateway.exchange, gateway.now_ns()
+    if parts := gateway.take_fault("partial_fills", **where):
+        sizes = [int(part) for part in str(parts["sizes"]).split(",") if part.strip().isdecimal()]
+        exchange.fill_in_parts(gateway.account_name, session.client_id, order_id, sizes)
+    if existing is None and (note := gateway.take_fault("order_code", **where)):
+        session.say_error(order_id, int(note["code"]), str(note["text"]))
     exchange.submit(gateway.account_name, session.client_id, order_id, ticket, now_ns)
     if ticket.parent_id and existing is None:
         rejection = gateway.take_fault("reject_child", **where)
@@ -74,6 +82,25 @@ def place_order(session: Session, reader: FieldReader) -> None:
             exchange.reject(gateway.account_name, session.client_id, order_id, reason, now_ns)
     if closing:
         session.abort()
+
+
+def _is_held_back(session: Session, where: Mapping[str, Value], ticket: Ticket) -> bool:
+    """Say whether a fault script keeps a change from the order, and do what it does instead."""
+    gateway = session.gateway
+    if held := gateway.take_fault("hold_modify", **where):
+        if held["code"]:
+            session.say_error(int(where["order_id"]), int(held["code"]), str(held["text"]))
+        return True
+    if gateway.take_fault("fork_modify", **where):
+        gateway.exchange.fork(
+            gateway.account_name,
+            session.client_id,
+            int(where["order_id"]),
+            ticket,
+            gateway.now_ns(),
+        )
+        return True
+    return False
 
 
 def cancel_order(session: Session, reader: FieldReader) -> None:
@@ -85,6 +112,7 @@ def cancel_order(session: Session, reader: FieldReader) -> None:
     if gateway.take_fault("read_only", client_id=session.client_id):
         session.say_error(order_id, READ_ONLY.code, READ_ONLY.text)
         return
+    gateway.happen("cancel")
     if gateway.take_fault("ignore_cancel", **where):
         return
     if _find_open(session, order_id) is not None and gateway.take_fault("cancel_race", **where):
@@ -133,7 +161,7 @@ def completed_orders(session: Session, reader: FieldReader) -> None:
     now_ns = gateway.now_ns()
     for order in gateway.exchange.completed_orders(gateway.account_name, now_ns):
         session.send(completed_order(order, session.frame))
-    session.send([102])
+    session.send_end([102])
 
 
 def executions(session: Session, reader: FieldReader) -> None:
@@ -157,7 +185,7 @@ def executions(session: Session, reader: FieldReader) -> None:
         if is_wanted:
             session.send(exec_details(request_id, execution, session.frame))
             session.send(commission_report(execution, session.frame.currency))
-    session.send([55, 1, request_id])
+    session.send_end([55, 1, request_id])
 
 
 def next_ids(session: Session, reader: FieldReader) -> None:
@@ -200,7 +228,7 @@ def _list_open(session: Session, *, is_own_only: bool) -> None:
         if not is_own_only or order.client_id == session.client_id:
             say_order(session, order)
             say_status(session, order)
-    session.send([53, 1])
+    session.send_end([53, 1])
 
 
 def _preview(session: Session, order_id: int, ticket: Ticket) -> None:

@@ -17,7 +17,7 @@ from tradebox.sim.gateway.wire import FieldReader, escaped, price_text
 FIRST_RULE = 26
 SAMPLES_MAX = 16
 HOURS_DAYS = 5
-_ORDER_TYPES = "ACTIVETIM,DAY,GTC,IOC,LMT,MKT,STP,STPLMT,WHATIF"
+_ORDER_TYPES = "ACTIVETIM,DAY,GTC,GTD,IOC,LMT,LOC,MKT,MOC,OPG,STP,STPLMT,TRAIL,TRAILLMT,WHATIF"
 NO_SECURITY_TEXT = "No security definition has been found for the request"
 
 
@@ -34,7 +34,7 @@ def contract_details(session: Session, reader: FieldReader) -> None:
         session.say_error(request_id, 200, NO_SECURITY_TEXT)
         return
     session.send(_details(session, request_id, instrument, contract["exchange"] or "SMART"))
-    session.send([52, 1, request_id])
+    session.send_end([52, 1, request_id])
 
 
 def matching_symbols(session: Session, reader: FieldReader) -> None:
@@ -69,7 +69,10 @@ def market_rule(session: Session, reader: FieldReader) -> None:
 def current_time(session: Session, reader: FieldReader) -> None:
     """Send the market time in seconds."""
     reader.skip()
-    session.send([49, 1, session.gateway.now_ns() // SECOND_NS])
+    seconds = session.gateway.now_ns() // SECOND_NS
+    if skew := session.gateway.take_fault("clock_skew", client_id=session.client_id):
+        seconds += int(skew["skew_s"])
+    session.send([49, 1, seconds])
 
 
 def ignore(_session: Session, _reader: FieldReader) -> None:

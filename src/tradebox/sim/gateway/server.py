@@ -8,6 +8,7 @@ Rules of this file:
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from tradebox.errors import AddressInUse
 from tradebox.sim.exchange.engine import Exchange
@@ -24,7 +25,7 @@ from tradebox.sim.exchange.orders import (
     OrderStatusChanged,
     Status,
 )
-from tradebox.sim.faults import Value
+from tradebox.sim.faults import FaultBoard, Value
 from tradebox.sim.gateway.account_requests import (
     ACCOUNT_HANDLERS,
     push_account,
@@ -38,6 +39,7 @@ from tradebox.sim.gateway.market_requests import MARKET_HANDLERS
 from tradebox.sim.gateway.order_messages import commission_report, exec_details
 from tradebox.sim.gateway.order_requests import ORDER_HANDLERS, say_order, say_status
 from tradebox.sim.gateway.reference_requests import REFERENCE_HANDLERS
+from tradebox.sim.gateway.scripts import Scripts
 from tradebox.sim.gateway.session import Handler, Registry, Session
 from tradebox.sim.gateway.streams import MarketStreams
 
@@ -45,19 +47,14 @@ CONNECTIONS_MAX = 512
 CLIENTS_MAX = 32
 BEAT_S = 1.0
 SLOW_BEATS = 30
-_NOTICE_TEXTS = {
-    1100: "Connectivity between IB and Trader Workstation has been lost.",
-    1101: "Connectivity between IB and Trader Workstation has been restored - data lost.",
-    1102: "Connectivity between IB and Trader Workstation has been restored - data maintained. "
-    "All data farms are connected: usfarm; ushmds; secdefil.",
-    2103: "Market data farm connection is broken:usfarm",
-    2104: "Market data farm connection is OK:usfarm",
-}
+UNKNOWN_ID_STEP = 1_000_000
 
 
 class TwsGateway:
     """Serves one account of the exchange to TWS API clients.
 
+    messages_per_s_max: what a client may send; 0: as much as it likes.
+    keeps_time: lets time pass in the exchange; not where somebody else does.
     Holds: orders, positions and ids outlive every connection; no client's bytes harm another's.
     """
 
@@ -70,16 +67,20 @@ class TwsGateway:
         *,
         faults: Faults | None = None,
         master_client_id: int = -1,
+        messages_per_s_max: int = 0,
+        keeps_time: bool = True,
     ) -> None:
         self.exchange = exchange
         self.account_name = account_name
         self.account_id = exchange.account_id(account_name)
-        self.faults = faults or Faults()
+        self.faults: FaultBoard = faults or Faults()
         self.streams = MarketStreams()
         instruments = exchange.market.symbols()
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._by_id = {instrument.con_id: instrument for instrument in instruments}
         self.increments = sorted({instrument.increment_micros for instrument in instruments})
+        self.messages_per_s_max = messages_per_s_max
+        self._keeps_time = keeps_time
         self._host, self._port = host, port
         self._master_client_id = master_client_id
         self._connections: set[Session] = set()
@@ -87,6 +88,8 @@ class TwsGateway:
         self._server: asyncio.Server | None = None
         self._beat: asyncio.TimerHandle | None = None
         self._beats = 0
+        self._scripts = Scripts(self)
+        self.happen: Callable[[str], None] = self.faults.happen
         self._detachers: list[Callable[[], None]] = []
         self._handlers: dict[int, Handler] = {
             **ORDER_HANDLERS,
@@ -113,7 +116,7 @@ class TwsGateway:
         self._detachers = [
             self.exchange.attach(self.account_name, self._on_exchange),
             self.exchange.market.subscribe(self.streams.on_event),
-            self.faults.listen(self._on_fault),
+            self.faults.listen(self._scripts.on_fault),
         ]
         self._beat = loop.call_later(BEAT_S, self._on_beat)
         host, port = self._server.sockets[0].getsockname()[:2]
@@ -140,9 +143,13 @@ class TwsGateway:
         """Return the market time."""
         return self.exchange.market.clock.now_ns()
 
+    def real_s(self) -> float:
+        """Return real, monotonic seconds."""
+        return asyncio.get_running_loop().time()
+
     def _admit(self, session: Session) -> bool:
         """Take a new connection, if there is room."""
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) >= CONNECTIONS_MAX or self._scripts.is_down:
             return False
         self._connections.add(session)
         return True
@@ -192,7 +199,18 @@ class TwsGateway:
         wanted = dict.fromkeys((client_id, 0, self._master_client_id))
         return [self._clients[number] for number in wanted if number in self._clients]
 
+    def sessions(self) -> Sequence[Session]:
+        """Return the connections that have a client id."""
+        return tuple(self._clients.values())
+
     def _on_exchange(self, events: Sequence[ExchangeEvent]) -> None:
+        if self._scripts.passes(events):
+            self.push(events)
+        if any(isinstance(event, OrderExecuted) for event in events):
+            self.happen("fill")
+
+    def push(self, events: Sequence[ExchangeEvent]) -> None:
+        """Say events to whom they concern."""
         for event in self._reordered(events):
             match event:
                 case OrderOpened(order=order, is_ack=is_ack):
@@ -232,8 +250,15 @@ class TwsGateway:
                 say_status(session, order, perm_id=0 if is_zero else None)
 
     def _push_execution(self, execution: Execution) -> None:
+        where: dict[str, Value] = {
+            "client_id": execution.client_id,
+            "order_id": execution.order_id,
+        }
+        said = execution
+        if self.take_fault("unknown_order_id", **where):
+            said = replace(execution, order_id=execution.order_id + UNKNOWN_ID_STEP)
         for session in self._listeners_of(execution.client_id):
-            session.send(exec_details(-1, execution, session.frame))
+            session.send(exec_details(-1, said, session.frame))
 
     def _push_account(self) -> None:
         for session in self._clients.values():
@@ -242,7 +267,8 @@ class TwsGateway:
 
     def _reordered(self, events: Sequence[ExchangeEvent]) -> list[ExchangeEvent]:
         """Return the events as they are, or fills behind their status where a fault says so."""
-        ordered = list(events)
+        ordered = self._statuses_turned(list(events))
+        events = tuple(ordered)
         for index, event in enumerate(events):
             if not isinstance(event, OrderExecuted):
                 continue
@@ -260,11 +286,31 @@ class TwsGateway:
                 ordered[index:behind] = [*ordered[index + 1 : behind], event]
         return ordered
 
+    def _statuses_turned(self, events: list[ExchangeEvent]) -> list[ExchangeEvent]:
+        """Return the events with an order's statuses backwards where a fault says so."""
+        places: dict[int, list[int]] = {}
+        for index, event in enumerate(events):
+            if isinstance(event, OrderStatusChanged):
+                places.setdefault(event.order.perm_id, []).append(index)
+        for indices in places.values():
+            first = events[indices[0]]
+            assert isinstance(first, OrderStatusChanged)
+            order = first.order
+            where: dict[str, Value] = {"client_id": order.client_id, "order_id": order.order_id}
+            if len(indices) > 1 and self.take_fault("reorder_status", **where):
+                turned = [events[index] for index in reversed(indices)]
+                for index, event in zip(indices, turned, strict=True):
+                    events[index] = event
+        return events
+
     # -- time and scripts -----------------------------------------------------------------
 
     def _on_beat(self) -> None:
         self._beat = asyncio.get_running_loop().call_later(BEAT_S, self._on_beat)
-        self.exchange.on_time(self.now_ns())
+        if self._keeps_time:
+            self.exchange.on_time(self.now_ns())
+            self.faults.tick()
+        self._scripts.look()
         self._beats += 1
         for session in tuple(self._clients.values()):
             for request_id in tuple(session.profits):
@@ -275,21 +321,3 @@ class TwsGateway:
                     push_summary(session, request_id)
                 for request_id in tuple(session.tag_updates):
                     push_multi(session, request_id)
-
-    def _on_fault(self, name: str, arguments: Mapping[str, Value]) -> None:
-        """Let an immediate fault happen."""
-        if arguments.get("account") not in ("", self.account_name):
-            return
-        client_id = arguments.get("client_id", -1)
-        for session in tuple(self._clients.values()):
-            if client_id not in (-1, session.client_id):
-                continue
-            if name == "disconnect":
-                session.abort()
-            elif name == "half_open":
-                session.fall_silent()
-            elif name == "notice":
-                code = int(arguments["code"])
-                text = str(arguments["text"]) or _NOTICE_TEXTS.get(code, "")
-                for _ in range(int(arguments["repeats"])):
-                    session.say_error(-1, code, text)

@@ -18,6 +18,7 @@ from tradebox.errors import HomeUnusable, WireInvalid
 from tradebox.sim.faults import Value
 from tradebox.sim.gateway.gateway_port import GatewayView
 from tradebox.sim.gateway.order_messages import Fields, Frame, wire_time
+from tradebox.sim.gateway.pace import Pace
 from tradebox.sim.gateway.wire import FieldReader, FrameDecoder, decode, encode
 
 VERSION_MIN = 176
@@ -76,6 +77,7 @@ class Session(asyncio.Protocol):
         self._prefix = b""
         self._deadline: asyncio.TimerHandle | None = None
         self._hold: asyncio.TimerHandle | None = None
+        self._pace = Pace(gateway.real_s, gateway.messages_per_s_max)
 
     # -- the socket -----------------------------------------------------------------------
 
@@ -95,6 +97,8 @@ class Session(asyncio.Protocol):
                 timer.cancel()
         self._is_closing = True
         self._registry.dismiss(self)
+        if self.is_ready:
+            self.gateway.happen("disconnect")
 
     def data_received(self, data: bytes) -> None:
         """Answer every complete frame."""
@@ -151,6 +155,9 @@ class Session(asyncio.Protocol):
         context: dict[str, Value] = {"client_id": self.client_id, "message_id": message_id}
         if self._fault("mute_request", **context):
             return
+        if not self._pace.take() or self._fault("pacing"):
+            self.say_error(-1, 100, "Max rate of messages per second has been exceeded.")
+            return
         handler = self._handlers.get(message_id)
         if handler is None:
             self.say_error(-1, 320, f"Error reading request: message {message_id} is not served")
@@ -194,6 +201,7 @@ class Session(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         self.client_id, self.is_ready = client_id, True
+        self.gateway.happen("connect")
         self.send([15, 1, self.gateway.account_id])
         self.say_next_id()
         for code, text in _FARMS:
@@ -214,7 +222,12 @@ class Session(asyncio.Protocol):
 
     def is_frozen(self, symbol: str) -> bool:
         """Say whether a fault script holds the client's ticks back."""
-        return self._fault("freeze_market_data", symbol=symbol) is not None
+        is_frozen = self._fault("freeze_market_data", symbol=symbol) is not None
+        return is_frozen or self._fault("competing_session") is not None
+
+    def tick_fault(self, name: str, symbol: str) -> Mapping[str, Value] | None:
+        """Return the arguments of a fault of this client's ticks, or None."""
+        return self._fault(name, symbol=symbol)
 
     def send(self, fields: Fields) -> None:
         """Queue one message; it leaves in this turn of the loop."""
@@ -228,6 +241,11 @@ class Session(asyncio.Protocol):
             self._is_flush_due = True
             asyncio.get_running_loop().call_soon(self.flush)
 
+    def send_end(self, fields: Fields) -> None:
+        """Queue the end marker of a list, unless a fault script leaves it out."""
+        if not self._fault("omit_end", message_id=int(str(fields[0]))):
+            self.send(fields)
+
     def say_error(self, request_id: int, code: int, text: str) -> None:
         """Send a message code."""
         escaped = text.encode("unicode-escape").decode("ascii")
@@ -239,6 +257,8 @@ class Session(asyncio.Protocol):
         rollback = self._fault("id_rollback", client_id=self.client_id)
         if rollback:
             next_id = max(next_id - int(rollback["by"]), 1)
+        if jump := self._fault("id_jump", client_id=self.client_id):
+            next_id += int(jump["by"])
         self.send([9, 1, next_id])
 
     def flush(self) -> None:

@@ -6,16 +6,21 @@ Rules of this file:
 - a client that reads too slowly loses ticks, never order messages.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tradebox.sim.exchange.market_port import SECOND_NS, MarketEvent, Quote, Trade
+from tradebox.sim.faults import Value
 from tradebox.sim.gateway.order_messages import Fields
 from tradebox.sim.gateway.wire import price_text
 
 BID, ASK, LAST = 1, 2, 4
 BID_SIZE, ASK_SIZE, VOLUME = 0, 3, 8
 LAST_TIME = 45
+CLOSE = 9
+DELAYED = {1: 66, 2: 67, 4: 68, 0: 69, 3: 70, 8: 74, 9: 75, 45: 88}
+"""The delayed tick type of each live one."""
 
 
 class Client(Protocol):
@@ -32,8 +37,16 @@ class Client(Protocol):
         """Say whether a fault script holds the client's ticks back."""
         ...
 
+    def tick_fault(self, name: str, symbol: str) -> Mapping[str, Value] | None:
+        """Return the arguments of a fault of this client's ticks, or None."""
+        ...
+
     def send(self, fields: Fields) -> None:
         """Queue one message."""
+        ...
+
+    def say_error(self, request_id: int, code: int, text: str) -> None:
+        """Send a message code."""
         ...
 
 
@@ -45,6 +58,12 @@ class Stream:
     request_id: int
     symbol: str
     said: Quote | None = None
+    is_delayed: bool = False
+    last_price: str = ""
+
+    def kind(self, tick_type: int) -> int:
+        """Return the tick type that this stream says instead of a live one."""
+        return DELAYED.get(tick_type, tick_type) if self.is_delayed else tick_type
 
 
 @dataclass(slots=True)
@@ -74,6 +93,10 @@ class MarketStreams:
         for streams in self._by_symbol.values():
             for key in [key for key in streams if key[0] == id(session)]:
                 del streams[key]
+
+    def all(self) -> list[Stream]:
+        """Return every subscription."""
+        return [one for streams in self._by_symbol.values() for one in streams.values()]
 
     def count(self, session: Client) -> int:
         """Return how many subscriptions a client has."""
@@ -111,16 +134,22 @@ def say_quote(stream: Stream, quote: Quote) -> None:
         old_price, old_size = old_sides[2 * index : 2 * index + 2]
         if price != old_price:
             if price > 0:
-                send([1, 6, request_id, price_type, price_text(price), size, 1])
+                send([1, 6, request_id, stream.kind(price_type), price_text(price), size, 1])
             else:
-                send([1, 6, request_id, price_type, "-1.0", 0, 0])
+                send([1, 6, request_id, stream.kind(price_type), "-1.0", 0, 0])
         elif size != old_size:
-            send([2, 6, request_id, size_type, size])
+            send([2, 6, request_id, stream.kind(size_type), size])
     stream.said = quote
 
 
 def _say_trade(stream: Stream, trade: Trade, volume: int) -> None:
-    send, request_id = stream.session.send, stream.request_id
-    send([1, 6, request_id, LAST, price_text(trade.price_micros), trade.size, 0])
-    send([2, 6, request_id, VOLUME, volume])
-    send([46, 6, request_id, LAST_TIME, trade.event_ns // SECOND_NS])
+    session, request_id = stream.session, stream.request_id
+    price = price_text(trade.price_micros)
+    if bad := session.tick_fault("bad_tick", trade.symbol):
+        price = str(bad["price"])
+    elif stream.last_price and session.tick_fault("repeat_price", trade.symbol):
+        price = stream.last_price
+    stream.last_price = price
+    session.send([1, 6, request_id, stream.kind(LAST), price, trade.size, 0])
+    session.send([2, 6, request_id, stream.kind(VOLUME), volume])
+    session.send([46, 6, request_id, stream.kind(LAST_TIME), trade.event_ns // SECOND_NS])

@@ -6,10 +6,11 @@ Rules of this file:
 """
 
 from tradebox.errors import WireInvalid
-from tradebox.sim.exchange.checks import NO_SECURITY
+from tradebox.sim.exchange.checks import BAD_TRAIL, NO_SECURITY
 from tradebox.sim.exchange.market_port import Instrument
 from tradebox.sim.exchange.orders import OrderType, Refusal, Side, Ticket, Tif
 from tradebox.sim.gateway.place_order import PlaceOrder
+from tradebox.sim.gateway.times import read_time
 from tradebox.sim.gateway.wire import (
     INT32_MAX,
     is_unset,
@@ -66,6 +67,9 @@ def to_ticket(
     if (values["tif"] or "DAY") not in tuple(Tif):
         return UNSUPPORTED_TIF
     order_type = OrderType(values["orderType"])
+    trail = _trail(values, order_type)
+    if isinstance(trail, Refusal):
+        return trail
     echo = {name: values[name] for name in _ECHOED if not is_unset(values[name])}
     if message.contract["exchange"]:
         echo["exchange"] = message.contract["exchange"]
@@ -76,7 +80,9 @@ def to_ticket(
         quantity=int(quantity or 0),
         order_type=order_type,
         limit_micros=limit_micros if order_type.has_limit else 0,
-        trigger_micros=trigger_micros if order_type.has_trigger else 0,
+        trigger_micros=trigger_micros
+        if order_type.has_trigger and not order_type.is_trailing
+        else 0,
         tif=Tif(values["tif"] or "DAY"),
         oca_group=values["ocaGroup"],
         oca_type=oca_type,
@@ -86,4 +92,34 @@ def to_ticket(
         outside_rth=read_flag(values["outsideRth"]),
         what_if=read_flag(values["whatIf"]),
         echo=echo,
+        good_till_ns=_good_till(values["goodTillDate"]),
+        **trail,
     )
+
+
+def _trail(values: dict[str, str], order_type: OrderType) -> dict[str, int] | Refusal:
+    """Return the fields of a trailing order; none for another."""
+    if not order_type.is_trailing:
+        return {}
+    percent = read_decimal(values["trailingPercent"]) or 0
+    amount = read_micros(values["auxPrice"])
+    if percent < 0 or percent > 100:
+        return BAD_TRAIL
+    offset = read_micros(values["lmtPriceOffset"])
+    if order_type is OrderType.TRAIL_LIMIT and not offset and read_micros(values["lmtPrice"]):
+        offset = read_micros(values["lmtPrice"]) - read_micros(values["trailStopPrice"])
+        offset = -offset if values["action"] == Side.SELL else offset
+    return {
+        "trail_micros": 0 if percent else amount,
+        "trail_ppm": int(percent * 10_000),
+        "trail_stop_micros": read_micros(values["trailStopPrice"]),
+        "limit_offset_micros": offset,
+    }
+
+
+def _good_till(text: str) -> int:
+    """Return the end of a good-till date; 0 where there is none."""
+    try:
+        return read_time(text, 0)
+    except ValueError as error:
+        raise WireInvalid("not a time", field=text[:40]) from error

@@ -56,6 +56,7 @@ class SimClock:
     """The market's time, for the process that owns it.
 
     not_before_ns: a time that was seen for certain, for a folder whose clock file was lost.
+    begin_ns: the market time at which this clock began.
     Holds: now_ns never falls, not over restarts nor kills either; it is inside a session or less
            than AFTER_CLOSE_NS after one; a reader of the file at the same moment sees the same.
     """
@@ -72,6 +73,7 @@ class SimClock:
         self._speed_ppm = speed_to_ppm(speed)
         self._mono_ns = mono_ns
         self._map = self._begin()
+        self.begin_ns = self._map.market_ns
         self.write(self._map)
 
     @property

@@ -20,7 +20,7 @@ from statistics import median
 
 from tradebox.sim.exchange.market_port import Instrument
 from tradebox.sim.market import hours
-from tradebox.sim.market.paths import Corners, fold
+from tradebox.sim.market.paths import Corners, Print, fold
 
 INCREMENT_MICROS = 10_000
 SESSION_MINUTES = 390
@@ -34,6 +34,7 @@ class Series:
     minutes: per day the minutes from the open, None where nothing traded.
     first_index: the day that session 0 replays.
     dollars_per_day: median turnover, for the spread model.
+    tape: per day and minute the recorded prints, where there is a tape.
     """
 
     instrument: Instrument
@@ -41,6 +42,7 @@ class Series:
     minutes: tuple[tuple[Corners | None, ...], ...]
     first_index: int
     dollars_per_day: int
+    tape: tuple[tuple[tuple[Print, ...], ...], ...] = ()
 
     def index(self, number: int) -> int:
         """Return which of the days a session replays."""

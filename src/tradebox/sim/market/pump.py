@@ -27,10 +27,29 @@ class Pump:
         self._clock = clock
         self._timer = timer
         self._after_turn: list[Callable[[], None]] = []
+        self._on_time: list[Callable[[int], None]] = []
+        self._stops: list[Callable[[], int]] = []
 
     def after_turn(self, callback: Callable[[], None]) -> None:
         """Call back after each turn that may have delivered something."""
         self._after_turn.append(callback)
+
+    def on_time(self, callback: Callable[[int], None]) -> None:
+        """Call back with each market time up to which everything was delivered."""
+        self._on_time.append(callback)
+
+    def stop_at(self, next_ns: Callable[[], int]) -> None:
+        """Deliver up to this time exactly before anything later; it is asked each turn."""
+        self._stops.append(next_ns)
+
+    def turn(self, now_ns: int) -> bool:
+        """Deliver a bounded part of what is due; say whether all of it is delivered."""
+        until_ns = min([now_ns, *(max(0, next_ns()) for next_ns in self._stops)])
+        is_done = self._market.advance(until_ns, PRINTS_PER_TURN)
+        if is_done:
+            for reach in self._on_time:
+                reach(until_ns)
+        return is_done and until_ns >= now_ns
 
     async def run(self) -> None:
         """Run until cancelled.
@@ -52,7 +71,7 @@ class Pump:
 
     async def _deliver(self) -> None:
         while True:
-            is_done = self._market.advance(self._clock.now_ns(), PRINTS_PER_TURN)
+            is_done = self.turn(self._clock.now_ns())
             for callback in self._after_turn:
                 callback()
             if not is_done:

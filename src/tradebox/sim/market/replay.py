@@ -9,18 +9,23 @@ Rules of this file:
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 from typing import NamedTuple
 
 from tradebox.sim.market import hours
-from tradebox.sim.market.actions import Actions
+from tradebox.sim.market.actions import Actions, scaled
 from tradebox.sim.market.data import MarketData, Series
 from tradebox.sim.market.paths import Corners, Print, fold, split_day, split_minute
 
 MILLISECOND_NS = 1_000_000
 _DAYS_KEPT = 4
+_FULL_RATE_SYMBOLS = 60
+"""With more symbols than this, each of them prints less often."""
+_SPARE_SYMBOLS = 200
+"""With more symbols than this, fewer days of each are kept."""
 _BPS = 10_000
 _EVER = 10**9
 
@@ -56,14 +61,14 @@ def liquidity_of(dollars_per_day: int) -> Liquidity:
 class Replay:
     """The whole course of the market, made on demand.
 
-    rate: prints per market second and symbol, on average over a day.
+    rate: prints per market second and symbol, on average over a day, of few symbols.
     Holds: equal arguments give equal prints in every process and in any order of asking;
            the prints of a minute fold to its bar, the minutes of a day to the day's bar.
     """
 
     def __init__(self, data: MarketData, seed: int, rate: float = 0.4) -> None:
         self._seed = seed
-        self._rate = rate
+        self._rate = rate * min(1.0, _FULL_RATE_SYMBOLS / max(1, len(data.series)))
         self._by_symbol = {one.instrument.symbol: one for one in data.series}
         self._liquidity = {
             symbol: liquidity_of(one.dollars_per_day) for symbol, one in self._by_symbol.items()
@@ -71,7 +76,8 @@ class Replay:
         self.series = data.series
         self.actions = Actions()
         self.first_number = data.first_number
-        self.minutes = lru_cache(maxsize=_DAYS_KEPT * max(1, len(data.series)))(self._minutes)
+        kept = _DAYS_KEPT if len(data.series) <= _SPARE_SYMBOLS else 1
+        self.minutes = lru_cache(maxsize=kept * max(1, len(data.series)))(self._minutes)
 
     def day(self, symbol: str, number: int) -> Corners:
         """Return the bar of a session, in the shares that traded then."""
@@ -88,12 +94,16 @@ class Replay:
         if bar is None:
             return []
         random = self._random(symbol, number, minute)
+        start_ns = hours.session(number).open_ns + minute * hours.MINUTE_NS
+        series = self._by_symbol[symbol]
+        if series.tape:
+            recorded = series.tape[series.index(number)][minute]
+            return self._quoted(series, start_ns, self._as_traded(symbol, number, recorded), random)
         average = self.day(symbol, number).volume / len(minutes)
         activity = min(2.0, max(0.5, math.sqrt(bar.volume / average)))
         wanted = self._rate * 60 * activity * math.exp(random.gauss(0.0, 0.2))
         prints = split_minute(bar, max(1, round(wanted)), random)
-        start_ns = hours.session(number).open_ns + minute * hours.MINUTE_NS
-        return self._quoted(self._by_symbol[symbol], start_ns, prints, random)
+        return self._quoted(series, start_ns, prints, random)
 
     def last_print(self, symbol: str, number: int, minute: int) -> QuotedPrint:
         """Return the last print before a minute of a session, looking back as far as needed."""
@@ -105,6 +115,16 @@ class Replay:
                     return prints[-1]
             number -= 1
             minute = hours.session(number).minutes
+
+    def _as_traded(self, symbol: str, number: int, prints: Sequence[Print]) -> list[Print]:
+        """Return recorded prints in the shares that trade in a session."""
+        new, old = self.actions.ratio(symbol, -_EVER, number)
+        if new == old:
+            return list(prints)
+        return [
+            Print(one.offset_ms, scaled(one.price, new, old), max(1, one.size * new // old))
+            for one in prints
+        ]
 
     def _minutes(self, symbol: str, number: int) -> tuple[Corners | None, ...]:
         series = self._by_symbol[symbol]

@@ -81,7 +81,7 @@ class Yahoo:
             case _, path if path.startswith(SUMMARY):
                 return self._summary(request, path.removeprefix(SUMMARY))
             case _, path if path.startswith(FUNDAMENTALS):
-                nothing = {"timeseries": {"result": [{"meta": {}}], "error": None}}
+                nothing: object = {"timeseries": {"result": [{"meta": {}}], "error": None}}
                 return HttpAnswer(HTTPStatus.OK, nothing)
             case "fc.yahoo.com", _:
                 headers = {} if self._faults.take("consent") else self._cookie()

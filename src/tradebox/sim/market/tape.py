@@ -1,0 +1,93 @@
+"""Recorded trades as a market: a tape's symbols trade what was recorded, print by print.
+
+Rules of this file:
+- a tape is CSV with a header: symbol, at_ns (UTC), price, size; oldest first within a symbol;
+- its days are replayed in order from the first session on, each at the same time of day; after
+  the last comes the first again;
+- trades outside the regular session are passed over.
+"""
+
+import csv
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from statistics import median
+
+from tradebox.errors import ConfigInvalid
+from tradebox.sim.exchange.market_port import Instrument
+from tradebox.sim.market import hours
+from tradebox.sim.market.data import INCREMENT_MICROS, MarketData, Series, contract_id
+from tradebox.sim.market.paths import Corners, Print, fold
+
+ROWS_MAX = 5_000_000
+_MILLISECOND_NS = 1_000_000
+
+Minutes = dict[int, list[Print]]
+
+
+def with_tape(data: MarketData, path: Path) -> MarketData:
+    """Return the data with the tape's symbols in the place of the shipped ones.
+
+    Raises: ConfigInvalid if the tape cannot be read or holds no trade of a session.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            days = _days(csv.DictReader(file))
+    except (OSError, KeyError, ValueError, TypeError, InvalidOperation) as error:
+        raise ConfigInvalid(
+            f"the tape {path} cannot be read: {error!r}", field="tape", value=str(path)
+        ) from error
+    if not days:
+        raise ConfigInvalid(
+            f"the tape {path} holds no trade of a session", field="tape", value=str(path)
+        )
+    shipped = {one.instrument.symbol: one for one in data.series}
+    taped = tuple(_series(symbol, days[symbol], shipped.get(symbol)) for symbol in days)
+    kept = tuple(one for one in data.series if one.instrument.symbol not in days)
+    return MarketData(kept + taped, data.first_number)
+
+
+def _days(rows: "csv.DictReader[str]") -> dict[str, dict[int, Minutes]]:
+    """Return symbol, session number, minute of the session: the prints."""
+    days: dict[str, dict[int, Minutes]] = {}
+    for count, row in enumerate(rows):
+        if count >= ROWS_MAX:
+            raise ValueError(f"it has more than {ROWS_MAX} rows")
+        at_ns, size = int(row["at_ns"]), int(row["size"])
+        price = int(Decimal(row["price"]) * 1_000_000) // INCREMENT_MICROS
+        session = hours.session_from(at_ns)
+        if at_ns < session.open_ns or price <= 0 or size <= 0:
+            continue
+        minute, rest_ns = divmod(at_ns - session.open_ns, hours.MINUTE_NS)
+        minutes = days.setdefault(row["symbol"], {}).setdefault(session.number, {})
+        prints = minutes.setdefault(minute, [])
+        prints.append(Print(rest_ns // _MILLISECOND_NS, price, size))
+    return days
+
+
+def _series(symbol: str, days: dict[int, Minutes], shipped: Series | None) -> Series:
+    instrument = shipped.instrument if shipped else _instrument(symbol)
+    taped: list[tuple[tuple[Print, ...], ...]] = []
+    for number in sorted(days):
+        count = hours.session(number).minutes
+        taped.append(tuple(tuple(sorted(days[number].get(one, ()))) for one in range(count)))
+    minutes = tuple(tuple(_bar(prints) for prints in day) for day in taped)
+    folded = tuple(fold([bar for bar in day if bar is not None]) for day in minutes)
+    dollars = int(median(bar.close * bar.volume for bar in folded)) // 100
+    return replace(
+        Series(instrument, folded, minutes, 0, dollars),
+        tape=tuple(taped),
+    )
+
+
+def _bar(prints: tuple[Print, ...]) -> Corners | None:
+    if not prints:
+        return None
+    prices = [one.price for one in prints]
+    volume = sum(one.size for one in prints)
+    return Corners(prices[0], max(prices), min(prices), prices[-1], volume)
+
+
+def _instrument(symbol: str) -> Instrument:
+    name = f"{symbol} FROM A TAPE"
+    return Instrument(symbol, contract_id(symbol), "NASDAQ", "USD", INCREMENT_MICROS, name)

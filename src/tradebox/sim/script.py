@@ -1,0 +1,150 @@
+"""A script of events: orders, cancels and faults that happen at their market times.
+
+Rules of this file:
+- a row says when (`after_s`, market seconds since the simulator began) and what (`do`);
+- rows of one time happen in the order in which they were given;
+- everything before a row's time has happened when it happens, at any speed: the same seed and
+  script give the same ledger digest.
+"""
+
+import json
+from bisect import insort
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tradebox.errors import ConfigInvalid
+from tradebox.sim.exchange.engine import Exchange
+from tradebox.sim.exchange.market_port import SECOND_NS, MarketView
+from tradebox.sim.exchange.orders import OrderType, Side, Ticket, Tif
+from tradebox.sim.faults import Value
+from tradebox.sim.market.prices import micros_of
+
+NEVER_NS = 2**62
+ROWS_MAX = 100_000
+DEEDS = ("submit", "cancel", "fault", "clear")
+_PRICES = ("limit", "trigger", "trail", "trail_stop", "limit_offset")
+
+Row = Mapping[str, Value]
+SetFault = Callable[[str, dict[str, Value]], None]
+
+
+@dataclass(order=True, slots=True)
+class _Due:
+    at_ns: int
+    number: int
+    row: Row = field(compare=False)
+
+
+class Script:
+    """The rows that have not happened yet."""
+
+    def __init__(
+        self,
+        market: MarketView,
+        exchange: Exchange,
+        begin_ns: int,
+        set_fault: SetFault,
+        clear_fault: Callable[[str], None],
+    ) -> None:
+        self._market = market
+        self._exchange = exchange
+        self._begin_ns = begin_ns
+        self._set_fault = set_fault
+        self._clear_fault = clear_fault
+        self._due: list[_Due] = []
+        self._count = 0
+        self._reached_ns = begin_ns
+
+    @property
+    def next_ns(self) -> int:
+        """Return the market time of the next row; far away if there is none."""
+        return self._due[0].at_ns if self._due else NEVER_NS
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take in rows. Raises ConfigInvalid for the first one that cannot be."""
+        for row in rows:
+            self._check(row)
+        for row in rows:
+            self._count += 1
+            at_ns = self._begin_ns + micros_of(float(row["after_s"])) * (SECOND_NS // 1_000_000)
+            insort(self._due, _Due(at_ns, self._count, row))
+
+    def run(self, until_ns: int) -> None:
+        """Let happen what is due."""
+        while self._due and self._due[0].at_ns <= until_ns:
+            due = self._due.pop(0)
+            self._reached_ns = max(self._reached_ns, due.at_ns)
+            self._do(due.row, self._reached_ns)
+
+    def _do(self, row: Row, at_ns: int) -> None:
+        ids = str(row.get("account", "paper")), int(row.get("client_id", 1))
+        match row["do"]:
+            case "submit":
+                self._exchange.submit(*ids, int(row["order_id"]), self._ticket(row), at_ns)
+            case "cancel":
+                self._exchange.cancel(*ids, int(row["order_id"]), at_ns)
+            case "clear":
+                self._clear_fault(str(row["name"]))
+            case _:
+                known = ("after_s", "do", "name")
+                arguments = {key: value for key, value in row.items() if key not in known}
+                self._set_fault(str(row["name"]), arguments)
+
+    def _ticket(self, row: Row) -> Ticket:
+        instrument = self._market.instrument(str(row["symbol"]))
+        prices = {name: micros_of(float(row.get(name, 0))) for name in _PRICES}
+        return Ticket(
+            symbol=str(row["symbol"]),
+            con_id=instrument.con_id if instrument else 0,
+            side=Side(str(row["side"])),
+            quantity=int(row["quantity"]),
+            order_type=OrderType(str(row.get("type", "MKT"))),
+            limit_micros=prices["limit"],
+            trigger_micros=prices["trigger"],
+            trail_micros=prices["trail"],
+            trail_stop_micros=prices["trail_stop"],
+            limit_offset_micros=prices["limit_offset"],
+            tif=Tif(str(row.get("tif", "DAY"))),
+            order_ref=str(row.get("order_ref", "")),
+            transmit=bool(row.get("transmit", True)),
+            parent_id=int(row.get("parent_id", 0)),
+            outside_rth=bool(row.get("outside_rth", False)),
+            oca_group=str(row.get("oca_group", "")),
+            oca_type=int(row.get("oca_type", 0)),
+        )
+
+    def _check(self, row: Row) -> None:
+        problem = ""
+        if self._count >= ROWS_MAX:
+            problem = f"the script has more than {ROWS_MAX} rows"
+        elif not isinstance(row, Mapping) or row.get("do") not in DEEDS:
+            problem = f"a row needs `do`, one of {', '.join(DEEDS)}"
+        else:
+            try:
+                assert 0 <= float(row["after_s"]) < NEVER_NS / SECOND_NS, "after_s is out of range"
+                if row["do"] == "submit":
+                    self._ticket(row)
+                if row["do"] in ("submit", "cancel"):
+                    int(row["order_id"])
+                    account = str(row.get("account", "paper"))
+                    assert account in ("paper", "live"), f"there is no account {account!r}"
+                else:
+                    str(row["name"])
+            except KeyError as error:
+                problem = f"{error} is missing"
+            except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
+                problem = str(error)
+        if problem:
+            raise ConfigInvalid(f"script row {row!r:.200}: {problem}", field="script")
+
+
+def read_script(path: Path) -> list[Row]:
+    """Return the rows of a file of JSON lines. Raises ConfigInvalid."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise ConfigInvalid(
+            f"the script {path} cannot be read: {error}", field="script", value=str(path)
+        ) from error
