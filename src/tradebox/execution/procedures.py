@@ -343,6 +343,7 @@ class PlanDesk:
 
     def _stop_to(self, quantity: int, now_s: float, now_ns: int) -> list[Action] | None:
         """Return what brings the stop to this size at the stop level; None: it is there."""
+        self._ratchet()
         stops = self.working(OrderRole.STOP)
         if quantity == 0:
             return self._cancel(stops[0], "nothing is held", now_s) if stops else None
@@ -367,6 +368,22 @@ class PlanDesk:
             return self._cancel(stop, "the change was refused: replace", now_s)
         total = stop.filled + quantity
         return [ChangeStop(stop, total, self.stop_level, "fit the position")]
+
+    def _ratchet(self) -> None:
+        """Take over a tighter level that a stop already had.
+
+        Over a restart the echo of a move may come after the books were read.
+        """
+        for record in self.records:
+            if record.row.role is not OrderRole.STOP:
+                continue
+            echoed = None if record.echo is None else record.echo.stop_price
+            for price in (record.row.stop_price, echoed):
+                if price is None:
+                    continue
+                level = self.stop_level
+                if level is None or (price - level) * self.side.sign > 0:
+                    self.stop_level = price
 
     def _place_stop(self, quantity: int) -> list[Action]:
         last = [record for record in self.records if record.row.role is OrderRole.STOP]
