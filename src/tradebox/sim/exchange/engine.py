@@ -329,7 +329,7 @@ class Exchange:
         opened.update(row["account"] for row in rows if row["kind"] == "account_opened")
         self._desk.last_perm_id = max(self._desk.last_perm_id, replay.last_perm_id)
         self._desk.last_execution = replay.last_execution
-        self._timekeeper.actions_until_ns = replay.last_action_ns
+        self._timekeeper.actions_until_ns = replay.last_ns
         for spec in accounts:
             if spec.name not in opened:
                 account = self._books[spec.name].account

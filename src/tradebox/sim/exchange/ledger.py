@@ -59,7 +59,7 @@ class Ledger:
         lines: list[str] = []
         for row in self._pending:
             self._count += 1
-            self._digest.update(_encode({"seq": self._count, **row}))
+            self._digest.update(_encode({"seq": self._count, **_unnamed(row)}))
             numbered = {"seq": self._count, "mono_ns": self._monotonic_ns(), **row}
             lines.append(json.dumps(numbered, separators=(",", ":")) + "\n")
             if self._descriptor < 0:
@@ -81,7 +81,7 @@ class Ledger:
                 yield self._decode(line, number)
 
     def digest(self) -> str:
-        """Return the hash of every row without its monotonic time."""
+        """Return the hash of every row without its monotonic time and the account's id."""
         return self._digest.hexdigest()
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Ledger:
         for row in self.rows():
             self._count += 1
             row.pop("mono_ns", None)
-            self._digest.update(_encode(row))
+            self._digest.update(_encode(_unnamed(row)))
         return descriptor
 
     def _write(self, data: bytes) -> None:
@@ -131,6 +131,14 @@ class Ledger:
         if not isinstance(row, dict):
             raise HomeUnusable("the ledger is damaged", path=str(self._path), line=number)
         return row
+
+
+def _unnamed(row: Row) -> Row:
+    """Return a row without what is minted for one home: the account's id, and its mark in ids."""
+    kept = {key: value for key, value in row.items() if key != "account_id"}
+    if "exec_id" in kept:
+        kept["exec_id"] = str(kept["exec_id"]).partition(".")[2]
+    return kept
 
 
 def _encode(row: Row) -> bytes:

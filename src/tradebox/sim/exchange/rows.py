@@ -85,7 +85,6 @@ class Replay:
         self.last_perm_id = 0
         self.last_execution = 0
         self.last_ns = 0
-        self.last_action_ns = 0
 
     def apply(self, rows: Iterable[Row]) -> None:
         """Apply every row, oldest first."""
@@ -158,11 +157,9 @@ class Replay:
 
     def _split(self, book: Book, row: Mapping[str, Any]) -> None:
         split_position(book.account, row["symbol"], row["numerator"], row["denominator"])
-        self.last_action_ns = max(self.last_action_ns, row["at_ns"])
 
     def _dividend(self, book: Book, row: Mapping[str, Any]) -> None:
         pay_dividend(book.account, row["symbol"], row["amount_micros"])
-        self.last_action_ns = max(self.last_action_ns, row["at_ns"])
 
     def _day_started(self, book: Book, row: Mapping[str, Any]) -> None:
         book.account.start_day(row["day"], row["net_liquidation"])

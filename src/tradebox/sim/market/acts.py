@@ -75,7 +75,7 @@ class MarketActs:
     def _keep(self, action: Action) -> None:
         self._notes.note(
             "action_announced",
-            self._market.clock.now_ns(),
+            self._market.reached_ns,
             action=action.kind,
             symbol=action.symbol,
             number=action.number,

@@ -83,6 +83,8 @@ class Market:
         self._ahead_symbols = 0
         self._halted: set[str] = set()
         self.delivered = 0
+        self.reached_ns = 0
+        """Everything up to this time was delivered."""
 
     @property
     def clock(self) -> MarketClockView:
@@ -190,6 +192,7 @@ class Market:
 
     def begin(self, at_ns: int) -> None:
         """Take the state of a market time, as if it had been running, and deliver nothing."""
+        self.reached_ns = at_ns
         self._session = hours.session_from(at_ns)
         self._minute = max(0, (at_ns - self._session.open_ns) // hours.MINUTE_NS)
         self._new_day()
@@ -216,10 +219,12 @@ class Market:
             while self._position >= len(self._block):
                 session, minute = self._following()
                 if session.open_ns + minute * hours.MINUTE_NS > until_ns:
+                    self.reached_ns = max(self.reached_ns, until_ns)
                     return True
                 self._enter(session, minute)
             scheduled = self._block[self._position]
             if scheduled[0] > until_ns:
+                self.reached_ns = max(self.reached_ns, until_ns)
                 return True
             self._position += 1
             self._deliver(scheduled)

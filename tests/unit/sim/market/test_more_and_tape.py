@@ -1,0 +1,100 @@
+"""Synthetic symbols and recorded tapes."""
+
+from pathlib import Path
+
+import pytest
+
+from support.sim_market import HandClock, run, trades
+from tradebox.errors import ConfigInvalid
+from tradebox.sim.market import hours
+from tradebox.sim.market.data import load
+from tradebox.sim.market.market import Market
+from tradebox.sim.market.more import SYMBOLS_MAX, with_symbols
+from tradebox.sim.market.replay import Replay
+from tradebox.sim.market.tape import with_tape
+
+OPEN_NS = hours.session(3).open_ns
+
+
+def market_of(data, at_ns=OPEN_NS, seed=1):
+    market = Market(Replay(data, seed), HandClock(at_ns))
+    market.begin(at_ns)
+    return market
+
+
+def test_fewer_symbols_are_the_first_of_more():
+    data = load()
+    few, many = with_symbols(data, 50), with_symbols(data, 90)
+    names = [one.instrument.symbol for one in many.series]
+    assert [one.instrument.symbol for one in few.series] == names[:50]
+    assert len(set(names)) == len({one.instrument.con_id for one in many.series}) == 90
+    assert many.series[:41] == data.series
+    assert all(one.instrument.name.startswith("SYNTHETIC ") for one in many.series[41:])
+    assert len(with_symbols(data, 1).series) == 1
+    assert with_symbols(data, 60) == with_symbols(data, 60)
+
+
+@pytest.mark.parametrize("wanted", [-1, SYMBOLS_MAX + 1])
+def test_too_many_symbols_are_refused(wanted):
+    with pytest.raises(ConfigInvalid, match="give 1 to 2000"):
+        with_symbols(load(), wanted)
+
+
+def test_synthetic_symbols_trade_and_have_a_past():
+    market = market_of(with_symbols(load(), 45))
+    symbol = market.symbols()[-1].symbol
+    events = trades(run(market, OPEN_NS + 5 * hours.MINUTE_NS))
+    assert {event.symbol for event in events} >= {symbol, "AAPL"}
+    assert len(market.bars(symbol, 86_400, OPEN_NS, 60)) == 60
+
+
+def tape(path: Path, rows) -> Path:
+    lines = ["symbol,at_ns,price,size", *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_tape_is_traded_print_by_print_and_turns_round(tmp_path):
+    first, second = hours.session(100), hours.session(101)
+    rows = [
+        ("AAPL", first.open_ns + 1_500_000_000, "101.25", 30),
+        ("AAPL", first.open_ns + 61_000_000_000, "101.50", 40),
+        ("NEWCO", first.open_ns + 2_000_000_000, "7.01", 500),
+        ("AAPL", first.open_ns - 5, "90", 1),
+        ("AAPL", second.open_ns + 1_000_000_000, "99.99", 10),
+    ]
+    data = with_tape(load().only(("AAPL", "SPY")), tape(tmp_path / "tape.csv", rows))
+    market = market_of(data, hours.session(0).open_ns)
+    seen = []
+    for number in (0, 1, 2):
+        begin_ns = hours.session(number).open_ns
+        for event in trades(run(market, hours.session(number).close_ns)):
+            if event.symbol != "SPY":
+                after_ms = (event.event_ns - begin_ns) // 1_000_000
+                seen.append((number, event.symbol, after_ms, event.price_micros, event.size))
+    assert [one for one in seen if one[1] == "AAPL"] == [
+        (0, "AAPL", 1_500, 101_250_000, 30),
+        (0, "AAPL", 61_000, 101_500_000, 40),
+        (1, "AAPL", 1_000, 99_990_000, 10),
+        (2, "AAPL", 1_500, 101_250_000, 30),
+        (2, "AAPL", 61_000, 101_500_000, 40),
+    ]
+    assert [one[0] for one in seen if one[1] == "NEWCO"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "no trade of a session"),
+        ("symbol,at_ns,price\nA,5,1\n", "cannot be read"),
+        ("symbol,at_ns,price,size\nA,x,1,1\n", "cannot be read"),
+        ("symbol,at_ns,price,size\nA,1500000000000000000,x,1\n", "cannot be read"),
+    ],
+)
+def test_a_wrong_tape_is_refused(tmp_path, text, match):
+    path = tmp_path / "tape.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigInvalid, match=match):
+        with_tape(load(), path)
+    with pytest.raises(ConfigInvalid, match="cannot be read"):
+        with_tape(load(), tmp_path / "none")

@@ -1,0 +1,186 @@
+"""Scripts, and that the same seed and script make the same ledger at any speed."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tradebox.errors import ConfigInvalid
+from tradebox.sim.home import SimHome
+from tradebox.sim.market import hours
+from tradebox.sim.market.data import load
+from tradebox.sim.runner import SERVERS, World
+from tradebox.sim.script import read_script
+
+PORTS = (0,) * len(SERVERS)
+SYMBOLS = ("SPY", "AAPL", "NFLX")
+BUY = {"do": "submit", "side": "BUY", "quantity": 100}
+ROWS = [
+    {**BUY, "after_s": 3, "order_id": 1, "symbol": "AAPL", "transmit": False},
+    {
+        "do": "submit", "after_s": 3, "order_id": 2, "symbol": "AAPL", "side": "SELL",
+        "quantity": 100, "type": "STP", "trigger": 20.0, "tif": "GTC", "parent_id": 1,
+    },
+    {**BUY, "after_s": 4.5, "order_id": 1, "symbol": "SPY", "account": "live", "quantity": 7},
+    {**BUY, "after_s": 60, "order_id": 3, "symbol": "NFLX", "type": "LMT", "limit": 100.0},
+    {
+        "do": "submit", "after_s": 61, "order_id": 4, "symbol": "AAPL", "side": "SELL",
+        "quantity": 40, "type": "TRAIL", "trail": 0.1, "tif": "GTC",
+    },
+    {"do": "fault", "after_s": 100, "name": "market.halt", "symbol": "NFLX"},
+    {**BUY, "after_s": 120, "order_id": 5, "symbol": "NFLX"},
+    {"do": "fault", "after_s": 200, "name": "market.resume", "symbol": "NFLX"},
+    {"do": "cancel", "after_s": 300, "order_id": 3},
+    {**BUY, "after_s": 400, "order_id": 6, "symbol": "SPY", "type": "MOC"},
+    {"do": "fault", "after_s": 500, "name": "market.split", "symbol": "SPY"},
+]  # fmt: skip
+
+
+class FakeMono:
+    def __init__(self) -> None:
+        self.now_ns = 10**12
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+class Run:
+    """A world whose real time a test moves."""
+
+    def __init__(self, folder: Path, speed: float, seed: int = 3) -> None:
+        self.mono = FakeMono()
+        self.home = SimHome(folder / f"{speed}-{seed}", seed)
+        only = load().only(SYMBOLS)
+        self.world = World(self.home, speed, PORTS, None, only, self.mono)
+        self.world.exchange.open()
+        self.world.exchange.on_time(self.world.clock.begin_ns)
+
+    def until(self, market_s: float, step_s: float) -> None:
+        """Take real steps until so much market time has passed, the lease renewed each."""
+        clock, pump = self.world.clock, self.world.pump
+        end_ns = clock.begin_ns + round(market_s * hours.SECOND_NS)
+        while clock.now_ns() < end_ns:
+            left_ns = (end_ns - clock.now_ns()) / clock.speed
+            self.mono.now_ns += max(1, min(round(step_s * hours.SECOND_NS), round(left_ns)))
+            clock.adopt(clock.proposal())
+            now_ns = min(clock.now_ns(), end_ns)
+            while not pump.turn(now_ns):
+                pass
+
+    def digest(self) -> str:
+        return self.world.exchange.ledger_digest()
+
+    def close(self) -> None:
+        self.world.exchange.close()
+        self.home.close()
+
+
+@pytest.mark.parametrize("market_s", [660.0])
+def test_seed_and_script_make_the_ledger_at_any_speed(tmp_path: Path, market_s: float) -> None:
+    digests = {}
+    for speed, step_s in ((1.0, 0.9), (20.0, 0.31), (200.0, 0.05), (200.0, 0.7)):
+        run = Run(tmp_path / str(step_s), speed)
+        run.world.script.add(ROWS)
+        run.until(market_s, step_s)
+        digests[speed, step_s] = run.digest()
+        exchange = run.world.exchange
+        assert exchange.positions("live")["SPY"].quantity == 7
+        assert exchange.positions("paper")["AAPL"].quantity in (0, 60, 100)
+        run.close()
+    assert len(set(digests.values())) == 1, digests
+
+
+def test_another_seed_makes_another_ledger(tmp_path: Path) -> None:
+    digests = set()
+    for seed in (3, 4):
+        run = Run(tmp_path, 20.0, seed)
+        run.world.script.add(ROWS)
+        run.until(120, 1.0)
+        digests.add(run.digest())
+        run.close()
+    assert len(digests) == 2
+
+
+def test_auction_split_and_restart_over_a_night(tmp_path: Path) -> None:
+    run = Run(tmp_path, 200.0)
+    run.world.script.add([*ROWS, {**BUY, "after_s": 550, "order_id": 9, "symbol": "SPY"}])
+    session = hours.session_from(run.world.clock.begin_ns)
+    run.until((session.close_ns - session.open_ns) // hours.SECOND_NS + 30, 0.2)
+    spy = run.world.exchange.positions("paper")["SPY"].quantity
+    assert spy == 200
+    closing = run.world.exchange.executions("paper", session.close_ns)[-1]
+    assert closing.at_ns == session.close_ns
+    run.close()
+    home = SimHome(tmp_path / "200.0-3", 3)
+    again = World(home, 200.0, PORTS, None, load().only(SYMBOLS), run.mono)
+    again.exchange.open()
+    again.exchange.on_time(again.clock.begin_ns)
+    following = hours.session(session.number + 1)
+    again.market.advance(following.open_ns + 10**9, 10**6)
+    again.exchange.on_time(following.open_ns + 10**9)
+    assert again.exchange.positions("paper")["SPY"].quantity == 2 * spy
+    before, after = again.market.raw_bars("SPY", 86_400, 2**62, 1), again.market.quote("SPY")
+    assert after.last_micros < 0.7 * before[-1].close_micros
+    again.exchange.close()
+    home.close()
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ({"do": "dance", "after_s": 1}, "one of submit"),
+        ({"do": "cancel", "order_id": 1}, "after_s"),
+        ({"do": "cancel", "after_s": -1, "order_id": 1}, "out of range"),
+        ({"do": "submit", "after_s": 1, "order_id": 1, "symbol": "AAPL", "side": "UP"}, "UP"),
+        ({**BUY, "after_s": 1, "order_id": 1, "symbol": "AAPL", "account": "x"}, "no account"),
+        ({"do": "fault", "after_s": 1}, "name"),
+        (5, "one of submit"),
+    ],
+)
+def test_a_wrong_row_is_refused_and_nothing_is_taken(
+    tmp_path: Path, row: object, match: str
+) -> None:
+    run = Run(tmp_path, 1.0)
+    with pytest.raises(ConfigInvalid, match=match):
+        run.world.script.add([ROWS[0], row])
+    assert run.world.script.next_ns == 2**62
+    run.close()
+
+
+def test_a_script_file_is_json_lines(tmp_path: Path) -> None:
+    path = tmp_path / "script.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n\n")
+    assert read_script(path) == ROWS
+    path.write_text("{")
+    with pytest.raises(ConfigInvalid, match="cannot be read"):
+        read_script(path)
+
+
+def test_faults_of_the_market_are_judged(tmp_path: Path) -> None:
+    run = Run(tmp_path, 1.0)
+    for name, arguments, match in (
+        ("market.halt", {"symbol": "NONE"}, "no symbol"),
+        ("market.split", {"symbol": "SPY", "numerator": 0}, "no ratio"),
+        ("nowhere.halt", {}, "no board"),
+    ):
+        with pytest.raises(ConfigInvalid, match=match):
+            run.world.set_fault(name, arguments)
+    run.world.set_fault("market.dividend", {"symbol": "SPY", "amount": 0.25})
+    run.world.clear_fault("market.halt")
+    rows = [row for row in run.world.exchange._ledger.rows() if row["kind"] == "action_announced"]
+    assert [row["amount_micros"] for row in rows] == [250_000]
+    run.close()
+
+
+@pytest.mark.asyncio
+async def test_the_open_and_the_close_are_cues(tmp_path: Path) -> None:
+    run = Run(tmp_path, 1.0)
+    run.world.set_fault("finnhub.bad_key", {"on": "close"})
+    session = hours.session_from(run.world.clock.begin_ns)
+    run.world._cue(session.close_ns - 1)
+    assert not run.world.boards["finnhub"].is_set("bad_key")
+    run.world._cue(session.close_ns)
+    await asyncio.sleep(0)
+    assert run.world.boards["finnhub"].is_set("bad_key")
+    run.close()
