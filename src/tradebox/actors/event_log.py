@@ -13,12 +13,19 @@ from typing import Any
 
 from loguru import logger
 
-from tradebox.domain.events import AccountChanged, PlanChanged, PositionChanged, TickRefused
+from tradebox.domain.events import (
+    AccountChanged,
+    PlanChanged,
+    PlanStepTaken,
+    PositionChanged,
+    TickRefused,
+)
 from tradebox.supervision.actor import Actor, Context
 from tradebox.supervision.events import ChildAbandoned, ChildExited, IntensityReached, Sink
 from tradebox.supervision.mailbox import Overflow
 
-QUIET = (AccountChanged, PlanChanged, PositionChanged, TickRefused)
+QUIET = (AccountChanged, PlanChanged, PlanStepTaken, PositionChanged, TickRefused)
+"""Chatter for the console, and steps: the plan runner logs those with all their fields."""
 LOUD = (ChildAbandoned, IntensityReached)
 WORD = re.compile(r"(?<!^)(?=[A-Z])")
 

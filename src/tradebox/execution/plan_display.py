@@ -2,7 +2,8 @@
 
 Rules of this file:
 - a plan's row goes out at once after a change, else at most twice a second;
-- positions and money go out when they differ from what was last told;
+- positions and money go out when they differ from what was last told, and again every
+  RETELL_S, so that a watcher that lost one is right again soon;
 - every step is one event and one log line, in the order the machine took them.
 """
 
@@ -30,6 +31,7 @@ from tradebox.ports.clock import MarketClock
 from tradebox.supervision.clock import Clock
 
 ROW_PERIOD_S: Final = 0.5
+RETELL_S: Final = 5.0
 
 
 class PlanDisplay:
@@ -54,6 +56,7 @@ class PlanDisplay:
         self._positions: dict[str, PositionChanged] = {}
         self._money: AccountChanged | None = None
         self._status_due_s = 0.0
+        self._retell_due_s = 0.0
 
     def step(self, running: RunningPlan, taken: StepTaken) -> None:
         """Tell that a plan took a step."""
@@ -110,7 +113,11 @@ class PlanDisplay:
                 running.row_at_s, running.row_is_due = now_s, False
         if now_s >= self._status_due_s:
             self._status_due_s = now_s + ROW_PERIOD_S
-            self._show_positions(path.holdings(), now_ns)
+            is_retold = now_s >= self._retell_due_s
+            if is_retold:
+                self._retell_due_s = now_s + RETELL_S
+                self._money = None
+            self._show_positions(path.holdings(), now_ns, is_retold=is_retold)
             self._show_money(path.account_state, now_ns)
 
     def _show_row(self, running: RunningPlan, now_ns: int) -> None:
@@ -126,10 +133,12 @@ class PlanDisplay:
         )
         self._publish(PlanChanged(row))
 
-    def _show_positions(self, rows: Iterable[PositionChanged], now_ns: int) -> None:
+    def _show_positions(
+        self, rows: Iterable[PositionChanged], now_ns: int, *, is_retold: bool
+    ) -> None:
         present = {row.symbol: row for row in rows}
         for symbol, row in present.items():
-            if not _is_same(row, self._positions.get(symbol)):
+            if is_retold or not _is_same(row, self._positions.get(symbol)):
                 self._publish(row)
         for symbol in self._positions.keys() - present.keys():
             if self._positions[symbol].quantity:
