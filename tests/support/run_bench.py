@@ -37,6 +37,13 @@ from tradebox.supervision.launch_errors import ControlUnreachable
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0
+KEPT_PLAN = """
+symbol = "SPY"
+side = "long"
+size = { quantity = 40 }
+entry = { type = "market", valid_until = 300 }
+stop = { percent = 20 }
+"""
 STEPS = ("entry", "break_even", "scale_out", "exit")
 
 
@@ -139,6 +146,14 @@ class Bench:
         made = Run(self, ["run", "--no-tui", "--json", *arguments], prefix, env)
         self.runs.append(made)
         return made
+
+    def keep_a_plan(self, run: "Run", account: str) -> str:
+        """Open a position of 40 SPY whose stop is far away; return the plan's id."""
+        file = self.folder / "kept.toml"
+        file.write_text(KEPT_PLAN)
+        plan_id: str = self.json("plan", "add", str(file), "--account", account)["plan_id"]
+        run.wait_event("PlanStepTaken", plan_id=plan_id, kind="entry")
+        return plan_id
 
     def on_terminal(self, *arguments: str, **env: str) -> "TerminalRun":
         """Start `tradebox run` on a terminal, under a shell as `make` is one."""

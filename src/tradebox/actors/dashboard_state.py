@@ -89,7 +89,8 @@ class DashboardState:
             case LinkChanged():
                 self._link(event)
             case AccountChanged():
-                self._account(event.account).update(asdict(event))
+                figures = {**asdict(event), "account": event.account_id}
+                self._account(event.account).update(figures)
             case IntentDenied():
                 self.counts["denied"] += 1
                 text = f"{event.check}: {event.observed} against {event.limit}"

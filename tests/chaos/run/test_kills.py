@@ -14,13 +14,6 @@ from tradebox.sim.control.client import ask
 
 pytestmark = [pytest.mark.xdist_group("kills"), pytest.mark.timeout(400)]
 
-KEPT_PLAN = """
-symbol = "SPY"
-side = "long"
-size = { quantity = 40 }
-entry = { type = "market", valid_until = 300 }
-stop = { percent = 20 }
-"""
 HELD = "SELECT account, symbol, quantity FROM trade.position WHERE quantity <> 0"
 BOOKED = "SELECT exec_id, account, symbol, side, quantity FROM trade.fill"
 
@@ -82,14 +75,6 @@ def settled(box: Bench, what: str) -> None:
     assert all(ref.startswith("tb") for ref in refs)
 
 
-def open_a_kept_plan(box: Bench, run: Run) -> str:
-    plan = box.folder / "kept.toml"
-    plan.write_text(KEPT_PLAN)
-    plan_id = box.json("plan", "add", str(plan), "--account", "live")["plan_id"]
-    run.wait_event("PlanStepTaken", plan_id=plan_id, kind="entry")
-    return plan_id
-
-
 def is_clean(run: Run) -> None:
     run.when(
         lambda shown: [row["link"] for row in shown["accounts"]] == ["CLEAN", "CLEAN"],
@@ -108,7 +93,7 @@ def kept_plan_rests(box: Bench, plan_id: str) -> None:
 
 def test_every_kill_is_survived(box: Bench) -> None:
     run = box.run("--speed", "60").ready()
-    plan_id = open_a_kept_plan(box, run)
+    plan_id = box.keep_a_plan(run, "live")
     run.wait_event("PlanStepTaken", kind="entry", count=4)
     first = run.status()
 
@@ -147,7 +132,7 @@ def test_every_kill_is_survived(box: Bench) -> None:
 
 def test_a_stop_leaves_plans_and_stops_resting(box: Bench) -> None:
     run = box.run("--speed", "60", TRADEBOX_SIM_DEMO_PLANS="false").ready()
-    plan_id = open_a_kept_plan(box, run)
+    plan_id = box.keep_a_plan(run, "live")
     settled(box, "the entry")
     summary = run.stop(signal.SIGINT)
     assert summary["orders_sent"] == 2

@@ -25,9 +25,9 @@ pytestmark = [pytest.mark.xdist_group("whole-run"), pytest.mark.timeout(240)]
 
 LIVE_ORDERS = """
 SELECT order_ref, symbol, side, quantity FROM trade.broker_order
-WHERE account = 'paper' AND state IN ('acked', 'working', 'partial')
+WHERE account = $1 AND state IN ('acked', 'working', 'partial')
 """
-POSITIONS = "SELECT symbol, quantity FROM trade.position WHERE account = 'paper' AND quantity <> 0"
+POSITIONS = "SELECT symbol, quantity FROM trade.position WHERE account = $1 AND quantity <> 0"
 
 
 @dataclass
@@ -38,9 +38,9 @@ class Story:
     status: dict[str, Any] = field(default_factory=dict)
     status_text: str = ""
     plans: list[dict[str, Any]] = field(default_factory=list)
-    agreed: tuple[dict, dict] = ({}, {})
-    account_seen: str = ""
+    agreed: dict[str, tuple[str, tuple[dict, dict]]] = field(default_factory=dict)
     logins: dict[str, str] = field(default_factory=dict)
+    kept: str = ""
     second: Any = None
     strangers: list[tuple[int, bytes]] = field(default_factory=list)
     watched_ports: list[int] = field(default_factory=list)
@@ -86,24 +86,28 @@ def accepted(servers: list[socket.socket]) -> list[tuple[int, bytes]]:
     return found
 
 
-def seen_by_both(box: Bench, address: tuple[str, int]) -> tuple[str, tuple[dict, dict]]:
-    """Return what PostgreSQL and the official client both hold at one moment, not empty."""
-    with OfficialClient(address, 77) as client:
+def seen_by_both(box: Bench, account: str, address: str) -> tuple[str, tuple[dict, dict]]:
+    """Return what PostgreSQL and the official client both hold at one moment."""
+    host, _, port = address.rpartition(":")
+    with OfficialClient((host, int(port)), 77) as client:
+        seen: list[object] = []
 
         def look() -> tuple[dict, dict] | None:
-            before = held(box)
-            if client.look() == before == held(box) and all(before):
-                return before
-            return None
+            before = held(box, account)
+            seen[:] = [before, client.look()]
+            return before if seen[1] == before == held(box, account) else None
 
-        return client.seen.account, eventually(look, "PostgreSQL and the gateway agree")
+        try:
+            return client.seen.account, eventually(look, "PostgreSQL and the gateway agree")
+        except AssertionError as error:
+            raise AssertionError(f"{account}: {error}: {seen}") from None
 
 
-def held(box: Bench) -> tuple[dict, dict]:
-    positions = {row["symbol"]: row["quantity"] for row in box.rows(POSITIONS)}
+def held(box: Bench, account: str) -> tuple[dict, dict]:
+    positions = {row["symbol"]: row["quantity"] for row in box.rows(POSITIONS, account)}
     orders = {
         row["order_ref"]: (row["symbol"], row["side"], row["quantity"])
-        for row in box.rows(LIVE_ORDERS)
+        for row in box.rows(LIVE_ORDERS, account)
     }
     return positions, orders
 
@@ -147,13 +151,14 @@ def story() -> Iterator[Story]:
         run = box.run("--speed", "60")
         run.ready()
         seen.secrets = box.secrets()
-        run.wait_event("PlanStepTaken", kind="entry", count=3)
+        links = ["CLEAN", "CLEAN"]
+        run.when(lambda shown: [row["link"] for row in shown["accounts"]] == links, "CLEAN links")
+        kept = box.keep_a_plan(run, "live")
+        run.wait_event("PlanStepTaken", kind="entry", account="paper", count=3)
         seen.status = run.when(lambda shown: shown["positions"], "a position in the status")
         seen.status_text = box.command("status").stdout
-        paper = next(row for row in seen.status["accounts"] if row["name"] == "paper")
-        gateway = paper["gateway"].rpartition(":")
-        address = (gateway[0], int(gateway[2]))
-        seen.account_seen, seen.agreed = seen_by_both(box, address)
+        for row in seen.status["accounts"]:
+            seen.agreed[row["name"]] = seen_by_both(box, row["name"], row["gateway"])
         seen.logins = try_logins(box)
         seen.second = box.command("run", "--no-tui", "--json", "--for", "5")
         eventually(lambda: is_a_whole_show(run, box), "a demo plan with a whole life")
@@ -171,6 +176,7 @@ def story() -> Iterator[Story]:
         seen.left = box.processes()
         seen.left_in_tmp = [path.name for path in box.tmp.iterdir()]
         seen.strangers = accepted(servers)
+        seen.kept = kept
         yield seen
 
 
@@ -258,11 +264,11 @@ def test_the_status_is_one_object_of_the_contract(story: Story) -> None:
 
 
 def test_the_official_client_sees_what_postgresql_holds(story: Story) -> None:
-    positions, orders = story.agreed
-    assert positions
-    assert orders
-    paper = next(row for row in story.status["accounts"] if row["name"] == "paper")
-    assert story.account_seen == paper["account"]
+    accounts = {row["name"]: row["account"] for row in story.status["accounts"]}
+    assert {name: account for name, (account, _) in story.agreed.items()} == accounts
+    positions, orders = story.agreed["live"][1]
+    assert positions == {"SPY": 40}
+    assert list(orders.values()) == [("SPY", "SELL", 40)]
 
 
 def test_no_secret_is_shown_anywhere(story: Story) -> None:
@@ -291,5 +297,19 @@ def test_a_second_run_on_the_home_is_refused(story: Story) -> None:
 
 
 def test_plans_can_be_listed(story: Story) -> None:
-    assert {plan["is_demo"] for plan in story.plans} == {True}
-    assert {plan["account"] for plan in story.plans} == {"paper"}
+    demo = [plan for plan in story.plans if plan["is_demo"]]
+    assert len(demo) > 2
+    assert {plan["account"] for plan in demo} == {"paper"}
+    mine = [plan for plan in story.plans if not plan["is_demo"]]
+    assert [(plan["plan_id"], plan["state"]) for plan in mine] == [(story.kept, "open")]
+
+
+@pytest.mark.slow
+def test_a_newcomer_sees_a_whole_trade_in_90_seconds_at_the_default_speed() -> None:
+    with bench() as box:
+        run = box.run("--for", "90")
+        assert (run.wait(180), run.err) == (ExitCode.OK, "")
+        plans = run.lines()[-1]["plans_closed"]
+        kinds = [{step["kind"] for step in plan["steps"]} for plan in plans]
+        assert any(seen >= set(STEPS) for seen in kinds)
+        assert box.processes() == []
