@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+VERDICT = re.compile(r"^(?P<name>.+) (?P<verdict>KEPT|BROKEN)\b", re.MULTILINE)
 PLANTS = {
     "layers": ("src/tradebox/domain/money.py", "import tradebox.execution.codes"),
     "order-port": ("src/tradebox/actors/printer.py", "import tradebox.ports.orders"),
