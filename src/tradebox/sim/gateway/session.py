@@ -96,6 +96,8 @@ class Session(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._is_closing = True
+        self._transport = None
+        self._out.clear()
         self._registry.dismiss(self)
         if self.is_ready:
             self.gateway.happen("disconnect")
@@ -269,6 +271,9 @@ class Session(asyncio.Protocol):
         """
         self._is_flush_due = False
         if self._hold is not None or not self._out or self._transport is None:
+            return
+        if self._transport.is_closing():
+            self._out.clear()
             return
         size = len(self._out)
         if size % READ_CHUNK_BYTES == 0 and 0 < self._last_frame_at < size:

@@ -35,6 +35,7 @@ class Series:
     first_index: the day that session 0 replays.
     dollars_per_day: median turnover, for the spread model.
     tape: per day and minute the recorded prints, where there is a tape.
+    percent: of the bars' prices that this instrument trades at.
     """
 
     instrument: Instrument
@@ -43,6 +44,7 @@ class Series:
     first_index: int
     dollars_per_day: int
     tape: tuple[tuple[tuple[Print, ...], ...], ...] = ()
+    percent: int = 100
 
     def index(self, number: int) -> int:
         """Return which of the days a session replays."""
@@ -52,7 +54,7 @@ class Series:
         """Return the day's bar; a session of fewer minutes cuts a minute series short."""
         index = self.index(number)
         if not self.minutes or minutes >= len(self.minutes[index]):
-            return self.days[index]
+            return priced(self.days[index], self.percent)
         traded = [bar for bar in self.minutes[index][:minutes] if bar is not None]
         return fold(traded)
 
@@ -68,6 +70,19 @@ class MarketData:
         """Return the data of some symbols."""
         kept = tuple(one for one in self.series if one.instrument.symbol in symbols)
         return MarketData(kept, self.first_number)
+
+
+def priced(bar: Corners, percent: int) -> Corners:
+    """Return a bar at so many percent of its prices, at least one increment."""
+    if percent == 100:
+        return bar
+    return Corners(
+        max(1, bar.open * percent // 100),
+        max(1, bar.high * percent // 100),
+        max(1, bar.low * percent // 100),
+        max(1, bar.close * percent // 100),
+        bar.volume,
+    )
 
 
 def contract_id(symbol: str) -> int:

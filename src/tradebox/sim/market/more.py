@@ -13,7 +13,6 @@ from itertools import count
 from tradebox.errors import ConfigInvalid
 from tradebox.sim.exchange.market_port import Instrument
 from tradebox.sim.market.data import INCREMENT_MICROS, MarketData, Series, contract_id
-from tradebox.sim.market.paths import Corners
 
 SYMBOLS_MAX = 2_000
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -41,17 +40,12 @@ def with_symbols(data: MarketData, wanted: int) -> MarketData:
         if one.instrument.con_id not in known:
             known.add(one.instrument.con_id)
             series.append(one)
-    first_number = max(data.first_number, -max(one.first_index for one in series))
-    return MarketData(tuple(series), first_number)
+    return MarketData(tuple(series), data.first_number)
 
 
 def _synthetic(source: Series, number: int) -> Series:
     symbol = "ZZ" + "".join(_LETTERS[number // 26**place % 26] for place in (2, 1, 0))
     random = int.from_bytes(blake2b(symbol.encode(), digest_size=8).digest())
-    percent = 40 + random % 121
-    # Days are shared with their source where the price is its own: 2,000 symbols stay small.
-    days = source.days if percent == 100 else tuple(_scaled(day, percent) for day in source.days)
-    shift = random // 1000 % len(days)
     instrument = Instrument(
         symbol=symbol,
         con_id=contract_id(symbol),
@@ -60,15 +54,8 @@ def _synthetic(source: Series, number: int) -> Series:
         increment_micros=INCREMENT_MICROS,
         name=f"SYNTHETIC {symbol}, the days of {source.instrument.symbol}",
     )
-    turned = days[shift:] + days[:shift]
-    return replace(source, instrument=instrument, days=turned)
-
-
-def _scaled(day: Corners, percent: int) -> Corners:
-    return Corners(
-        max(1, day.open * percent // 100),
-        max(1, day.high * percent // 100),
-        max(1, day.low * percent // 100),
-        max(1, day.close * percent // 100),
-        day.volume,
+    # The days are shared with their source: 2,000 symbols stay small.
+    first_index = (source.first_index + random // 1000) % len(source.days)
+    return replace(
+        source, instrument=instrument, first_index=first_index, percent=40 + random % 121
     )

@@ -7,10 +7,11 @@ Rules of this file:
 """
 
 import math
+from array import array
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 ROUND_LOT = 100
 MINUTE_MS = 60_000
@@ -45,6 +46,36 @@ class Corners(NamedTuple):
             and self.high >= max(self.open, self.close)
             and self.volume >= SHARES_PER_MINUTE_MIN * minutes
         )
+
+
+_NOTHING = Corners(0, 0, 0, 0, 0)
+
+
+class PackedBars(Sequence[Corners | None]):
+    """Bars in one array of integers, for when there are very many; None where nothing traded."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self, bars: Sequence[Corners | None]) -> None:
+        self._numbers = array("q", chain.from_iterable(bar or _NOTHING for bar in bars))
+
+    def __len__(self) -> int:
+        return len(self._numbers) // len(_NOTHING)
+
+    @overload
+    def __getitem__(self, index: int) -> Corners | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Corners | None]: ...
+
+    def __getitem__(self, index: int | slice) -> Corners | Sequence[Corners | None] | None:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if index < 0 or index >= len(self):
+            raise IndexError(index)
+        start = index * len(_NOTHING)
+        bar = Corners(*self._numbers[start : start + len(_NOTHING)])
+        return None if bar == _NOTHING else bar
 
 
 class Print(NamedTuple):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tradebox.sim.market import hours
 from tradebox.sim.market.actions import Actions, scaled
 from tradebox.sim.market.data import MarketData, Series
-from tradebox.sim.market.paths import Corners, Print, fold, split_day, split_minute
+from tradebox.sim.market.paths import Corners, PackedBars, Print, fold, split_day, split_minute
 
 MILLISECOND_NS = 1_000_000
 _DAYS_KEPT = 4
@@ -76,7 +76,8 @@ class Replay:
         self.series = data.series
         self.actions = Actions()
         self.first_number = data.first_number
-        kept = _DAYS_KEPT if len(data.series) <= _SPARE_SYMBOLS else 1
+        self._is_sparing = len(data.series) > _SPARE_SYMBOLS
+        kept = 2 if self._is_sparing else _DAYS_KEPT
         self.minutes = lru_cache(maxsize=kept * max(1, len(data.series)))(self._minutes)
 
     def day(self, symbol: str, number: int) -> Corners:
@@ -126,7 +127,11 @@ class Replay:
             for one in prints
         ]
 
-    def _minutes(self, symbol: str, number: int) -> tuple[Corners | None, ...]:
+    def _minutes(self, symbol: str, number: int) -> Sequence[Corners | None]:
+        bars = self._minutes_of(symbol, number)
+        return PackedBars(bars) if self._is_sparing else bars
+
+    def _minutes_of(self, symbol: str, number: int) -> tuple[Corners | None, ...]:
         series = self._by_symbol[symbol]
         count = hours.session(number).minutes
         if series.minutes:

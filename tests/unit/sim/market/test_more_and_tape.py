@@ -10,6 +10,7 @@ from tradebox.sim.market import hours
 from tradebox.sim.market.data import load
 from tradebox.sim.market.market import Market
 from tradebox.sim.market.more import SYMBOLS_MAX, with_symbols
+from tradebox.sim.market.paths import Corners, PackedBars, fold
 from tradebox.sim.market.replay import Replay
 from tradebox.sim.market.tape import with_tape
 
@@ -98,3 +99,23 @@ def test_a_wrong_tape_is_refused(tmp_path, text, match):
         with_tape(load(), path)
     with pytest.raises(ConfigInvalid, match="cannot be read"):
         with_tape(load(), tmp_path / "none")
+
+
+def test_packed_bars_are_the_bars():
+    bars = [Corners(10, 12, 9, 11, 500), None, Corners(11, 11, 11, 11, 4)]
+    packed = PackedBars(bars)
+    assert list(packed) == bars
+    assert packed[0:2] == bars[:2]
+    assert len(packed) == 3
+    with pytest.raises(IndexError):
+        packed[3]
+
+
+def test_very_many_symbols_are_kept_small_and_trade_the_same():
+    data = with_symbols(load(), 230)
+    replay = Replay(data, 1)
+    symbol = data.series[-1].instrument.symbol
+    assert isinstance(replay.minutes(symbol, 3), PackedBars)
+    assert tuple(replay.minutes(symbol, 3)) == replay._minutes_of(symbol, 3)
+    day = [bar for bar in replay.minutes(symbol, 3) if bar is not None]
+    assert fold(day) == replay.day(symbol, 3)
