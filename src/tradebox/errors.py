@@ -11,7 +11,8 @@ TradeboxError
 ├── RestartError   FeedStale · WireInvalid · HeartbeatMissed
 ├── HaltError      LeaseLost · EpochStale · ReconcileMismatch · LossFloorHit · ClockSkewed
 │                  · AccountMismatch · ClientIdInUse
-└── InputError     ConfigInvalid · PlanInvalid · NotRunning · HomeUnusable · AddressInUse
+└── InputError     ConfigInvalid · PlanInvalid · NotRunning · NotDone · HomeUnusable
+                   · AddressInUse
 """
 
 from enum import IntEnum
@@ -220,6 +221,13 @@ class NotRunning(InputError):
     """
 
     exit_code = ExitCode.NOT_RUNNING
+
+
+class NotDone(InputError):
+    """What runs, or the machine, refused what was asked; nothing changed.
+
+    Answer: say why, exit code 4.
+    """
 
 
 class HomeUnusable(InputError):

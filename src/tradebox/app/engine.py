@@ -30,12 +30,14 @@ from tradebox.adapters.postgres.reference import PgReference
 from tradebox.adapters.redis.bus import RedisBus
 from tradebox.adapters.redis.prices import RedisPrices
 from tradebox.adapters.redis.rows import RedisRows
+from tradebox.app.asks import Asks
 from tradebox.app.counters import shared_tick_counters
 from tradebox.app.options import RunOptions
 from tradebox.app.servers import endpoints, shown_endpoints
 from tradebox.app.summary import run_summary
 from tradebox.app.tree import root_spec
 from tradebox.app.verdicts import verdict_of
+from tradebox.app.vitals import Vitals
 from tradebox.config import Endpoints, Home, Settings
 from tradebox.domain.tick_filter import FilterLimits
 from tradebox.errors import ExitCode
@@ -80,6 +82,7 @@ class Plant:
     kill: KillSwitch
     feed_epochs: EpochGate
     control_epochs: EpochGate
+    vitals: Vitals
 
     @property
     def world(self) -> str:
@@ -163,13 +166,15 @@ async def _serve(
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.request_stop)
-    context.link.attach(loop, lambda ask: ask.refuse(f"unknown question {ask.name}"))
+    context.link.attach(loop, Asks(plant, runtime))
     context.start_heartbeat(loop)
     logger.bind(generation=context.generation, boot_epoch=context.boot_epoch).info("engine_start")
     await runtime.start(root_spec(plant, runtime))
+    plant.vitals.ready()
     context.report("ready", {"generation": context.generation})
     logger.info("engine_ready")
     reason = await runtime.wait()
+    plant.vitals.stop()
     context.report("summary", await run_summary(plant))
     await plant.pool.close()
     await plant.bus.close()
@@ -240,6 +245,7 @@ def build_plant(
         kill=KillSwitch(home.kill_file),
         feed_epochs=feed_epochs,
         control_epochs=EpochGate(context.boot_epoch, context.generation, "control"),
+        vitals=Vitals(clock, events),
     )
 
 

@@ -31,6 +31,7 @@ def header(plant: "Plant") -> dict[str, Any]:
             "published": plant.hub.counters.published,
             "refused": plant.hub.counters.refused,
         },
+        "vitals": plant.vitals.figures(),
     }
 
 

@@ -26,13 +26,14 @@ from tradebox.execution.order_path import OrderPath
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.plan_runner import PlanRunner
 from tradebox.execution.record_keeper import RecordKeeper
-from tradebox.supervision.spec import ChildSpec, RestartScope, SupFlags
+from tradebox.supervision.spec import Backoff, ChildSpec, RestartScope, SupFlags
 from tradebox.supervision.supervisor import nested
 
 if TYPE_CHECKING:
     from tradebox.app.engine import Plant
 
 CONTROLLER_CHECKIN_S = 5.0
+PAPER_PATIENCE = Backoff(initial_s=0.2, max_s=30.0)
 LIVE_CONFIRM = "TRADEBOX_LIVE_CONFIRM"
 
 
@@ -44,12 +45,25 @@ def account_names(plant: "Plant") -> tuple[AccountName, ...]:
 
 
 def account_spec(plant: "Plant", name: AccountName) -> ChildSpec:
-    """Return the branch of one account: a failure of the link restarts what hangs on it."""
+    """Return the branch of one account: a failure of the link restarts what hangs on it.
+
+    Only live may end the engine: paper's branch waits longer each time instead of escalating.
+    """
     desk = _Desk(plant, name)
     flags = SupFlags(strategy=RestartScope.REST_FOR_ONE, intensity=5, period=60.0)
     children = [
-        ChildSpec(id="link", start=lambda: OrderLinkActor(desk.link), shutdown=1.0),
-        ChildSpec(id="reconciler", start=lambda: ReconcilerActor(desk.link), shutdown=1.0),
+        ChildSpec(
+            id="link",
+            start=lambda: OrderLinkActor(desk.link),
+            shutdown=1.0,
+            checkin=CONTROLLER_CHECKIN_S,
+        ),
+        ChildSpec(
+            id="reconciler",
+            start=lambda: ReconcilerActor(desk.link),
+            shutdown=1.0,
+            checkin=CONTROLLER_CHECKIN_S,
+        ),
         ChildSpec(
             id="controller",
             start=desk.controller,
@@ -58,7 +72,8 @@ def account_spec(plant: "Plant", name: AccountName) -> ChildSpec:
             init_timeout=10.0,
         ),
     ]
-    return nested(name.value, flags, children, gate=plant.control_epochs)
+    patience = PAPER_PATIENCE if name is AccountName.PAPER else None
+    return nested(name.value, flags, children, gate=plant.control_epochs, backoff=patience)
 
 
 class _Desk:

@@ -4,9 +4,8 @@ root                    one_for_one
 ├─ stores               journal, bus, timekeeper, sessions: start degraded, never escalate
 ├─ market               ingest, feed_a, feed_b, publisher, monitor: capped backoff, never escalates
 ├─ managers             manager_a, manager_b
-├─ dashboard
-├─ trading              live, paper: rest_for_one of order link, reconciler, controller
-└─ alerts, metrics, event_log, printer
+├─ dashboard, alerts, event_log, metrics, printer: who listens, before who acts
+└─ trading              live, paper: rest_for_one of order link, reconciler, controller
 
 Rules of this file:
 - an id here is a part of the actor's registered name, which others rely on;
@@ -48,27 +47,31 @@ if TYPE_CHECKING:
 
 LEAF = Backoff(initial_s=0.05, max_s=5.0)
 CHECKIN_S = 2.0
+STORE_CHECKIN_S = 15.0
+"""Above the longest wait for a store that does not answer."""
 
 
 def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
     """Return the whole tree.
 
-    The dashboard stands before trading, so that it misses no first word of a link, and what it
-    has seen survives its restarts: positions and links are told when they change, not again.
+    Who listens stands before trading, so that no first word of a link is missed, and what the
+    dashboard has seen survives its restarts: links are told when they change, not again.
     """
     seen = DashboardState()
     children = [
         _branch("stores", _stores(plant)),
         _branch("market", _market(plant)),
         _branch("managers", _managers(plant)),
-        _leaf("dashboard", lambda: _dashboard(plant, runtime, seen)),
-        _branch("trading", [account_spec(plant, name) for name in account_names(plant)]),
-        _leaf("alerts", lambda: Alerts(plant.market_clock)),
-        _leaf("event_log", EventLog),
-        _leaf("metrics", lambda: Metrics(_figures(plant))),
+        _leaf("dashboard", lambda: _dashboard(plant, runtime, seen), STORE_CHECKIN_S),
+        _leaf("alerts", lambda: Alerts(plant.market_clock), CHECKIN_S),
+        _leaf("event_log", EventLog, CHECKIN_S),
+        _leaf("metrics", lambda: Metrics(_figures(plant)), CHECKIN_S),
     ]
     if not plant.options.console:
-        children.append(_leaf("printer", lambda: _printer(plant)))
+        children.append(_leaf("printer", lambda: _printer(plant), CHECKIN_S))
+    children.append(
+        _branch("trading", [account_spec(plant, name) for name in account_names(plant)])
+    )
     flags = SupFlags(intensity=3, period=10.0)
     return nested("root", flags, children, gate=plant.control_epochs)
 
@@ -91,14 +94,19 @@ def _leaf(name: str, start: Callable[[], Actor[Any]], checkin: float | None = No
 
 def _stores(plant: "Plant") -> list[ChildSpec]:
     return [
-        _leaf("journal", lambda: JournalActor(plant.journal, plant.run, plant.market_clock)),
-        _leaf("bus", lambda: BusActor(plant.bus, plant.market_clock)),
-        _leaf("timekeeper", lambda: Timekeeper(plant.market_clock.refresh)),
+        _leaf(
+            "journal",
+            lambda: JournalActor(plant.journal, plant.run, plant.market_clock),
+            STORE_CHECKIN_S,
+        ),
+        _leaf("bus", lambda: BusActor(plant.bus, plant.market_clock), STORE_CHECKIN_S),
+        _leaf("timekeeper", lambda: Timekeeper(plant.market_clock.refresh), CHECKIN_S),
         _leaf(
             "sessions",
             lambda: SessionKeeper(
                 plant.sessions, plant.instruments, plant.reference, plant.market_clock
             ),
+            STORE_CHECKIN_S,
         ),
     ]
 
@@ -108,7 +116,11 @@ def _market(plant: "Plant") -> list[ChildSpec]:
     return [
         _leaf("feed_a", lambda: _feed(plant), CHECKIN_S),
         _leaf("feed_b", lambda: _feed(plant), CHECKIN_S),
-        _leaf("monitor", lambda: FeedMonitor(plant.slot), CHECKIN_S),
+        _leaf(
+            "monitor",
+            lambda: FeedMonitor(plant.slot, swap_period_s=settings.swap_period_s),
+            CHECKIN_S,
+        ),
         _branch("ingest", [_leaf("finnhub", lambda: _ingest(plant), CHECKIN_S)]),
         _leaf(
             "publisher",
@@ -119,6 +131,7 @@ def _market(plant: "Plant") -> list[ChildSpec]:
                 plant.market_clock,
                 settings.publish_period_ms / 1000,
             ),
+            STORE_CHECKIN_S,
         ),
     ]
 
@@ -197,4 +210,5 @@ def _figures(plant: "Plant") -> dict[str, Callable[[], dict[str, float]]]:
             "fenced": gate.fenced,
             "gaps": gate.gaps,
         },
+        "engine": plant.vitals.figures,
     }

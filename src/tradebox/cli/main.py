@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import orjson
 import typer
 
-from tradebox.cli import config, db, plan, run, sim, status, tui
+from tradebox.cli import config, ctl, db, plan, run, service, sim, status, tree, tui
 from tradebox.errors import EXIT_CODE_MEANINGS, ExitCode, TradeboxError
 
 EXIT_TABLE = "Exit codes:\n\n" + "\n\n".join(
@@ -35,7 +35,10 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("tree")(tree.tree)
 app.command("tui")(tui.tui)
+app.add_typer(ctl.app, name="ctl")
+app.add_typer(service.app, name="service")
 app.add_typer(sim.app, name="sim")
 app.add_typer(plan.app, name="plan")
 app.add_typer(config.app, name="config")

@@ -82,12 +82,13 @@ class FilterSettings(Section):
 
 
 class FeedSettings(Section):
-    """Feed pair, publisher and filter."""
+    """Feed pair, publisher and filter. swap_period_s: between planned swaps of the pair."""
 
     filter: FilterSettings = FilterSettings()
     publish_period_ms: Annotated[int, Field(ge=5, le=1000)] = 20
     price_ttl_ms: Annotated[int, Field(ge=100)] = 15_000
     hang_ms_max: Positive = 1000.0
+    swap_period_s: Positive = 86_400.0
 
 
 class ManagerSettings(Section):

@@ -22,11 +22,10 @@ def commands(command=None, path=()):
 
 
 COMMANDS = sorted(commands())
-PRINTING = [
-    path
-    for path in COMMANDS
-    if path and path != ("tui",) and path not in {("plan",), ("config",), ("db",), ("sim", "fault")}
-]
+GROUPS = {
+    ("plan",), ("config",), ("db",), ("sim", "fault"), ("ctl",), ("ctl", "failover"), ("service",),
+}  # fmt: skip
+PRINTING = [path for path in COMMANDS if path and path != ("tui",) and path not in GROUPS]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,71 @@
+"""What a running engine answers when the command line asks it, by way of the launcher.
+
+Rules of this file:
+- a question is answered by the actor it concerns, never by this file's own judgement;
+- `harm` exists in profile sim alone: there it proves that the tree stands what it claims to.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from tradebox.actors.feed_monitor import SwapFeeds
+from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
+from tradebox.supervision.harm import Harm, harm
+from tradebox.supervision.link import Ask
+from tradebox.supervision.tree import Runtime
+
+if TYPE_CHECKING:
+    from tradebox.app.engine import Plant
+
+ANSWER_S = 2.0
+
+
+class Asks:
+    """Answers questions; keeps those under way, so that none is lost half done."""
+
+    def __init__(self, plant: "Plant", runtime: Runtime) -> None:
+        self._plant = plant
+        self._runtime = runtime
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def __call__(self, ask: Ask) -> None:
+        """Answer now, or start to."""
+        match ask.name:
+            case "swap_feeds":
+                self._start(self._swap_feeds(ask))
+            case "harm" if self._plant.settings.profile == "sim":
+                self._harm(ask)
+            case _:
+                ask.refuse(f"unknown question {ask.name}")
+
+    def _start(self, answering: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(answering)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _swap_feeds(self, ask: Ask) -> None:
+        was = self._plant.slot.active
+        monitor = self._runtime.registry.via("market.monitor")
+        try:
+            active = await monitor.ask(SwapFeeds(), ANSWER_S)
+        except (ActorDown, AskTimeout, MailboxFull) as error:
+            ask.refuse(f"the feed monitor does not answer: {error}")
+            return
+        if active is None:
+            ask.refuse("no warm standby to swap to")
+        else:
+            ask.reply({"was": was, "active": active, "epoch": self._plant.slot.gate.epoch})
+
+    def _harm(self, ask: Ask) -> None:
+        try:
+            kind = Harm(str(ask.data.get("how")))
+        except ValueError:
+            ask.refuse(f"how: one of {', '.join(each.value for each in Harm)}")
+            return
+        name = str(ask.data.get("actor"))
+        incarnation = harm(self._runtime.kernel, name, kind)
+        if incarnation is None:
+            ask.refuse(f"no actor {name}")
+        else:
+            ask.reply({"actor": name, "how": kind.value, "incarnation": incarnation})
