@@ -1,0 +1,326 @@
+"""The order table and the order gate: never a step that the facts or the limits forbid."""
+
+from dataclasses import fields, replace
+from decimal import Decimal
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from tradebox.domain.gate_values import (
+    AccountView,
+    EntryProposal,
+    GateLimits,
+    PriceView,
+    ReduceView,
+    StopChange,
+    SymbolView,
+)
+from tradebox.domain.market import Quality
+from tradebox.domain.order_gate import (
+    Approved,
+    approve_change,
+    approve_entry,
+    approve_reduction,
+)
+from tradebox.domain.order_table import LIVE, MOVES, TERMINAL, Move, is_legal, next_state
+from tradebox.domain.orders import (
+    AccountName,
+    Denied,
+    OrderIntent,
+    OrderRole,
+    OrderState,
+    OrderType,
+    Side,
+    Tif,
+)
+from tradebox.domain.path import LinkState
+from tradebox.execution.buckets import Bucket
+
+EVIDENCE = frozenset(Move) - {Move.LOST, Move.ABSENT, Move.NOT_SENT, Move.COMMITTED}
+
+
+@given(st.lists(st.sampled_from(Move), max_size=30))
+def test_no_order_of_facts_undoes_a_fill_or_wakes_the_dead_by_silence(moves):
+    state = OrderState.RECORDED
+    for move in moves:
+        after = next_state(state, move)
+        if state is OrderState.FILLED:
+            assert after is OrderState.FILLED
+        if state is OrderState.SENT_UNKNOWN and after is not state:
+            assert move in EVIDENCE | {Move.ABSENT}
+        if state in TERMINAL and after in LIVE:
+            assert move in EVIDENCE
+            assert state in (OrderState.REJECTED, OrderState.NEVER_SENT)
+        if move is Move.LOST:
+            assert after in (state, OrderState.SENT_UNKNOWN)
+        if not is_legal(state, move):
+            assert after is state
+        state = after
+
+
+def test_a_fill_after_a_cancel_is_legal_and_every_state_has_a_row():
+    assert next_state(OrderState.CANCELLED, Move.ALL_FILLED) is OrderState.FILLED
+    assert set(MOVES) == set(OrderState)
+    for state in set(OrderState) - {OrderState.RECORDED}:
+        assert next_state(state, Move.ALL_FILLED) is OrderState.FILLED
+
+
+LIMITS = GateLimits(
+    order_quantity_max=500,
+    order_notional_usd_max=Decimal(40_000),
+    position_notional_usd_max=Decimal(50_000),
+    gross_notional_usd_max=Decimal(90_000),
+    open_risk_nlv_share_max=Decimal("0.05"),
+    day_loss_nlv_share_max=Decimal("0.03"),
+    price_collar_share_max=Decimal("0.05"),
+    stop_distance_share_max=Decimal("0.25"),
+    tick_age_s_max=Decimal(15),
+    rejects_per_symbol_max=3,
+    rejects_max=5,
+)
+ACCOUNT = AccountView(
+    account_agrees=True,
+    link=LinkState.CLEAN,
+    is_killed=False,
+    is_halted=False,
+    audit_is_up=True,
+    short_is_allowed=True,
+    session_is_open=True,
+    net_liquidation_usd=Decimal(100_000),
+    day_start_usd=Decimal(100_000),
+    gross_notional_usd=Decimal(0),
+    open_risk_usd=Decimal(0),
+    rejects=0,
+    entry_tokens=10,
+    reduce_tokens=10,
+)
+SYMBOL = SymbolView(
+    increment=Decimal("0.01"),
+    price=PriceView(Decimal(100), Quality.LIVE, Decimal(1)),
+    position=0,
+    plan_position=0,
+    has_live_entry=False,
+    opposing_orders=0,
+    blocked="",
+    rejects=0,
+    known_refs=frozenset({"used"}),
+)
+
+
+def intent(role=OrderRole.ENTRY, side=Side.BUY, quantity=100, kind=OrderType.LIMIT, **values):
+    base = OrderIntent(
+        f"ref-{role}", "p1", AccountName.PAPER, "AAPL", 1, role, side, quantity, kind, Tif.DAY
+    )
+    return replace(base, **values)
+
+
+def pair(side=Side.BUY, quantity=100, limit="100", stop="95", **values):
+    entry = intent(side=side, quantity=quantity, limit_price=Decimal(limit), **values)
+    protective = intent(
+        OrderRole.STOP,
+        side.opposite,
+        quantity,
+        OrderType.STOP,
+        tif=Tif.GTC,
+        stop_price=Decimal(stop),
+        parent_ref=entry.order_ref,
+    )
+    return EntryProposal(entry, protective)
+
+
+def test_a_sound_entry_is_approved_with_its_stop():
+    verdict = approve_entry(pair(), ACCOUNT, SYMBOL, LIMITS)
+    assert isinstance(verdict, Approved)
+    assert [order.role for order in verdict.orders] == [OrderRole.ENTRY, OrderRole.STOP]
+
+
+def test_nobody_else_mints_an_approval():
+    with pytest.raises(AssertionError):
+        Approved(object(), (), None)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(AccountView) if f.name != "reduce_tokens"])
+def test_an_unknown_account_figure_denies_an_entry(name):
+    unknown = replace(ACCOUNT, **{name: None})
+    proposal = pair(Side.SELL, stop="105") if name == "short_is_allowed" else pair()
+    assert isinstance(approve_entry(proposal, unknown, SYMBOL, LIMITS), Denied)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(SymbolView)])
+def test_an_unknown_symbol_figure_denies_an_entry(name):
+    unknown = replace(SYMBOL, **{name: None})
+    assert isinstance(approve_entry(pair(), ACCOUNT, unknown, LIMITS), Denied)
+
+
+def price(value="100", quality=Quality.LIVE, age="1"):
+    return PriceView(Decimal(value), quality, Decimal(age))
+
+
+@pytest.mark.parametrize(
+    ("check", "proposal", "account", "symbol"),
+    [
+        ("mode", {}, {"account_agrees": False}, {}),
+        ("mode", {}, {"is_halted": True}, {}),
+        ("link", {}, {"link": LinkState.WINDOW}, {}),
+        ("link", {}, {"link": LinkState.SYNCING}, {}),
+        ("link", {}, {"link": LinkState.BLIND}, {}),
+        ("kill_switch", {}, {"is_killed": True}, {}),
+        ("audit", {}, {"audit_is_up": False}, {}),
+        ("idempotency", {"order_ref": "used"}, {}, {}),
+        ("idempotency", {}, {}, {"has_live_entry": True}),
+        ("idempotency", {}, {}, {"plan_position": 5}),
+        ("quarantine", {}, {}, {"blocked": "external order"}),
+        ("fields", {"limit": "100.005"}, {}, {}),
+        ("fields", {"limit": "NaN"}, {}, {}),
+        ("fields", {"limit": "-1"}, {}, {}),
+        ("fields", {"quantity": 0}, {}, {}),
+        ("fields", {"order_ref": "a:b"}, {}, {}),
+        ("freshness", {}, {}, {"price": price(quality=Quality.SUSPECT)}),
+        ("freshness", {}, {}, {"price": price(age="16")}),
+        ("freshness", {}, {}, {"price": price(age="-16")}),
+        ("freshness", {}, {}, {"price": price("0")}),
+        ("inputs", {}, {}, {"price": price("NaN")}),
+        ("inputs", {}, {"net_liquidation_usd": Decimal("Infinity")}, {}),
+        ("session", {}, {"session_is_open": False}, {}),
+        ("stop", {"stop": "100"}, {}, {}),
+        ("stop", {"stop": "101"}, {}, {}),
+        ("stop", {"stop": "60"}, {}, {}),
+        ("size", {"quantity": 501}, {}, {}),
+        ("size", {"quantity": 401}, {}, {}),
+        ("position", {}, {}, {"position": -1}),
+        ("position", {"quantity": 300}, {}, {"position": 300}),
+        ("position", {}, {"gross_notional_usd": Decimal(89_000)}, {}),
+        ("collar", {"limit": "106", "stop": "99"}, {}, {}),
+        ("rate", {}, {"entry_tokens": 1}, {}),
+        ("loss", {}, {"net_liquidation_usd": Decimal(96_000)}, {}),
+        ("loss", {}, {"open_risk_usd": Decimal(4_900)}, {}),
+        ("rejects", {}, {"rejects": 5}, {}),
+        ("rejects", {}, {}, {"rejects": 3}),
+        ("self_trade", {}, {}, {"opposing_orders": 1}),
+    ],
+)
+def test_each_check_refuses_by_its_name(check, proposal, account, symbol):
+    proposed = pair(**proposal)
+    verdict = approve_entry(
+        proposed, replace(ACCOUNT, **account), replace(SYMBOL, **symbol), LIMITS
+    )
+    assert isinstance(verdict, Denied)
+    assert verdict.check == check
+
+
+def test_a_stop_that_is_not_full_size_or_not_its_pair_is_refused():
+    sound = pair()
+    small = replace(sound, stop=replace(sound.stop, quantity=99))
+    other = replace(sound, stop=replace(sound.stop, parent_ref="another"))
+    same = replace(sound, stop=replace(sound.stop, side=Side.BUY))
+    for proposal in (small, other, same):
+        verdict = approve_entry(proposal, ACCOUNT, SYMBOL, LIMITS)
+        assert isinstance(verdict, Denied)
+        assert verdict.check == "conservation"
+
+
+cents = st.integers(1, 30_000).map(lambda n: Decimal(n) / 100)
+
+
+@settings(max_examples=300)
+@given(
+    side=st.sampled_from(Side),
+    quantity=st.integers(-5, 800),
+    limit=cents,
+    stop=cents,
+    last=cents,
+    position=st.integers(-600, 600),
+    gross=st.integers(0, 100_000).map(Decimal),
+    nlv=st.integers(1, 200_000).map(Decimal),
+    risk=st.integers(0, 6_000).map(Decimal),
+)
+def test_what_is_approved_breaks_no_limit(
+    *, side, quantity, limit, stop, last, position, gross, nlv, risk
+):
+    account = replace(
+        ACCOUNT, gross_notional_usd=gross, net_liquidation_usd=nlv, open_risk_usd=risk
+    )
+    symbol = replace(SYMBOL, price=price(str(last)), position=position)
+    proposal = pair(side, quantity, str(limit), str(stop))
+    verdict = approve_entry(proposal, account, symbol, LIMITS)
+    if isinstance(verdict, Denied):
+        return
+    worst = max(limit, last)
+    assert 0 < quantity <= LIMITS.order_quantity_max
+    assert quantity * worst <= LIMITS.order_notional_usd_max
+    assert position * side.sign >= 0
+    assert abs(position) * worst + quantity * worst <= LIMITS.position_notional_usd_max
+    assert gross + quantity * worst <= LIMITS.gross_notional_usd_max
+    assert (limit - stop) * side.sign > 0
+    assert abs(limit - stop) / limit <= LIMITS.stop_distance_share_max
+    assert (limit - last) * side.sign <= LIMITS.price_collar_share_max * last
+    assert risk + abs(limit - stop) * quantity <= LIMITS.open_risk_nlv_share_max * nlv
+    assert ACCOUNT.day_start_usd - nlv <= LIMITS.day_loss_nlv_share_max * ACCOUNT.day_start_usd
+
+
+@given(
+    held=st.integers(-100, 100),
+    others=st.integers(0, 150),
+    quantity=st.integers(-5, 150),
+    side=st.sampled_from(Side),
+    role=st.sampled_from([OrderRole.STOP, OrderRole.SLICE, OrderRole.EXIT]),
+)
+def test_a_reduction_never_exceeds_what_is_held(held, others, quantity, side, role):
+    order = intent(role, side, quantity, tif=Tif.IOC, limit_price=Decimal(100))
+    if role is OrderRole.STOP:
+        order = replace(
+            order,
+            order_type=OrderType.STOP,
+            tif=Tif.GTC,
+            limit_price=None,
+            stop_price=Decimal(95),
+        )
+    view = ReduceView(held, others)
+    verdict = approve_reduction(order, ACCOUNT, SYMBOL, view, LIMITS)
+    fits = held * side.sign < 0 and 0 < quantity <= abs(held) - others
+    assert isinstance(verdict, Approved) is fits
+
+
+def test_nothing_an_entry_did_keeps_an_exit_back():
+    worst = replace(
+        ACCOUNT,
+        is_killed=True,
+        is_halted=True,
+        audit_is_up=False,
+        net_liquidation_usd=None,
+        entry_tokens=0,
+        rejects=99,
+        gross_notional_usd=None,
+    )
+    symbol = replace(SYMBOL, blocked="external", rejects=99, has_live_entry=None)
+    order = intent(OrderRole.EXIT, Side.SELL, 10, tif=Tif.IOC, limit_price=Decimal(99))
+    verdict = approve_reduction(order, worst, symbol, ReduceView(10, 0), LIMITS)
+    assert isinstance(verdict, Approved)
+
+
+@pytest.mark.parametrize("name", ["plan_position", "other_live_quantity"])
+def test_an_unknown_position_denies_a_reduction(name):
+    order = intent(OrderRole.EXIT, Side.SELL, 10, tif=Tif.IOC, limit_price=Decimal(99))
+    view = replace(ReduceView(10, 0), **{name: None})
+    assert isinstance(approve_reduction(order, ACCOUNT, SYMBOL, view, LIMITS), Denied)
+
+
+@given(old=cents, new=cents, side=st.sampled_from(Side))
+def test_a_stop_only_tightens(old, new, side):
+    change = StopChange("r", "p1", "AAPL", side, 10, 0, new, old, "test")
+    view = ReduceView(-10 * side.sign, 0)
+    verdict = approve_change(change, ACCOUNT, SYMBOL, view)
+    tightens = new >= old if side is Side.SELL else new <= old
+    assert isinstance(verdict, Approved) is tightens
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.6), st.integers(0, 8)), max_size=60))
+def test_a_bucket_gives_no_more_than_its_rate(asks):
+    bucket, now_s, taken = Bucket(5, 1.0), 100.0, 0
+    for wait_s, count in asks:
+        now_s += wait_s
+        granted = min(count, bucket.available(now_s))
+        bucket.take(granted, now_s)
+        taken += granted
+    assert taken <= 5 + 5 * (now_s - 100.0) + 1e-6

@@ -1,0 +1,317 @@
+"""Any order of fills, refusals, cancels, silence and time: no oversell, no double stop, cover."""
+
+import asyncio
+from collections import deque
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from support.fake_broker import AT_NS, FakeBroker
+from support.order_world import INSTRUMENTS, MemorySpool, MemoryStore, enter
+from tradebox.config import AccountSettings
+from tradebox.domain.market import AdmittedTick, Quality, Source
+from tradebox.domain.orders import AccountName, OrderRole, OrderType
+from tradebox.domain.path import (
+    CancelEntryRequest,
+    Evidence,
+    ExitRequest,
+    LinkState,
+    MoveStopRequest,
+    ScaleOutRequest,
+)
+from tradebox.execution import procedures
+from tradebox.execution.identity import Identity
+from tradebox.execution.kill_switch import KillSwitch
+from tradebox.execution.order_book import OrderBook
+from tradebox.execution.order_link import OrderLink
+from tradebox.execution.order_path import OrderPath
+from tradebox.execution.path_world import PathRules, PathWorld
+from tradebox.execution.record_keeper import RecordKeeper
+from tradebox.supervision.clock import ManualClock
+
+SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
+EXAMPLES = settings(
+    max_examples=30,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+class Still:
+    speed = 1.0
+
+    def now_ns(self):
+        return AT_NS
+
+    def last(self, symbol):
+        return AdmittedTick(
+            symbol, 100_000_000, 1, AT_NS, AT_NS, Source.FINNHUB, Quality.LIVE, 1, 1, 1
+        )
+
+    def quality_now(self, symbol):
+        return Quality.LIVE
+
+
+class PathMachine(RuleBasedStateMachine):
+    """One long plan of 30 shares, a broker with moods, and a person who asks for things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.clock = ManualClock(1000.0)
+        self.store, self.spool, self.facts = MemoryStore(), MemorySpool(), deque()
+        self.published = []
+
+    def do(self, awaitable):
+        return self.loop.run_until_complete(awaitable)
+
+    @initialize(
+        on_partial=st.sampled_from(["held", "armed_part"]),
+        on_cancel=st.sampled_from(["dies", "shrinks", "arms"]),
+        is_limit=st.booleans(),
+        is_open=st.booleans(),
+    )
+    def begin(self, on_partial, on_cancel, is_limit, is_open):
+        self.broker = FakeBroker(on_partial=on_partial, on_cancel=on_cancel)
+        self.build()
+        fields = {"order_type": OrderType.LIMIT, "limit_price": Decimal(100)} if is_limit else {}
+        self.do(self.path.request(enter(quantity=30, **fields)))
+        assert self.path.take_events() == []
+        if is_open:
+            self.broker.read_one()
+            self.broker.read_one()
+            self.broker.fill(self.broker.live(OrderRole.ENTRY)[0], 30)
+            self.broker.deliver_all()
+            self.settle()
+            assert not self.path.is_busy("p1")
+
+    def build(self):
+        identity = Identity("sim", AccountName.PAPER, "SIM1234567P", "127.0.0.1", 5000)
+        still = Still()
+        self.link = OrderLink(identity, self.broker, 11, self.clock, still, self.published.append)
+        keeper = RecordKeeper(
+            AccountName.PAPER, self.store, self.spool, self.clock, still, run_id="r", epoch=1
+        )
+        world = PathWorld(
+            self.clock, still, still, INSTRUMENTS.get, lambda _: True, self.published.append
+        )
+        rules = replace(
+            PathRules.of(AccountSettings(), "sim", AccountName.PAPER),
+            orders_per_s_max=1000,
+            orders_per_min_max=10_000,
+        )
+        self.path = OrderPath(
+            self.link, self.store, keeper, KillSwitch(Path("/nonexistent")), world, rules
+        )
+        self.do(self.path.recover())
+        self.facts.clear()
+        self.path.attach(self.take)
+        self.do(self.link.connect())
+        self.broker.deliver_all()
+        self.settle()
+        assert self.link.state is LinkState.CLEAN
+
+    def take(self, fact):
+        self.facts.append(fact)
+        return True
+
+    def settle(self):
+        """Let the path act on every fact that was delivered, and answer its looks."""
+        for _ in range(200):
+            while self.facts:
+                self.do(self.path.on_fact(self.facts.popleft()))
+            if not self.link.look_wanted:
+                return
+            self.do(self.link.take_snapshot())
+        raise AssertionError("the path looks for ever")
+
+    # the broker's moods
+
+    @precondition(lambda self: self.broker.inbox)
+    @rule()
+    def broker_reads(self):
+        self.broker.read_one()
+
+    @precondition(lambda self: any(o.is_dying and o.is_live for o in self.broker.orders.values()))
+    @rule()
+    def cancels_take_effect(self):
+        self.broker.finish_cancels()
+
+    @precondition(lambda self: self.broker.facts)
+    @rule(count=st.integers(1, 4))
+    def fact_arrives(self, count):
+        for _ in range(count):
+            if self.broker.facts:
+                self.broker.deliver_one()
+        while self.facts:
+            self.do(self.path.on_fact(self.facts.popleft()))
+
+    @precondition(lambda self: self.link.look_wanted)
+    @rule()
+    def look(self):
+        self.settle()
+
+    @precondition(lambda self: self.broker.live(OrderRole.ENTRY))
+    @rule(shares=st.integers(1, 30))
+    def entry_fills(self, shares):
+        order = self.broker.live(OrderRole.ENTRY)[0]
+        self.broker.fill(order, min(shares, order.remaining))
+
+    @precondition(lambda self: [o for o in self.broker.live(OrderRole.STOP) if not o.is_held])
+    @rule(shares=st.integers(1, 30))
+    def stop_fires(self, shares):
+        order = next(o for o in self.broker.live(OrderRole.STOP) if not o.is_held)
+        self.broker.fill(order, min(shares, order.remaining))
+
+    @rule(share=st.sampled_from([0, 30, 100]))
+    def slices_fill_this_much(self, share):
+        self.broker.ioc_share = share
+
+    @rule(refuses=st.booleans())
+    def changes_are_refused(self, refuses):
+        self.broker.refuse_changes = refuses
+
+    @precondition(lambda self: self.broker.refuse_stops == 0)
+    @rule()
+    def next_stop_is_refused(self):
+        self.broker.refuse_stops = 1
+
+    @rule(seconds=st.sampled_from([0.3, 1.0, 3.0, 11.0]))
+    def time_passes(self, seconds):
+        self.clock.advance(seconds)
+        self.do(self.path.on_timer())
+
+    # the plan's wishes
+
+    @rule(wish=st.sampled_from(["move", "slice", "exit", "cancel"]), n=st.integers(1, 29))
+    def plan_asks(self, wish, n):
+        request = {
+            "move": MoveStopRequest("p1", Decimal(95) + Decimal(n) / 10, SEEN, "trail"),
+            "slice": ScaleOutRequest("p1", n, SEEN, "slice"),
+            "exit": ExitRequest("p1", SEEN, "out"),
+            "cancel": CancelEntryRequest("p1", "no more"),
+        }[wish]
+        self.do(self.path.request(request))
+        self.path.take_events()
+
+    @rule(lost=st.integers(0, 1))
+    def the_program_dies(self, lost):
+        """Everything of ours is gone; what was written to the socket may arrive or not."""
+        while len(self.broker.inbox) > lost:
+            self.broker.read_one()
+        self.broker.facts.clear()
+        self.broker.inbox.clear()
+        self.broker.untransmitted.clear()
+        self.build()
+
+    @invariant()
+    def an_outsider_objects_to_nothing(self):
+        if hasattr(self, "broker"):
+            assert self.broker.faults() == []
+
+    def teardown(self):
+        try:
+            if hasattr(self, "broker"):
+                self.come_to_rest()
+        finally:
+            self.loop.close()
+
+    def come_to_rest(self):
+        """With a broker that does what it is told, books equal broker and all is covered."""
+        self.broker.refuse_changes, self.broker.refuse_stops = False, 0
+        self.broker.ioc_share = 100
+        for _ in range(120):
+            while self.broker.inbox:
+                self.broker.read_one()
+            self.broker.finish_cancels()
+            for order in self.broker.live(OrderRole.ENTRY):
+                self.broker.fill(order, order.remaining)
+            self.broker.deliver_all()
+            self.settle()
+            self.clock.advance(0.5)
+            self.do(self.path.on_timer())
+            assert self.broker.faults() == []
+        held = self.path.holding("p1")
+        assert held.position == self.broker.position()
+        assert held.covered, held
+        assert not self.path.is_busy("p1")
+        booked = sum(fill.side.sign * fill.quantity for fill in self.store.fills.values())
+        assert booked == self.broker.position()
+        stops = self.broker.live(OrderRole.STOP)
+        assert sum(order.remaining for order in stops) == self.broker.position()
+
+
+PathMachine.TestCase.settings = EXAMPLES
+TestPath = PathMachine.TestCase
+
+
+def blind_to_dying_stops(desk, *roles):
+    """Mutant: an order whose cancel was asked does not count any more."""
+    return [
+        record
+        for record in desk.records
+        if record.row.role in roles and not record.is_over and record.cancel_asked_s is None
+    ]
+
+
+def counts_every_report(book, fact):
+    """Mutant: an execution that is reported again is booked again."""
+    stem = f"{fact.exec_id}-{len(book.fills)}.01"
+    return LEARN(book, replace(fact, exec_id=stem))
+
+
+LEARN = OrderBook.learn_execution
+
+
+def slices_before_it_shrinks(desk, quantity, now_s, now_ns):
+    """Mutant: a scale-out does not wait for its smaller stop."""
+    scale = desk.procedure
+    if isinstance(scale, procedures.ScaleOut) and scale.phase == "shrink":
+        return None
+    return STOP_TO(desk, quantity, now_s, now_ns)
+
+
+STOP_TO = procedures.PlanDesk._stop_to
+DESK = procedures.PlanDesk
+
+MUTANTS = {
+    "a dying stop is gone": [(DESK, "working", blind_to_dying_stops)],
+    "a replay is a fill": [(OrderBook, "learn_execution", counts_every_report)],
+    "the slice goes first": [
+        (DESK, "_stop_to", slices_before_it_shrinks),
+        (DESK, "other_live_quantity", lambda *_: 0),
+    ],
+    "never cover": [(DESK, "_cover", lambda *_: [])],
+    "a restart forgets a move": [(DESK, "_ratchet", lambda _: None)],
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_caught(name, monkeypatch):
+    for owner, attribute, mutant in MUTANTS[name]:
+        monkeypatch.setattr(owner, attribute, mutant)
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        run_state_machine_as_test(
+            PathMachine,
+            settings=settings(
+                EXAMPLES,
+                max_examples=120,
+                database=None,
+                derandomize=True,
+                report_multiple_bugs=False,
+                phases=(Phase.generate,),
+            ),
+        )
