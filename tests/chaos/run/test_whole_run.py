@@ -207,7 +207,10 @@ def test_the_last_line_is_the_summary_of_the_contract(story: Story) -> None:
         assert set(position) >= {
             "account", "symbol", "quantity", "stop_quantity", "in_flight_quantity", "covered",
         }  # fmt: skip
-        assert position["covered"] is True
+        whole = position["stop_quantity"] + position["in_flight_quantity"]
+        assert position["covered"] is (whole == abs(position["quantity"]))
+    kept = [row for row in summary["positions"] if row["account"] == "live"]
+    assert [(row["symbol"], row["quantity"], row["covered"]) for row in kept] == [("SPY", 40, True)]
 
 
 def test_a_demo_plan_shows_its_whole_life_with_reasons(story: Story) -> None:
