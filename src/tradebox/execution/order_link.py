@@ -18,6 +18,7 @@ from tradebox.domain.path import LinkState
 from tradebox.errors import AccountMismatch, BrokerUnavailable
 from tradebox.execution.codes import row_of
 from tradebox.execution.identity import Identity, account_fault, address_fault
+from tradebox.execution.windows import in_reset
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.orders import (
     AccountValueFact,
@@ -64,7 +65,7 @@ class OrderLink:
         publish: Callable[[object], object],
         *,
         deadlines: LinkDeadlines | None = None,
-        in_window: Callable[[int], bool] = lambda _now_ns: False,
+        in_window: Callable[[int], bool] | None = None,
     ) -> None:
         self.identity = identity
         self.client_id = client_id
@@ -73,7 +74,8 @@ class OrderLink:
         self._clock = clock
         self._market_clock = market_clock
         self._publish = publish
-        self._in_window = in_window
+        never = identity.profile == "sim"
+        self._in_window = in_window or ((lambda _now_ns: False) if never else in_reset)
         self._base = LinkState.DOWN
         self._shown = LinkState.DOWN
         self._deliver: FactSink | None = None
