@@ -52,7 +52,7 @@ from tradebox.sim.script import Script, read_script
 from tradebox.sim.yahoo.authority import authority_file, server_context
 from tradebox.sim.yahoo.faults import yahoo_faults
 from tradebox.sim.yahoo.server import Yahoo
-from tradebox.supervision.clock import MonotonicClock
+from tradebox.supervision.clock import Clock, MonotonicClock
 
 HOST: Final = "127.0.0.1"
 SERVERS: Final = (
@@ -161,8 +161,14 @@ class World:
         self.exchange = Exchange(
             self.market, specs, ledger, identity.seed, settings, self.clock.begin_ns
         )
-        gateway_faults, vendor_faults = Faults(), finnhub_faults()
-        av_faults, yahoo_board = alphavantage_faults(), yahoo_faults()
+        gateway_faults = Faults()
+        self.boards: dict[str, FaultBoard] = {
+            "gateway": gateway_faults,
+            "finnhub": finnhub_faults(),
+            "alphavantage": alphavantage_faults(),
+            "yahoo": yahoo_faults(),
+            "market": MarketActs(self.market, self.exchange).board,
+        }
         paper, live, finnhub, control, alphavantage, yahoo = ports
         self.gateways = {
             f"gateway_{name}": TwsGateway(
@@ -176,22 +182,7 @@ class World:
             )
             for name, port in (("paper", paper), ("live", live))
         }
-        self.finnhub = FinnhubServer(
-            self.market, identity.finnhub_key, timer, vendor_faults, HOST, finnhub
-        )
-        keys = identity.alphavantage_key, identity.alphavantage_premium_key
-        vendor = AlphaVantage(self.market, *keys, av_faults, timer.now)
-        self.alphavantage = HttpServer("alphavantage", vendor, HOST, alphavantage)
-        charts = Yahoo(self.market, identity.yahoo_secret, yahoo_board)
-        tls = server_context(home.tls_dir)
-        self.yahoo = HttpServer("yahoo", charts, HOST, yahoo, tls)
-        self.boards: dict[str, FaultBoard] = {
-            "gateway": gateway_faults,
-            "finnhub": vendor_faults,
-            "alphavantage": av_faults,
-            "yahoo": yahoo_board,
-            "market": MarketActs(self.market, self.exchange).board,
-        }
+        self._open_vendors(timer, finnhub, alphavantage, yahoo)
         self.cues = Cues(self.boards, self.clock.now_ns)
         for gateway in self.gateways.values():
             gateway.happen = self.cues.happen
@@ -206,6 +197,19 @@ class World:
         for reach in (self.exchange.on_time, self.script.run, self._cue):
             self.pump.on_time(reach)
         self.addresses: dict[str, tuple[str, int]] = {}
+
+    def _open_vendors(self, timer: Clock, finnhub: int, alphavantage: int, yahoo: int) -> None:
+        """Make the three vendors' servers, each on its port."""
+        identity, boards, market = self.home.identity, self.boards, self.market
+        self.finnhub = FinnhubServer(
+            market, identity.finnhub_key, timer, boards["finnhub"], HOST, finnhub
+        )
+        keys = identity.alphavantage_key, identity.alphavantage_premium_key
+        vendor = AlphaVantage(market, *keys, boards["alphavantage"], timer.now)
+        self.alphavantage = HttpServer("alphavantage", vendor, HOST, alphavantage)
+        charts = Yahoo(market, identity.yahoo_secret, boards["yahoo"])
+        tls = server_context(self.home.tls_dir)
+        self.yahoo = HttpServer("yahoo", charts, HOST, yahoo, tls)
 
     async def start(self) -> None:
         """Listen everywhere. Raises AddressInUse."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from tradebox.sim.exchange.engine import Exchange
 from tradebox.sim.exchange.market_port import Instrument
 from tradebox.sim.faults import Value
+from tradebox.sim.gateway.followers import Followers
 from tradebox.sim.gateway.streams import MarketStreams
 
 
@@ -20,6 +21,7 @@ class GatewayView(Protocol):
     account_name: str
     account_id: str
     streams: MarketStreams
+    followers: Followers
     increments: list[int]
     messages_per_s_max: int
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from tradebox.errors import WireInvalid
 from tradebox.sim.exchange.days import NEW_YORK
 from tradebox.sim.exchange.market_port import SECOND_NS, Bar, Instrument, Quote
+from tradebox.sim.gateway.followers import BarFollower
 from tradebox.sim.gateway.order_messages import Fields, wire_time
 from tradebox.sim.gateway.place_order import read_contract
 from tradebox.sim.gateway.reference_requests import NO_SECURITY_TEXT
@@ -92,6 +93,9 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
     end_text, bar_size, duration = reader.text(), reader.text(), reader.text()
     reader.skip(2)
     is_epoch = reader.integer() == 2
+    if contract["secType"] == "BAG":
+        reader.skip(4 * max(reader.integer(), 0))
+    is_kept = bool(reader.left) and reader.flag()
     instrument = session.gateway.find_instrument(contract)
     if instrument is None:
         session.say_error(request_id, 200, NO_SECURITY_TEXT)
@@ -118,6 +122,14 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
     first_ns = bars[0].end_ns - interval_s * SECOND_NS
     head: Fields = [17, request_id, wire_time(first_ns), wire_time(end_ns), len(bars)]
     session.send([*head, *rows])
+    if is_kept:
+
+        def dated(start_ns: int) -> str:
+            bar = Bar(start_ns + interval_s * SECOND_NS, 0, 0, 0, 0, 0)
+            return _bar_date(bar, start_ns, interval_s, is_epoch=is_epoch)
+
+        follower = BarFollower(session, request_id, instrument.symbol, interval_s, dated)
+        session.gateway.followers.add(follower)
 
 
 def head_time(session: Session, reader: FieldReader) -> None:
@@ -144,7 +156,6 @@ MARKET_HANDLERS: dict[int, Handler] = {
     1: market_data,
     2: cancel_market_data,
     20: historical_bars,
-    25: lambda _session, _reader: None,
     59: lambda _session, _reader: None,
     87: head_time,
     90: lambda _session, _reader: None,

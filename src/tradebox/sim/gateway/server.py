@@ -35,6 +35,8 @@ from tradebox.sim.gateway.account_requests import (
     push_summary,
 )
 from tradebox.sim.gateway.faults import Faults
+from tradebox.sim.gateway.follow_requests import FOLLOW_HANDLERS
+from tradebox.sim.gateway.followers import Followers
 from tradebox.sim.gateway.market_requests import MARKET_HANDLERS
 from tradebox.sim.gateway.order_messages import commission_report, exec_details
 from tradebox.sim.gateway.order_requests import ORDER_HANDLERS, say_order, say_status
@@ -75,6 +77,7 @@ class TwsGateway:
         self.account_id = exchange.account_id(account_name)
         self.faults: FaultBoard = faults or Faults()
         self.streams = MarketStreams()
+        self.followers = Followers()
         instruments = exchange.market.symbols()
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._by_id = {instrument.con_id: instrument for instrument in instruments}
@@ -95,6 +98,7 @@ class TwsGateway:
             **ORDER_HANDLERS,
             **ACCOUNT_HANDLERS,
             **MARKET_HANDLERS,
+            **FOLLOW_HANDLERS,
             **REFERENCE_HANDLERS,
         }
 
@@ -116,6 +120,7 @@ class TwsGateway:
         self._detachers = [
             self.exchange.attach(self.account_name, self._on_exchange),
             self.exchange.market.subscribe(self.streams.on_event),
+            self.exchange.market.subscribe(self.followers.on_event),
             self.faults.listen(self._scripts.on_fault),
         ]
         self._beat = loop.call_later(BEAT_S, self._on_beat)
@@ -165,6 +170,7 @@ class TwsGateway:
         """Forget a connection."""
         self._connections.discard(session)
         self.streams.forget(session)
+        self.followers.forget(session)
         if self._clients.get(session.client_id) is session:
             del self._clients[session.client_id]
 
@@ -311,6 +317,7 @@ class TwsGateway:
             self.exchange.on_time(self.now_ns())
             self.faults.tick()
         self._scripts.look()
+        self.followers.on_beat(self.now_ns())
         self._beats += 1
         for session in tuple(self._clients.values()):
             for request_id in tuple(session.profits):

@@ -1,0 +1,74 @@
+"""Requests that follow the market: real-time bars and tick by tick.
+
+Rules of this file:
+- real-time bars are five seconds long, whatever size is asked for, as at the real gateway.
+"""
+
+from tradebox.sim.exchange.market_port import Instrument
+from tradebox.sim.gateway.followers import (
+    REAL_TIME_BAR_S,
+    TICK_KINDS,
+    BarFollower,
+    TickFollower,
+)
+from tradebox.sim.gateway.place_order import read_contract
+from tradebox.sim.gateway.reference_requests import NO_SECURITY_TEXT
+from tradebox.sim.gateway.session import Handler, Session
+from tradebox.sim.gateway.wire import FieldReader
+
+TOO_MANY_TEXT = "Max number of tick-by-tick requests has been reached."
+
+
+def real_time_bars(session: Session, reader: FieldReader) -> None:
+    """Begin to send a bar each five seconds in which something traded."""
+    reader.skip()
+    request_id = reader.integer()
+    instrument = _instrument(session, reader, request_id)
+    if instrument is not None:
+        follower = BarFollower(session, request_id, instrument.symbol, REAL_TIME_BAR_S)
+        _begin(session, request_id, follower)
+
+
+def cancel_real_time_bars(session: Session, reader: FieldReader) -> None:
+    """Send these bars no more."""
+    reader.skip()
+    session.gateway.followers.remove(session, reader.integer())
+
+
+def tick_by_tick(session: Session, reader: FieldReader) -> None:
+    """Begin to send every print, or every quote."""
+    request_id = reader.integer()
+    instrument = _instrument(session, reader, request_id)
+    kind = TICK_KINDS.get(reader.text())
+    if instrument is None:
+        return
+    if kind is None:
+        session.say_error(request_id, 321, "Error validating request: unknown tick type.")
+        return
+    _begin(session, request_id, TickFollower(session, request_id, instrument.symbol, kind))
+
+
+def cancel_tick_by_tick(session: Session, reader: FieldReader) -> None:
+    """Send these ticks no more."""
+    session.gateway.followers.remove(session, reader.integer())
+
+
+FOLLOW_HANDLERS: dict[int, Handler] = {
+    25: cancel_tick_by_tick,
+    50: real_time_bars,
+    51: cancel_real_time_bars,
+    97: tick_by_tick,
+    98: cancel_tick_by_tick,
+}
+
+
+def _instrument(session: Session, reader: FieldReader, request_id: int) -> Instrument | None:
+    instrument = session.gateway.find_instrument(read_contract(reader))
+    if instrument is None:
+        session.say_error(request_id, 200, NO_SECURITY_TEXT)
+    return instrument
+
+
+def _begin(session: Session, request_id: int, follower: BarFollower | TickFollower) -> None:
+    if not session.gateway.followers.add(follower):
+        session.say_error(request_id, 10190, TOO_MANY_TEXT)
