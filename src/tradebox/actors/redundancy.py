@@ -9,6 +9,8 @@ Rules of this file:
 - whoever's own timer came late blames the loop and starts its measuring anew.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -53,6 +55,11 @@ class ProbeTarget:
     def child_id(self) -> str:
         """The id under that supervisor."""
         return self.name.rpartition(".")[2]
+
+    @property
+    def group(self) -> ProbeTarget | None:
+        """The branch it belongs to, as something to restart; None right below the root."""
+        return None if self.parent == "root" else ProbeTarget(self.parent, self.period_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +293,20 @@ class Manager(Actor[ManagerMessage]):
         times = self._restarted_at_s.setdefault(target.name, deque(maxlen=RESTARTS_ALARMING))
         times.append(now_s)
         if len(times) == RESTARTS_ALARMING and now_s - times[0] <= RESTARTS_PERIOD_S:
+            times.clear()
             text = f"{target.name} was quiet {RESTARTS_ALARMING} times in {RESTARTS_PERIOD_S:g} s"
-            self._alert("critical", "actor_quiet_often", text)
+            self._alert("critical", "actor_quiet_often", f"{text}: its branch is restarted")
+            self._order_group_restart(target)
+
+    def _order_group_restart(self, target: ProbeTarget) -> None:
+        """Its own restart does not help: restart it with all it stands on."""
+        group, epoch = target.group, self.epoch
+        ref = None if group is None else self._ctx.registry.whereis(group.name)
+        if group is None or ref is None or epoch is None or target.name == self._partner.name:
+            return
+        if ref.incarnation not in self._ordered:
+            self._ordered.append(ref.incarnation)
+            self._ctx.spawn_io(self._restart(group, ref.incarnation, epoch))
 
     def _alert(self, severity: str, kind: str, text: str) -> None:
         at_ns = self._market_clock.now_ns()

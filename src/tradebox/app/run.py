@@ -30,6 +30,8 @@ from tradebox.supervision.locks import hold_exclusive
 
 PRELOAD = ("uvloop", "ib_async", "asyncpg", "redis", "httpx", "websockets", "tradebox.app.engine")
 CONTROL_FOLDER = "control"
+MANAGERS = ("managers.manager_a", "managers.manager_b")
+"""One of them must live, or nobody watches the actors that exist once."""
 
 
 def run(home: Home, settings: Settings, options: RunOptions) -> int:
@@ -138,6 +140,7 @@ def _launcher_options(
         deaths_max=limits.deaths_max,
         deaths_period_s=limits.deaths_period_s,
         stop_s_max=limits.stop_s_max,
+        quorum=MANAGERS,
         render=event_renderer(settings, as_json=options.as_json),
         render_summary=render_json if options.as_json else render_text,
     )

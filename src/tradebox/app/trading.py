@@ -26,13 +26,14 @@ from tradebox.execution.order_path import OrderPath
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.plan_runner import PlanRunner
 from tradebox.execution.record_keeper import RecordKeeper
-from tradebox.supervision.spec import Backoff, ChildSpec, RestartScope, SupFlags
+from tradebox.supervision.spec import Backoff, ChildSpec, Rank, RestartScope, SupFlags
 from tradebox.supervision.supervisor import nested
 
 if TYPE_CHECKING:
     from tradebox.app.engine import Plant
 
 CONTROLLER_CHECKIN_S = 5.0
+HANDLER_S_MAX = 0.025
 PAPER_PATIENCE = Backoff(initial_s=0.2, max_s=30.0)
 LIVE_CONFIRM = "TRADEBOX_LIVE_CONFIRM"
 
@@ -70,6 +71,8 @@ def account_spec(plant: "Plant", name: AccountName) -> ChildSpec:
             shutdown=2.0,
             checkin=CONTROLLER_CHECKIN_S,
             init_timeout=10.0,
+            budget=HANDLER_S_MAX,
+            rank=Rank.URGENT if name is AccountName.LIVE else Rank.PATIENT,
         ),
     ]
     patience = PAPER_PATIENCE if name is AccountName.PAPER else None

@@ -33,9 +33,11 @@ from tradebox.actors.timekeeper import Timekeeper
 from tradebox.app.status import feed_rows, header
 from tradebox.app.trading import account_names, account_spec
 from tradebox.supervision.actor import Actor
+from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.spec import (
     Backoff,
     ChildSpec,
+    Rank,
     RestartScope,
     SupFlags,
 )
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 
 LEAF = Backoff(initial_s=0.05, max_s=5.0)
 CHECKIN_S = 2.0
+PATIENT = frozenset({"dashboard", "printer", "event_log", "metrics", "journal"})
+"""Live's mailbox is served before theirs."""
+
 STORE_CHECKIN_S = 15.0
 """Above the longest wait for a store that does not answer."""
 
@@ -70,7 +75,11 @@ def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
     if not plant.options.console:
         children.append(_leaf("printer", lambda: _printer(plant), CHECKIN_S))
     children.append(
-        _branch("trading", [account_spec(plant, name) for name in account_names(plant)])
+        _branch(
+            "trading",
+            [account_spec(plant, name) for name in account_names(plant)],
+            gate=plant.control_epochs,
+        )
     )
     flags = SupFlags(intensity=3, period=10.0)
     return nested("root", flags, children, gate=plant.control_epochs)
@@ -83,13 +92,15 @@ def _branch(
     *,
     intensity: int = 10,
     period_s: float = 60.0,
+    gate: EpochGate | None = None,
 ) -> ChildSpec:
     flags = SupFlags(strategy=scope, intensity=intensity, period=period_s)
-    return nested(name, flags, children)
+    return nested(name, flags, children, gate=gate)
 
 
 def _leaf(name: str, start: Callable[[], Actor[Any]], checkin: float | None = None) -> ChildSpec:
-    return ChildSpec(id=name, start=start, backoff=LEAF, checkin=checkin, shutdown=1.0)
+    rank = Rank.PATIENT if name in PATIENT else Rank.NORMAL
+    return ChildSpec(id=name, start=start, backoff=LEAF, checkin=checkin, shutdown=1.0, rank=rank)
 
 
 def _stores(plant: "Plant") -> list[ChildSpec]:

@@ -4,13 +4,14 @@ Rules of this file:
 1. One message at a time; an exception in a callback is a crash, never swallowed.
 2. `handle_continue` runs before any message; control messages before ordinary ones.
 3. After each message and each idle tick the loop checks in; nothing else does.
-4. After `turn_messages` messages in a row the loop yields, so no mailbox can starve the others.
+4. After `turn_messages` messages in a row the loop yields, so no mailbox can starve the others;
+   a patient actor yields before each message while an urgent one has mail.
 5. `terminate` runs on stop, crash and shutdown; never after a kill or a failed init.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Collection, Coroutine, Hashable
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from tradebox.supervision.cell import (
@@ -235,7 +236,7 @@ class _Receiver:
 
     async def serve(self) -> ExitReason:
         cell, actor = self._cell, self._actor
-        get, special = cell.mailbox.get, self._special
+        get, special, budget = cell.mailbox.get, self._special, cell.budget
         in_a_row = 0
         while cell.kill_reason is None:
             while cell.continues:
@@ -246,8 +247,13 @@ class _Receiver:
             item = await get()
             run = special.get(type(item))
             if run is None:
+                if cell.goes_after:
+                    await self._let_others_go(cell.goes_after)
                 cell.handled += 1
-                await actor.handle(item)
+                if budget is None:
+                    await actor.handle(item)
+                else:
+                    await budget.run(actor.handle(item))
                 cell.heard()
             else:
                 await run(item)
@@ -258,6 +264,12 @@ class _Receiver:
                 in_a_row = 0
                 await yield_turn()
         return cell.kill_reason
+
+    @staticmethod
+    async def _let_others_go(others: Collection[Cell]) -> None:
+        """Give one turn away when somebody more urgent has mail, and no more than one."""
+        if any(len(other.mailbox) for other in others):
+            await yield_turn()
 
     async def _call(self, call: Call) -> None:
         cell, reply_to = self._cell, call.reply_to

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from tradebox.supervision.budget import Budget
 from tradebox.supervision.checkin import Slot
 from tradebox.supervision.clock import Clock, TimerHandle
 from tradebox.supervision.mailbox import Mailbox
@@ -138,6 +140,8 @@ class Cell:
     io_waiters: list[asyncio.Future[None]] = field(default_factory=list)
     watch: TimerHandle | None = None
     ticker: TimerHandle | None = None
+    budget: Budget | None = None
+    goes_after: Collection[Cell] = ()
     deadline: TimerHandle | None = None
     timers: set[TimerHandle] = field(default_factory=set)
     children: dict[int, Cell] = field(default_factory=dict)

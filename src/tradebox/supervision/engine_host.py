@@ -74,6 +74,7 @@ class EngineLimits:
     leash_ns: int
     dump_ns: int
     start_ns: int
+    quorum: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class EngineHost:
         self._limits = limits
         self._run = run
         self._boot_epoch = boot_epoch
-        self._leash = Leash(limits.leash_ns)
+        self._leash = Leash(limits.leash_ns, limits.quorum)
         self._life: _Life | None = None
         self._asks: dict[int, Done] = {}
         self._ask_number = 0
@@ -150,6 +151,7 @@ class EngineHost:
         assert self._life is None, "one engine at a time"
         self.generation += 1
         self.slots.wipe()
+        self._leash.forget()
         self._tail.clear()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         for end in (ours, theirs):

@@ -98,6 +98,16 @@ class LinkedExit(SupervisionFault):
         self.reason = reason
 
 
+class BudgetSpent(SupervisionFault):
+    """A handler held the loop too long too often. Answer: crash the actor; others go on."""
+
+    def __init__(self, name: str, limit_s: float, spent_s: float) -> None:
+        super().__init__(f"{name} took {spent_s * 1000:.0f} ms of {limit_s * 1000:.0f} ms")
+        self.name = name
+        self.limit_s = limit_s
+        self.spent_s = spent_s
+
+
 class SpecInvalid(SupervisionFault):
     """A field of a child spec or of the flags is wrong. Answer: fix the code that wrote it."""
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from tradebox.supervision.actor import Actor, Context, run_cell
+from tradebox.supervision.budget import Budget
 from tradebox.supervision.cell import Call, Cell, CellState, ChildGone, ExitRequest, IoFailed
 from tradebox.supervision.checkin import CheckinWatch, SlotBoard
 from tradebox.supervision.clock import Clock
@@ -31,6 +32,7 @@ from tradebox.supervision.spec import (
     BrutalKill,
     ChildSpec,
     ChildType,
+    Rank,
     ShutdownWait,
     StartInvalid,
     TypeInvalid,
@@ -90,6 +92,7 @@ class Kernel:
         self._monitors = 0
         self._zombies: set[asyncio.Task[Any]] = set()
         self._cells: dict[int, Cell] = {}
+        self._urgent: list[Cell] = []
 
     @property
     def events(self) -> EventBus:
@@ -132,7 +135,7 @@ class Kernel:
             self._registry.register(name, ActorRef(cell))
         except Exception as error:
             raise StartFailed(name, Crash(error)) from error
-        ack = self._launch(cell)
+        ack = self._launch(cell, spec_is_urgent=spec.rank is Rank.URGENT)
         if spec.init_wait_s != INFINITY:
             cell.deadline = self.clock.call_at(
                 self.clock.now() + spec.init_wait_s, lambda: self.kill(cell, Hung("init"))
@@ -179,12 +182,16 @@ class Kernel:
             heard_s=now,
             tick_s=tick_s,
             checkin_limit_s=spec.checkin,
+            budget=None if spec.budget is None else Budget(name, spec.budget),
+            goes_after=self._urgent if spec.rank is Rank.PATIENT else (),
         )
 
-    def _launch(self, cell: Cell) -> asyncio.Future[None]:
+    def _launch(self, cell: Cell, *, spec_is_urgent: bool) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         cell.ack = loop.create_future()
         self._cells[cell.incarnation] = cell
+        if spec_is_urgent:
+            self._urgent.append(cell)
         if cell.parent is not None:
             cell.parent.children[cell.incarnation] = cell
         context = Context(cell, self)
@@ -367,6 +374,8 @@ class Kernel:
         cell.reason = reason
         cell.state = CellState.ABANDONED if isinstance(reason, Abandoned) else CellState.EXITED
         self._cells.pop(cell.incarnation, None)
+        if cell in self._urgent:
+            self._urgent.remove(cell)
         ref: ActorRef[Any] = ActorRef(cell)
         self._registry.release(ref)
         cell.mailbox.close()

@@ -45,6 +45,7 @@ class LauncherOptions:
                     server_down, server_failed, server_stop_trouble, engine_ready, engine_died,
                     console_left, stopping, hastened
     render_summary  (the engine's last summary or None, facts) → the last line of stdout, or None
+    quorum          names of slots of which one at least must check in, or the engine is hung
     Units: in the names. run_s counts from READY; None runs until asked to stop. More than
     deaths_max deaths within deaths_period_s end the run.
     """
@@ -62,5 +63,6 @@ class LauncherOptions:
     engine_stop_s: float = 2.5
     stop_s_max: float = 5.0
     fenced: tuple[str, ...] = FENCED
+    quorum: tuple[str, ...] = ()
     render: Callable[[str, Mapping[str, object]], str | None] = render_event
     render_summary: Callable[[Mapping[str, object] | None, RunFacts], str | None] = render_summary

@@ -79,6 +79,7 @@ class Launcher:
             leash_ns=options.leash_ms * 1_000_000,
             dump_ns=options.dump_ms * 1_000_000,
             start_ns=int(options.engine_start_s * _S),
+            quorum=options.quorum,
         )
         self._engine = EngineHost(
             self._poller, self._processes, self, limits, engine, options.boot_epoch

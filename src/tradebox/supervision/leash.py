@@ -3,6 +3,7 @@
 Rules of this file:
 1. The loop's own slot is judged by the leash; any other slot by twice the limit it carries,
    because the process itself must act first.
+   Of the quorum one member must be heard within one and a half limits, present or not.
 2. A slot that never checked in is not judged: starting has a deadline of its own.
 3. Who was itself not on time judges nobody: after a late turn (a stopped launcher, a frozen
    machine) everybody gets one leash to show up again.
@@ -39,12 +40,19 @@ class Leash:
            is never overdue; a loop silent for longer than the leash is, when turns are on time.
     """
 
-    def __init__(self, leash_ns: int) -> None:
+    def __init__(self, leash_ns: int, quorum: Iterable[str] = ()) -> None:
         self._leash_ns = leash_ns
         self._slack_ns = max(leash_ns // 4, SLACK_NS_MIN)
         self._turn_ns: int | None = None
         self._blind_until_ns = 0
         self.late_turns = 0
+        self._quorum = tuple(quorum)
+        self._heard_ns = 0
+        self._quorum_limit_ns = 0
+
+    def forget(self) -> None:
+        """Begin anew: another process writes the slots now."""
+        self._heard_ns = 0
 
     def turned(self, now_ns: int, planned_ns: int) -> None:
         """Note that the launcher is awake, having meant to wait `planned_ns` at most."""
@@ -77,7 +85,18 @@ class Leash:
                 if reading.name == LOOP_SLOT:
                     return late
                 worst = worst or late
-        return worst
+        return worst or self._quorum_overdue(readings, now_ns)
+
+    def _quorum_overdue(self, readings: Iterable[SlotReading], now_ns: int) -> Overdue | None:
+        """Judge the members of the quorum as one: absent or silent, all of them."""
+        for reading in readings:
+            if reading.name in self._quorum and reading.last_ns > 0:
+                self._heard_ns = max(self._heard_ns, reading.last_ns)
+                self._quorum_limit_ns = reading.limit_ns * 3 // 2
+        age_ns = now_ns - self._heard_ns
+        if not self._heard_ns or age_ns <= self._quorum_limit_ns:
+            return None
+        return Overdue(" and ".join(self._quorum), age_ns, self._quorum_limit_ns)
 
     def next_look_ns(self, readings: Iterable[SlotReading]) -> int | None:
         """Return when a slot could become overdue at the earliest, None when none is judged."""

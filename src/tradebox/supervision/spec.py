@@ -2,7 +2,8 @@
 
 Rules of this file:
 1. A spec is checked when it is made; each wrong field has an error class of its own.
-2. OTP's fields keep OTP's meaning and defaults; `checkin`, `init_timeout` and `backoff` are ours.
+2. OTP's fields keep OTP's meaning and defaults; `checkin`, `init_timeout`, `backoff`, `budget`
+   and `rank` are ours.
 3. An id holds no dot: an actor's name is the ids from the root's children down, joined by dots.
 """
 
@@ -26,6 +27,7 @@ __all__ = [
     "Backoff",
     "ChildSpec",
     "ChildType",
+    "Rank",
     "RestartScope",
     "RestartType",
     "SupFlags",
@@ -65,6 +67,14 @@ class AutoShutdown(enum.Enum):
     NEVER = "never"
     ANY_SIGNIFICANT = "any_significant"
     ALL_SIGNIFICANT = "all_significant"
+
+
+class Rank(enum.Enum):
+    """Who waits for whom when both have mail: a PATIENT actor lets every URGENT one go first."""
+
+    URGENT = "urgent"
+    NORMAL = "normal"
+    PATIENT = "patient"
 
 
 class BrutalKill:
@@ -130,6 +140,18 @@ class InitTimeoutInvalid(SpecInvalid):
     """`init_timeout` is no limit. Answer: fix the code that wrote it."""
 
     field = "init_timeout"
+
+
+class BudgetInvalid(SpecInvalid):
+    """`budget` is no limit. Answer: fix the code that wrote it."""
+
+    field = "budget"
+
+
+class RankInvalid(SpecInvalid):
+    """`rank` is no Rank. Answer: fix the code that wrote it."""
+
+    field = "rank"
 
 
 class BackoffInvalid(SpecInvalid):
@@ -204,7 +226,9 @@ class Backoff:
 class ChildSpec:
     """One child: its id, how to make it, and the rules of its life.
 
-    Units:  shutdown, checkin, init_timeout in seconds. None takes the default: shutdown 5 s
+    budget is how much CPU one message may take; see budget.py. rank says who goes first.
+
+    Units:  shutdown, checkin, init_timeout, budget in seconds. None takes the default: shutdown 5 s
             (INFINITY for a supervisor), init_timeout 5 s (INFINITY for a supervisor), no check-in
             limit.
     Raises: SpecInvalid, one subclass per field.
@@ -219,6 +243,8 @@ class ChildSpec:
     checkin: float | None = None
     init_timeout: float | None = None
     backoff: Backoff | None = None
+    budget: float | None = None
+    rank: Rank = Rank.NORMAL
 
     def __post_init__(self) -> None:
         self._check_identity()
@@ -240,6 +266,10 @@ class ChildSpec:
             raise CheckinInvalid(self.id, self.checkin, "needs seconds above 0")
         if self.init_timeout is not None and not _is_seconds(self.init_timeout, zero=False):
             raise InitTimeoutInvalid(self.id, self.init_timeout, "needs seconds above 0")
+        if self.budget is not None and not _is_seconds(self.budget, zero=False):
+            raise BudgetInvalid(self.id, self.budget, "needs seconds above 0")
+        if not isinstance(self.rank, Rank):
+            raise RankInvalid(self.id, self.rank, "needs a Rank")
         if self.backoff is not None and not isinstance(self.backoff, Backoff):
             raise BackoffInvalid(self.id, self.backoff, "needs a Backoff")
 

@@ -17,7 +17,7 @@ from tradebox.supervision.events import ChildExited
 from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.reasons import Hung
 from tradebox.supervision.spec import ChildSpec, ChildType, SupFlags
-from tradebox.supervision.supervisor import Supervisor
+from tradebox.supervision.supervisor import Supervisor, nested
 from tradebox.supervision.testing import manual_tree, run_seeded
 
 RUN = settings(
@@ -275,3 +275,34 @@ async def test_quiet_three_times_is_a_critical_alert():
         assert often == ["critical"]
 
     await with_world(body)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("gated", [True, False])
+async def test_who_is_quiet_three_times_is_restarted_with_its_branch(gated):
+    gate = EpochGate(1, 1, "control")
+    target = ProbeTarget("branch.live", 5.0)
+    flags = SupFlags(intensity=1000, period=1.0)
+    pair = {"manager_a": "manager_b", "manager_b": "manager_a"}
+    specs = [
+        ChildSpec(
+            id=name,
+            start=lambda other=other: Manager(
+                ProbeTarget(f"managers.{other}", 1.0), gate, [target], Market(), TIMES
+            ),
+        )
+        for name, other in pair.items()
+    ]
+    branch = [ChildSpec(id="base", start=Plain), ChildSpec(id="live", start=Patient)]
+    children = [nested("branch", flags, branch, gate), nested("managers", flags, specs)]
+    async with manual_tree(nested("root", flags, children, gate if gated else None)) as tree:
+        alerts = []
+        tree.runtime.events.attach(AlertRaised, alerts.append)
+        base, old = tree.ref("branch.base"), tree.ref("branch.live")
+        for _ in range(redundancy.RESTARTS_ALARMING):
+            assert tree.ref("branch.base") == base
+            tree.ref("branch.live").tell(Harm("hang"))
+            await tree.run(15.0)
+        assert tree.ref("branch.base").incarnation > old.incarnation + 2
+        assert tree.ref("branch.live").alive
+        assert [alert.kind for alert in alerts].count("actor_quiet_often") == 1

@@ -112,3 +112,39 @@ def test_holds_the_next_look_is_the_first_moment_somebody_is_overdue(loop_ms, ac
     after.turned(due, 0)
     assert before.overdue(readings) is None
     assert after.overdue(readings) is not None
+
+
+PAIR = ("a", "b")
+
+
+def member(name: str, last_ms: int) -> SlotReading:
+    return SlotReading(name, last_ms * MS, 1000 * MS, 1)
+
+
+def watched(*turns_ms: int) -> Leash:
+    return awake(Leash(LEASH_NS, PAIR), *turns_ms)
+
+
+def test_one_of_the_quorum_is_enough():
+    leash = watched(2499)
+    assert leash.overdue([loop(2490), member("a", 999), member("b", 1001)]) is None
+
+
+def test_a_silent_quorum_is_overdue_after_one_and_a_half_limits():
+    leash = watched(2500)
+    slots = [loop(2490), member("a", 1000), member("b", 900)]
+    assert leash.overdue(slots) is None
+    awake(leash, 2501)
+    late = leash.overdue(slots)
+    assert late is not None
+    assert (late.name, late.limit_ns) == ("a and b", 1500 * MS)
+
+
+def test_an_absent_quorum_is_overdue_once_it_was_heard():
+    leash = watched(1000)
+    assert leash.overdue([loop(990)]) is None
+    assert leash.overdue([loop(990), member("a", 900)]) is None
+    awake(leash, *range(1100, 2401, 100), 2401)
+    assert leash.overdue([loop(2390)]) is not None
+    leash.forget()
+    assert leash.overdue([loop(2390)]) is None
