@@ -154,6 +154,9 @@ class Desk:
 
     def announce(self, order: Order, at_ns: int, *, is_ack: bool = False) -> None:
         """Say an order that was just placed, changed (both acknowledge a message) or armed."""
+        quote = self._market.quote(order.ticket.symbol)
+        if quote is not None and not order.is_waiting and not order.is_triggered:
+            self._follow(order, quote.last_micros, at_ns)
         if not order.is_waiting and order.ticket.order_type is OrderType.LMT:
             is_tradable = self._is_tradable(order, at_ns)
             order.status = Status.SUBMITTED if is_tradable else Status.PRE_SUBMITTED

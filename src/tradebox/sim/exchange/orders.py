@@ -154,7 +154,7 @@ class Order:
     @property
     def limit_micros(self) -> int:
         """Return the limit that the order works at; 0 if it has none."""
-        if self.ticket.order_type is OrderType.TRAIL_LIMIT:
+        if self.ticket.order_type is OrderType.TRAIL_LIMIT and self.stop_micros:
             offset = self.ticket.limit_offset_micros * self.ticket.side.sign
             return self.stop_micros + offset
         return self.ticket.limit_micros
