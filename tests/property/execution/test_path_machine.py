@@ -39,11 +39,12 @@ from tradebox.execution.order_link import OrderLink
 from tradebox.execution.order_path import OrderPath
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.record_keeper import RecordKeeper
+from tradebox.ports.order_store import IntentRefused, Noted
 from tradebox.supervision.clock import ManualClock
 
 SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
 EXAMPLES = settings(
-    max_examples=30,
+    max_examples=80,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -315,3 +316,43 @@ def test_a_mutant_is_caught(name, monkeypatch):
                 phases=(Phase.generate,),
             ),
         )
+
+
+@pytest.fixture
+def holder():
+    """A machine whose plan holds 30 covered shares, stop at 95."""
+    machine = PathMachine()
+    machine.begin(on_partial="held", on_cancel="dies", is_limit=False, is_open=True)
+    yield machine
+    machine.loop.close()
+
+
+def live_through_a_restart(machine, lost):
+    """Die in the middle of a move to 97, look around, then take a slice."""
+    machine.do(machine.path.request(MoveStopRequest("p1", Decimal(97), SEEN, "break even")))
+    machine.the_program_dies(lost)
+    for _ in range(4):
+        machine.time_passes(1.0)
+        machine.settle()
+        machine.an_outsider_objects_to_nothing()
+    assert not machine.broker.inbox, "nothing is to be changed"
+    machine.do(machine.path.request(ScaleOutRequest("p1", 10, SEEN, "slice")))
+    machine.come_to_rest()
+
+
+@pytest.mark.parametrize(("lost", "rests_at"), [(0, 97), (1, 95)])
+def test_a_restart_in_a_stop_move_loosens_and_replaces_nothing(holder, lost, rests_at):
+    live_through_a_restart(holder, lost)
+    assert holder.path.holding("p1").stop_price == rests_at
+    assert holder.broker.position() == 20
+    changes = holder.store.changes
+    assert [change for change in changes if isinstance(change, IntentRefused)] == []
+    assert [c for c in changes if isinstance(c, Noted) and c.kind == "order_cancel"] == []
+    roles = [known.row.role for known in holder.store.orders.values()]
+    assert roles.count(OrderRole.STOP) == 1
+
+
+def test_without_the_ratchet_a_restart_in_a_stop_move_is_noticed(holder, monkeypatch):
+    monkeypatch.setattr(DESK, "_ratchet", lambda _: None)
+    with pytest.raises(AssertionError):
+        live_through_a_restart(holder, 0)
