@@ -9,14 +9,14 @@ Rules of this file:
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tradebox.domain.market import AdmittedTick
 from tradebox.errors import StoreUnavailable
 from tradebox.execution.demo import Demo
 from tradebox.execution.plan_runner import PlanRunner
 from tradebox.ports.orders import BrokerFact, FactSink
-from tradebox.supervision.actor import Actor, Context
+from tradebox.supervision.actor import NO_REPLY, Actor, Context, ReplyTo
 from tradebox.supervision.mailbox import Overflow
 from tradebox.supervision.reasons import ExitReason
 
@@ -26,6 +26,11 @@ TIMER_S: Final = 0.25
 @dataclass(frozen=True, slots=True)
 class TimerFired:
     """To self: a quarter of a second has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Question before an ordered stop: begin nothing more, answer when nothing is under way."""
 
 
 ControllerMessage = AdmittedTick | TimerFired | BrokerFact
@@ -75,6 +80,7 @@ class Controller(Actor[ControllerMessage]):
         self._attach = attach
         self._demo = demo
         self._symbols: frozenset[str] = frozenset()
+        self._drained: ReplyTo | None = None
 
     def conflate_key(self, msg: ControllerMessage) -> Hashable | None:
         """Prices of one symbol replace each other; nothing else does."""
@@ -94,6 +100,19 @@ class Controller(Actor[ControllerMessage]):
             await self._on_timer()
         else:
             await self._runner.on_fact(msg)
+        if self._drained is not None and self._runner.is_quiet:
+            self._drained.reply(True)
+            self._drained = None
+
+    async def handle_call(self, req: Any, reply_to: ReplyTo) -> Any:
+        """Answer Drain: at once when nothing is under way, else when the last procedure ends."""
+        if not isinstance(req, Drain):
+            return await super().handle_call(req, reply_to)
+        self._runner.is_draining = True
+        if self._runner.is_quiet:
+            return True
+        self._drained = reply_to
+        return NO_REPLY
 
     async def terminate(self, reason: ExitReason) -> None:
         """Stop listening; plans and stops stay as they are."""
@@ -113,7 +132,7 @@ class Controller(Actor[ControllerMessage]):
     async def _on_timer(self) -> None:
         if self._runner.is_loaded:
             await self._runner.on_timer()
-            if self._demo is not None:
+            if self._demo is not None and not self._runner.is_draining:
                 await self._demo.on_timer()
             self._want()
         else:

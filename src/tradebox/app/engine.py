@@ -34,6 +34,7 @@ from tradebox.app.asks import Asks
 from tradebox.app.counters import shared_tick_counters
 from tradebox.app.options import RunOptions
 from tradebox.app.servers import endpoints, shown_endpoints
+from tradebox.app.stopping import Stopper
 from tradebox.app.summary import run_summary
 from tradebox.app.tree import root_spec
 from tradebox.app.verdicts import verdict_of
@@ -164,8 +165,9 @@ async def _serve(
     runtime = Runtime(
         plant.clock, plant.events, plant.registry, slots=context.slots, rule=verdict_of
     )
+    stopper = Stopper(plant, runtime)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, runtime.request_stop)
+        loop.add_signal_handler(number, stopper.request)
     context.link.attach(loop, Asks(plant, runtime))
     context.start_heartbeat(loop)
     logger.bind(generation=context.generation, boot_epoch=context.boot_epoch).info("engine_start")

@@ -96,6 +96,8 @@ class PlanRunner:
         self._queue: deque[PathEvent] = deque()
         self._store_retry_s = 0.0
         self._is_store_down = False
+        self.is_draining = False
+        """Set before an ordered stop: prices and time move no plan any more, facts still do."""
 
     # --- life -------------------------------------------------------------------------------
 
@@ -130,10 +132,17 @@ class PlanRunner:
         """Return the plans that have not ended."""
         return [p for p in self.plans.values() if not p.state.phase.is_final]
 
+    @property
+    def is_quiet(self) -> bool:
+        """Say whether no procedure is under way: what rests at the broker rests whole."""
+        return not any(self.path.is_busy(p.state.plan_id) for p in self.active())
+
     # --- what comes in ------------------------------------------------------------------------
 
     async def on_tick(self, tick: AdmittedTick) -> None:
         """Show an admitted price to the plans of its symbol."""
+        if self.is_draining:
+            return
         quality = tick.quality
         if quality is Quality.LIVE:
             quality = self._prices.quality_now(tick.symbol)
@@ -156,6 +165,8 @@ class PlanRunner:
         self._queue.extend(await self.path.on_timer())
         await self._drain()
         await self._save_owed()
+        if self.is_draining:
+            return
         if self._clock.now() >= self._poll_due_s:
             self._poll_due_s = self._clock.now() + POLL_PERIOD_S
             await self._poll()

@@ -1,5 +1,6 @@
 """The controller actor on a manual clock: prices in, crash and restart, PostgreSQL late."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -14,9 +15,10 @@ from support.plan_bench import (
     ScriptedPath,
     long_plan,
 )
-from tradebox.actors.controller import Controller
+from tradebox.actors.controller import Controller, Drain
 from tradebox.domain.events import PlanStepTaken
 from tradebox.domain.orders import AccountName
+from tradebox.domain.path import MoveStopRequest
 from tradebox.domain.plan_document import document_from
 from tradebox.execution.demo import Demo
 from tradebox.execution.plan_runner import PlanRunner
@@ -143,6 +145,27 @@ async def test_postgres_away_at_the_start_is_waited_for_without_listening(engine
         await engine.seconds(harness, 2)
         assert len(engine.listeners) == 1
         assert engine.store.rows[plan_id].state == "armed"
+
+
+async def test_before_a_stop_what_is_under_way_ends_and_nothing_more_begins(engine):
+    async with manual_tree(engine.tree()) as harness:
+        await engine.add()
+        await engine.seconds(harness, 1)
+        await engine.price(harness, "100")
+        engine.hub.tick("AAPL", "100.6")
+        await harness.run(0.01)
+        path, ref = engine.paths[-1], harness.ref("controller")
+        assert [type(req) for req in path.asked[1:]] == [MoveStopRequest]
+        assert not engine.runner.is_quiet
+        drained = asyncio.ensure_future(ref.ask(Drain(), 60.0))
+        await harness.run(0.01)
+        assert not drained.done()
+        engine.hub.tick("AAPL", "101.1")
+        await engine.seconds(harness, 2)
+        assert await drained is True
+        assert engine.runner.is_quiet
+        assert len(path.asked) == 2
+        assert await ref.ask(Drain(), 1.0) is True
 
 
 async def test_prices_conflate_and_facts_do_not(engine):
