@@ -13,7 +13,7 @@ from tradebox.actors.feed_monitor import SwapFeeds
 from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
 from tradebox.supervision.harm import Harm, harm
 from tradebox.supervision.link import Ask
-from tradebox.supervision.tree import Runtime
+from tradebox.supervision.tree import Runtime, TreeRow
 
 if TYPE_CHECKING:
     from tradebox.app.engine import Plant
@@ -34,6 +34,8 @@ class Asks:
         match ask.name:
             case "swap_feeds":
                 self._start(self._swap_feeds(ask))
+            case "actor":
+                self._actor(ask)
             case "harm" if self._plant.settings.profile == "sim":
                 self._harm(ask)
             case _:
@@ -56,6 +58,14 @@ class Asks:
             ask.refuse("no warm standby to swap to")
         else:
             ask.reply({"was": was, "active": active, "epoch": self._plant.slot.gate.epoch})
+
+    def _actor(self, ask: Ask) -> None:
+        name = str(ask.data.get("name"))
+        found = [row for row in self._runtime.rows() if row.name == name]
+        if found:
+            ask.reply({each: getattr(found[0], each) for each in TreeRow.__slots__})
+        else:
+            ask.refuse(f"no actor {name}")
 
     def _harm(self, ask: Ask) -> None:
         try:
