@@ -72,6 +72,11 @@ class LiveRun:
         """Return the launcher's own view."""
         return dict(ask(self.home, "status")["launcher"])
 
+    def blob(self) -> dict[str, Any]:
+        """Return what the engine last told of itself. Raises TimeoutError without one."""
+        look = lambda: (ask(self.home, "status")["engine"] or {}).get("blob")  # noqa: E731
+        return dict(wait_for(look, "the engine's status", READY_S_MAX))
+
     def is_clean(self) -> bool:
         """Say whether every account's link is CLEAN."""
         shown = self.status() or {}
