@@ -106,6 +106,7 @@ async def test_garbage_harms_nobody_else(tmp_path: Path, name: str) -> None:
         await answers(world)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_two_hundred_connections_to_each_port_are_borne(tmp_path: Path) -> None:
     async with world_at(tmp_path) as world:

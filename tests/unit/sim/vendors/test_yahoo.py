@@ -4,7 +4,7 @@ import json
 import ssl
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.sim_market import market_at, run
@@ -165,6 +165,7 @@ def test_no_fault_is_without_a_test():
     assert {spec.name for spec in CATALOGUE} == {*FAULTS, *COMMON}
 
 
+@settings(max_examples=15)
 @given(st.integers(1, curve.ORDER - 1), st.binary(max_size=64), st.binary(max_size=64))
 def test_a_signature_is_good_for_its_message_alone(key, message, other):
     signature, point = curve.sign(key, message), curve.public_point(key)
