@@ -53,9 +53,11 @@ def _check_inputs(
 def _check_mode(
     _p: EntryProposal, account: AccountView, _s: SymbolView, _l: GateLimits
 ) -> Denied | None:
+    if account.account_agrees is None or account.is_halted is None:
+        return unknown("mode", "the account")
     if account.account_agrees is not True:
         return Denied("mode", "account agrees", str(account.account_agrees), "wrong account")
-    if account.is_halted is not False:
+    if account.is_halted:
         return Denied("mode", "not halted", str(account.is_halted), "the account is halted")
     return None
 
@@ -71,7 +73,9 @@ def _check_link(
 def _check_kill(
     _p: EntryProposal, account: AccountView, _s: SymbolView, _l: GateLimits
 ) -> Denied | None:
-    if account.is_killed is not False:
+    if account.is_killed is None:
+        return unknown("kill_switch", "the kill switch")
+    if account.is_killed:
         return Denied("kill_switch", "off", str(account.is_killed), "the kill switch is set")
     return None
 
@@ -85,11 +89,17 @@ def _check_idempotency(
     if refs[0] == refs[1] or any(ref in symbol.known_refs for ref in refs):
         return Denied("idempotency", "a new orderRef", refs[0], "this orderRef was used before")
     if symbol.has_live_entry:
-        return Denied("idempotency", "one live entry", "another", "an entry works in this symbol")
-    if symbol.plan_position != 0:
+        return Denied("busy", "one live entry", "another", "an entry works in this symbol")
+    if symbol.plan_position is None:
+        return unknown("idempotency", "what the plan holds")
+    if symbol.plan_position:
         return Denied("idempotency", "flat", str(symbol.plan_position), "the plan is not flat")
-    if symbol.blocked != "":
-        return Denied("quarantine", "free", str(symbol.blocked), "the symbol takes no entries")
+    if symbol.blocked is None or symbol.unproven is None:
+        return unknown("quarantine", "what else is in this symbol")
+    if symbol.blocked:
+        return Denied("quarantine", "free", symbol.blocked, "the symbol takes no entries")
+    if symbol.unproven:
+        return Denied("unproven", "proven", symbol.unproven, "the books are being compared")
     return None
 
 
@@ -319,7 +329,9 @@ def _check_self_trade(
 def _check_short(
     proposal: EntryProposal, account: AccountView, _s: SymbolView, _l: GateLimits
 ) -> Denied | None:
-    if proposal.entry.side is Side.SELL and account.short_is_allowed is not True:
+    if account.short_is_allowed is None:
+        return unknown("short", "whether shorts are allowed")
+    if proposal.entry.side is Side.SELL and not account.short_is_allowed:
         return Denied("short", "configured", str(account.short_is_allowed), "shorts are off")
     return None
 

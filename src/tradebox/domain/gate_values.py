@@ -76,7 +76,9 @@ class SymbolView:
     opposing_orders: int | None = None
     """Working entries of ours on the other side of the proposed one."""
     blocked: str | None = ""
-    """Why the symbol takes no entries: quarantine, unknown send; "" = free."""
+    """Why the symbol takes no entries until a person frees it; "" = free."""
+    unproven: str | None = ""
+    """What a look at the broker will settle: an unknown send, a gap, a code; "" = nothing."""
     rejects: int | None = None
     known_refs: frozenset[str] | None = None
 

@@ -75,9 +75,7 @@ class Intake:
         """Monotonic start of the last reconciled snapshot."""
 
     def unproven(self, symbol: str) -> str:
-        """Return why a symbol takes no entries, or ""."""
-        if symbol in self._book.quarantined:
-            return self._book.quarantined[symbol]
+        """Return what the next looks must settle before a symbol takes entries, or ""."""
         if symbol in self._gaps:
             gap = self._gaps[symbol][0]
             return f"position gap: broker {gap.broker}, books {gap.books}"

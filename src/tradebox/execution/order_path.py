@@ -72,6 +72,7 @@ _TURNS_MAX: Final = 32
 _SWITCH_PERIOD_S: Final = 1.0
 _DAY_PERIOD_S: Final = 60.0
 _ALARM_PERIOD_S: Final = 30.0
+_DENIED_KEPT_MAX: Final = 1000
 
 
 class OrderPath:
@@ -101,6 +102,7 @@ class OrderPath:
         self._said: dict[str, tuple[int, Decimal | None]] = {}
         self._closed_entries: set[str] = set()
         self._alarmed: dict[tuple[str, str], float] = {}
+        self._denied: dict[str, tuple[str, str, str]] = {}
         self._switches_s = float("-inf")
         self._looked_s = world.clock.now()
         self.cover = CoverWatch()
@@ -196,6 +198,7 @@ class OrderPath:
         if denied is not None:
             await self._deny(req, req.symbol, OrderRole.ENTRY, denied)
             return
+        self._denied.pop(req.plan_id, None)
         desk = self._desks.get(req.plan_id)
         if desk is None:
             desk = PlanDesk(req.plan_id, req.symbol, req.side, self._book)
@@ -225,6 +228,7 @@ class OrderPath:
             role = OrderRole.STOP if isinstance(req, MoveStopRequest) else OrderRole.EXIT
             await self._deny(req, desk.symbol, role, denied)
             return
+        self._denied.pop(desk.plan_id, None)
         if isinstance(req, MoveStopRequest):
             desk.procedure = MoveStop(req.stop_price, req.reason)
         elif isinstance(req, ScaleOutRequest):
@@ -234,7 +238,14 @@ class OrderPath:
         await self._run(desk)
 
     async def _deny(self, req: PathRequest, symbol: str, role: OrderRole, denied: Denied) -> None:
+        """Answer a refusal; keep and show it once, until the plan is refused for something else."""
         self._refused(req, denied)
+        said = (type(req).__name__, denied.check, denied.reason)
+        if self._denied.get(req.plan_id) == said:
+            return
+        if len(self._denied) >= _DENIED_KEPT_MAX:
+            self._denied.clear()
+        self._denied[req.plan_id] = said
         await self._sender.record_denial(req.plan_id, symbol, role, denied)
 
     def _refused(self, req: PathRequest, denied: Denied) -> None:

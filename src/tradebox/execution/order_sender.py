@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from tradebox.domain.events import IntentDenied, OrderChanged
+from tradebox.domain.gate_checks import unknown
 from tradebox.domain.gate_values import EntryProposal, StopChange
 from tradebox.domain.market import Instrument
 from tradebox.domain.money import Rounding, round_to_increment
@@ -102,9 +103,7 @@ class OrderSender:
         """Send an entry with its stop as one pair, or return the refusal."""
         instrument = self._world.instrument(req.symbol)
         if instrument is None:
-            return Denied(
-                "fields", "a known symbol", req.symbol, "the broker's contract is unknown"
-            )
+            return unknown("fields", f"the broker's contract of {req.symbol}")
         order_id = self._next_order_id()
         entry = OrderIntent(
             order_ref=self._mint(order_id),

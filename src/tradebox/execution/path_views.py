@@ -150,7 +150,8 @@ class Views:
             plan_position=self._book.plan_position(plan_id),
             has_live_entry=bool(entries),
             opposing_orders=sum(record.row.side is not side for record in entries),
-            blocked=self._intake.unproven(symbol),
+            blocked=self._book.quarantined.get(symbol, ""),
+            unproven=self._intake.unproven(symbol),
             rejects=self.rejects_by_symbol.get(symbol, 0),
             known_refs=frozenset(self._book.orders),
         )

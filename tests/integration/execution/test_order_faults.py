@@ -19,6 +19,7 @@ from tradebox.domain.path import (
     ScaleOutRequest,
 )
 from tradebox.errors import AccountMismatch, BrokerUnavailable, ClientIdInUse, HeartbeatMissed
+from tradebox.ports.order_store import IntentRefused
 
 SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
 
@@ -125,7 +126,7 @@ async def test_a_symbol_with_an_unknown_order_takes_no_entry_until_it_is_known(t
             lambda: OrderState.SENT_UNKNOWN in {row.state for row in world.orders()}, "unknown"
         )
         await world.ask(enter(plan_id="p2"))
-        assert world.of(RequestDenied)[-1].denied.check in ("idempotency", "quarantine")
+        assert world.of(RequestDenied)[-1].denied.check in ("busy", "unproven")
         world.bench.faults.clear("mute_request")
         await world.until(lambda: ended(world, "EnterRequest"), "the truth")
         await covered(world, 100)
@@ -258,6 +259,31 @@ async def test_the_kill_switch_stops_entries_and_lets_exits_go(tmp_path):
         (tmp_path / "KILL").unlink()
         world.store.rows_by_switch["kill"] = "on"
         await world.until(world.kill.is_set, "the row")
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_is_kept_once_until_it_is_another(tmp_path):
+    def kept(world):
+        return [c.check for c in world.store.changes if isinstance(c, IntentRefused)]
+
+    async with order_world(tmp_path) as world:
+        world.prices.quality = Quality.SUSPECT
+        for _ in range(3):
+            await world.ask(enter())
+        assert kept(world) == ["freshness"]
+        world.kill.set("a test")
+        await world.ask(enter())
+        await world.ask(enter(plan_id="p2"))
+        assert kept(world) == ["freshness", "kill_switch", "kill_switch"]
+        assert len(world.of(RequestDenied)) == 5, "each request is answered"
+        world.prices.quality = Quality.LIVE
+        world.kill.clear()
+        await opened(world)
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await covered(world, 0)
+        world.kill.set("a test")
+        await world.ask(enter())
+        assert kept(world)[3:] == ["kill_switch"], "after a request that went, it is told again"
 
 
 @pytest.mark.asyncio
