@@ -56,6 +56,16 @@ class Chaos:
         """Return the row of an actor, {} while nobody knows it."""
         return self.ask("actor", name=name) or {}
 
+    def header(self) -> dict[str, Any]:
+        """Return what the engine last told of itself."""
+        path = self.box.socket_dir / "control" / "control.sock"
+        answer = ask_control(path, {"ask": "status"}, DEADLINE_S)
+        return dict(answer["engine"]["blob"]["header"])
+
+    def when_running(self, name: str) -> None:
+        """Wait until an actor runs: an engine that is giving up may be on its way out."""
+        _wait(lambda: self.actor(name).get("state") == "running", f"{name} runs")
+
     def actors(self) -> list[str]:
         """Return the name of every worker."""
         shown = self.run.when(lambda status: status["actors"], "the engine told its tree")
@@ -74,11 +84,13 @@ class Chaos:
 
     def harm(self, how: str, *names: str) -> None:
         """Harm actors and wait until successors run and all is well."""
-        before = {name: self.actor(name)["incarnation"] for name in names}
-        pid = self.engine_pid()
+        for name in names:
+            self.when_running(name)
+        pid, before = self.engine_pid(), {}
         began_s = time.monotonic()
         for name in names:
-            assert self.ask("harm", actor=name, how=how) is not None or how == "busy"
+            answer = eventually(lambda at=name: self.ask("harm", actor=at, how=how), how)
+            before[name] = answer["incarnation"]
 
         def is_back(name: str) -> bool:
             row = self.actor(name)

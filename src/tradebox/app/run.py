@@ -27,8 +27,14 @@ from tradebox.ports.journal import RunOpened
 from tradebox.supervision.launch_options import LauncherOptions
 from tradebox.supervision.launcher import Launcher
 from tradebox.supervision.locks import hold_exclusive
+from tradebox.supervision.preload import FENCED
 
-PRELOAD = ("uvloop", "ib_async", "asyncpg", "redis", "httpx", "websockets", "tradebox.app.engine")
+PRELOAD = (
+    "uvloop", "ib_async", "asyncpg", "redis", "httpx", "websockets", "tradebox.app.engine",
+    "_strptime",
+)  # fmt: skip
+OPTIONAL = ("sniffio",)
+"""Looked for at each request by httpcore, on the disk, though it is not installed."""
 CONTROL_FOLDER = "control"
 MANAGERS = ("managers.manager_a", "managers.manager_b")
 """One of them must live, or nobody watches the actors that exist once."""
@@ -141,6 +147,7 @@ def _launcher_options(
         deaths_period_s=limits.deaths_period_s,
         stop_s_max=limits.stop_s_max,
         quorum=MANAGERS,
+        fenced=(*FENCED, *OPTIONAL),
         render=event_renderer(settings, as_json=options.as_json),
         render_summary=render_json if options.as_json else render_text,
     )

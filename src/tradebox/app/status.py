@@ -32,6 +32,7 @@ def header(plant: "Plant") -> dict[str, Any]:
             "refused": plant.hub.counters.refused,
         },
         "vitals": plant.vitals.figures(),
+        "imported_late": plant.vitals.imports.names,
     }
 
 

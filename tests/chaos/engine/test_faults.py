@@ -42,9 +42,17 @@ def feeds_swap_on_request(run: Chaos) -> None:
     run.run.wait_event("FeedFailover", cause="planned")
 
 
+def nothing_was_imported(run: Chaos) -> None:
+    header = run.header()
+    assert header["imported_late"] == []
+    assert header["vitals"]["imports_after_ready"] == 0
+    assert header["vitals"]["lag_max_ms"] > 0
+
+
 def test_what_matters_most_is_survived(quick: Chaos) -> None:
     refusals_change_nothing(quick)
     feeds_swap_on_request(quick)
+    nothing_was_imported(quick)
     quick.harm("crash", "trading.live.controller")
     quick.harm("kill", *PAIRS["feeds"])
     quick.harm("hang", *PAIRS["managers"])
