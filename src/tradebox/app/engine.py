@@ -261,5 +261,10 @@ def _secrets(home: Home, settings: Settings) -> list[str]:
     if settings.finnhub.key is not None:
         kept.append(settings.finnhub.key.get_secret_value())
     if settings.profile == "sim":
-        kept.append(read_identity(home.sim_dir).finnhub_key)
+        identity = read_identity(home.sim_dir)
+        kept += [
+            identity.finnhub_key,
+            identity.alphavantage_key,
+            identity.alphavantage_premium_key,
+        ]
     return kept
