@@ -1,0 +1,89 @@
+"""`tradebox tree` and `ctl`: what they make of what the launcher answers."""
+
+import json
+
+import pytest
+
+from tradebox.cli import ctl, tree
+from tradebox.cli.main import run_command_line
+from tradebox.errors import ExitCode
+
+ROOT = {
+    "name": "root", "type": "supervisor", "state": "running", "uptime_s": 5.25, "restarts": 0,
+    "intensity": "0/3 in 10s", "last_reason": None, "mailbox_depth": 0, "checkin_age_s": 0.5,
+    "epoch": None, "incarnation": 1,
+}  # fmt: skip
+LINK = {
+    **ROOT, "name": "trading.live.link", "type": "worker", "restarts": 2, "intensity": None,
+    "last_reason": "hung(checkin)", "uptime_s": 7200.0, "mailbox_depth": 3, "epoch": 77,
+}  # fmt: skip
+GONE = {
+    **ROOT, "name": "alerts", "state": "restarting", "uptime_s": None, "checkin_age_s": None,
+    "incarnation": None, "intensity": None,
+}  # fmt: skip
+
+
+def answering(answer):
+    asked = []
+
+    def ask(_home, what, **data):
+        asked.append({"ask": what, **data})
+        return answer
+
+    return ask, asked
+
+
+def test_every_column_of_a_child_is_shown_below_its_supervisor():
+    head, root, link, gone = tree.table([ROOT, LINK, GONE])
+    assert head.split()[:4] == ["child", "type", "state", "uptime"]
+    assert root.split() == [
+        "root", "supervisor", "running", "5.2s", "0", "0/3", "in", "10s", "0", "0.5s", "1",
+    ]  # fmt: skip
+    assert link.startswith("      link")
+    assert link.split() == [
+        "link", "worker", "running", "2.0h", "2", "3", "0.5s", "77", "1", "hung(checkin)",
+    ]  # fmt: skip
+    assert gone.split() == ["alerts", "supervisor", "restarting", "0", "0"]
+
+
+def test_the_tree_is_json_with_its_age(monkeypatch, capsys, tmp_path):
+    ask, _ = answering({"engine": {"blob": {"actors": [ROOT]}, "age_s": 0.3}})
+    monkeypatch.setattr(tree, "ask", ask)
+    assert run_command_line(["tree", "--json", "--home", str(tmp_path)]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out) == {"age_s": 0.3, "children": [ROOT]}
+
+
+def test_an_engine_that_told_nothing_yet_is_no_error(monkeypatch, capsys, tmp_path):
+    ask, _ = answering({"engine": {"blob": None, "age_s": None}})
+    monkeypatch.setattr(tree, "ask", ask)
+    assert run_command_line(["tree", "--home", str(tmp_path)]) == ExitCode.OK
+    assert "not reported yet" in capsys.readouterr().out
+
+
+def test_a_failover_is_asked_of_the_engine(monkeypatch, capsys, tmp_path):
+    ask, asked = answering({"answer": {"was": "a", "active": "b", "epoch": 9}})
+    monkeypatch.setattr(ctl, "ask", ask)
+    assert run_command_line(["ctl", "failover", "feed", "--home", str(tmp_path)]) == ExitCode.OK
+    assert asked == [{"ask": "forward", "to": "swap_feeds", "data": {}}]
+    assert "b is active now" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("why", "code"),
+    [
+        ("no warm standby to swap to", ExitCode.REFUSED),
+        ("the engine is not there", ExitCode.NOT_RUNNING),
+    ],
+)
+def test_a_refusal_says_why(monkeypatch, capsys, tmp_path, why, code):
+    ask, _ = answering({"error": why})
+    monkeypatch.setattr(ctl, "ask", ask)
+    assert run_command_line(["ctl", "failover", "feed", "--home", str(tmp_path)]) == code
+    assert why in capsys.readouterr().err
+
+
+def test_nothing_runs_nothing_answers(capsys, tmp_path):
+    for words in (["tree"], ["ctl", "failover", "feed"], ["ctl", "harm", "alerts"]):
+        code = run_command_line([*words, "--home", str(tmp_path / "h")])
+        assert code == ExitCode.NOT_RUNNING
+        assert "nothing runs" in capsys.readouterr().err
