@@ -1,5 +1,6 @@
 """The order table and the order gate: never a step that the facts or the limits forbid."""
 
+import itertools
 from dataclasses import fields, replace
 from decimal import Decimal
 
@@ -7,6 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from tradebox.domain import order_gate, order_table
+from tradebox.domain.gate_checks import ENTRY_CHECKS
 from tradebox.domain.gate_values import (
     AccountView,
     EntryProposal,
@@ -41,8 +44,42 @@ from tradebox.execution.buckets import Bucket
 EVIDENCE = frozenset(Move) - {Move.LOST, Move.ABSENT, Move.NOT_SENT, Move.COMMITTED}
 
 
+def walk_every_short_life():
+    """Take orders through every three moves after their commit; a fill ends each of them."""
+    for moves in itertools.product(Move, repeat=3):
+        state = walk([Move.COMMITTED, *moves])
+        assert next_state(state, Move.ALL_FILLED) is OrderState.FILLED
+
+
+def test_every_short_life_is_sound():
+    walk_every_short_life()
+
+
+TABLE_MUTANTS = {
+    "a late fill is dropped": (OrderState.CANCELLED, Move.ALL_FILLED, None),
+    "a cancel undoes a fill": (OrderState.FILLED, Move.CANCELLED, OrderState.CANCELLED),
+    "silence ends an unknown": (OrderState.SENT_UNKNOWN, Move.LOST, OrderState.NEVER_SENT),
+    "absence wakes the dead": (OrderState.REJECTED, Move.ABSENT, OrderState.WORKING),
+    "a live order is lost": (OrderState.WORKING, Move.LOST, OrderState.NEVER_SENT),
+}
+
+
+@pytest.mark.parametrize("name", TABLE_MUTANTS)
+def test_a_mutant_of_the_table_is_noticed(name, monkeypatch):
+    state, move, following = TABLE_MUTANTS[name]
+    moves = {**MOVES, state: {**MOVES[state], move: following}}
+    monkeypatch.setattr(order_table, "MOVES", moves)
+    with pytest.raises(AssertionError):
+        walk_every_short_life()
+
+
 @given(st.lists(st.sampled_from(Move), max_size=30))
 def test_no_order_of_facts_undoes_a_fill_or_wakes_the_dead_by_silence(moves):
+    walk(moves)
+
+
+def walk(moves):
+    """Take an order through moves and object to what no facts can justify."""
     state = OrderState.RECORDED
     for move in moves:
         after = next_state(state, move)
@@ -58,6 +95,7 @@ def test_no_order_of_facts_undoes_a_fill_or_wakes_the_dead_by_silence(moves):
         if not is_legal(state, move):
             assert after is state
         state = after
+    return state
 
 
 def test_a_fill_after_a_cancel_is_legal_and_every_state_has_a_row():
@@ -163,57 +201,77 @@ def price(value="100", quality=Quality.LIVE, age="1"):
     return PriceView(Decimal(value), quality, Decimal(age))
 
 
-@pytest.mark.parametrize(
-    ("check", "proposal", "account", "symbol"),
-    [
-        ("mode", {}, {"account_agrees": False}, {}),
-        ("mode", {}, {"is_halted": True}, {}),
-        ("link", {}, {"link": LinkState.WINDOW}, {}),
-        ("link", {}, {"link": LinkState.SYNCING}, {}),
-        ("link", {}, {"link": LinkState.BLIND}, {}),
-        ("kill_switch", {}, {"is_killed": True}, {}),
-        ("audit", {}, {"audit_is_up": False}, {}),
-        ("idempotency", {"order_ref": "used"}, {}, {}),
-        ("busy", {}, {}, {"has_live_entry": True}),
-        ("idempotency", {}, {}, {"plan_position": 5}),
-        ("quarantine", {}, {}, {"blocked": "external order"}),
-        ("unproven", {}, {}, {"unproven": "unknown order x"}),
-        ("fields", {"limit": "100.005"}, {}, {}),
-        ("fields", {"limit": "NaN"}, {}, {}),
-        ("fields", {"limit": "-1"}, {}, {}),
-        ("fields", {"quantity": 0}, {}, {}),
-        ("fields", {"order_ref": "a:b"}, {}, {}),
-        ("freshness", {}, {}, {"price": price(quality=Quality.SUSPECT)}),
-        ("freshness", {}, {}, {"price": price(age="16")}),
-        ("freshness", {}, {}, {"price": price(age="-16")}),
-        ("freshness", {}, {}, {"price": price("0")}),
-        ("inputs", {}, {}, {"price": price("NaN")}),
-        ("inputs", {}, {"net_liquidation_usd": Decimal("Infinity")}, {}),
-        ("session", {}, {"session_is_open": False}, {}),
-        ("stop", {"stop": "100"}, {}, {}),
-        ("stop", {"stop": "101"}, {}, {}),
-        ("stop", {"stop": "60"}, {}, {}),
-        ("size", {"quantity": 501}, {}, {}),
-        ("size", {"quantity": 401}, {}, {}),
-        ("position", {}, {}, {"position": -1}),
-        ("position", {"quantity": 300}, {}, {"position": 300}),
-        ("position", {}, {"gross_notional_usd": Decimal(89_000)}, {}),
-        ("collar", {"limit": "106", "stop": "99"}, {}, {}),
-        ("rate", {}, {"entry_tokens": 1}, {}),
-        ("loss", {}, {"net_liquidation_usd": Decimal(96_000)}, {}),
-        ("loss", {}, {"open_risk_usd": Decimal(4_900)}, {}),
-        ("rejects", {}, {"rejects": 5}, {}),
-        ("rejects", {}, {}, {"rejects": 3}),
-        ("self_trade", {}, {}, {"opposing_orders": 1}),
-    ],
-)
-def test_each_check_refuses_by_its_name(check, proposal, account, symbol):
-    proposed = pair(**proposal)
-    verdict = approve_entry(
-        proposed, replace(ACCOUNT, **account), replace(SYMBOL, **symbol), LIMITS
+CASES = [
+    ("mode", {}, {"account_agrees": False}, {}),
+    ("mode", {}, {"is_halted": True}, {}),
+    ("link", {}, {"link": LinkState.WINDOW}, {}),
+    ("link", {}, {"link": LinkState.SYNCING}, {}),
+    ("link", {}, {"link": LinkState.BLIND}, {}),
+    ("kill_switch", {}, {"is_killed": True}, {}),
+    ("audit", {}, {"audit_is_up": False}, {}),
+    ("idempotency", {"order_ref": "used"}, {}, {}),
+    ("busy", {}, {}, {"has_live_entry": True}),
+    ("idempotency", {}, {}, {"plan_position": 5}),
+    ("quarantine", {}, {}, {"blocked": "external order"}),
+    ("unproven", {}, {}, {"unproven": "unknown order x"}),
+    ("fields", {"limit": "100.005"}, {}, {}),
+    ("fields", {"limit": "NaN"}, {}, {}),
+    ("fields", {"limit": "-1"}, {}, {}),
+    ("fields", {"quantity": 0}, {}, {}),
+    ("fields", {"order_ref": "a:b"}, {}, {}),
+    ("freshness", {}, {}, {"price": price(quality=Quality.SUSPECT)}),
+    ("freshness", {}, {}, {"price": price(age="16")}),
+    ("freshness", {}, {}, {"price": price(age="-16")}),
+    ("freshness", {}, {}, {"price": price("0")}),
+    ("inputs", {}, {}, {"price": price("NaN")}),
+    ("inputs", {}, {"net_liquidation_usd": Decimal("Infinity")}, {}),
+    ("session", {}, {"session_is_open": False}, {}),
+    ("stop", {"stop": "100"}, {}, {}),
+    ("stop", {"stop": "101"}, {}, {}),
+    ("stop", {"stop": "60"}, {}, {}),
+    ("size", {"quantity": 501}, {}, {}),
+    ("size", {"quantity": 401}, {}, {}),
+    ("position", {}, {}, {"position": -1}),
+    ("position", {"quantity": 300}, {}, {"position": 300}),
+    ("position", {}, {"gross_notional_usd": Decimal(89_000)}, {}),
+    ("collar", {"limit": "106", "stop": "99"}, {}, {}),
+    ("rate", {}, {"entry_tokens": 1}, {}),
+    ("loss", {}, {"net_liquidation_usd": Decimal(96_000)}, {}),
+    ("loss", {}, {"open_risk_usd": Decimal(4_900)}, {}),
+    ("rejects", {}, {"rejects": 5}, {}),
+    ("rejects", {}, {}, {"rejects": 3}),
+    ("self_trade", {}, {}, {"opposing_orders": 1}),
+    ("short", {"side": Side.SELL, "stop": "105"}, {"short_is_allowed": False}, {}),
+    ("conservation", {"plan_id": "p2"}, {}, {}),
+]
+
+
+def verdict_on(proposal, account, symbol):
+    return approve_entry(
+        pair(**proposal), replace(ACCOUNT, **account), replace(SYMBOL, **symbol), LIMITS
     )
+
+
+@pytest.mark.parametrize(("check", "proposal", "account", "symbol"), CASES)
+def test_each_check_refuses_by_its_name(check, proposal, account, symbol):
+    verdict = verdict_on(proposal, account, symbol)
     assert isinstance(verdict, Denied)
     assert verdict.check == check
+
+
+@pytest.mark.parametrize("gone", ENTRY_CHECKS, ids=lambda check: check.__name__)
+def test_a_gate_without_one_of_its_checks_is_noticed(gone, monkeypatch):
+    left = tuple(check for check in ENTRY_CHECKS if check is not gone)
+    monkeypatch.setattr(order_gate, "ENTRY_CHECKS", left)
+    wrong = []
+    for check, *inputs in CASES:
+        try:
+            verdict = verdict_on(*inputs)
+        except ArithmeticError:
+            wrong.append(check)
+        else:
+            wrong += [check] if getattr(verdict, "check", "") != check else []
+    assert wrong
 
 
 def test_a_stop_that_is_not_full_size_or_not_its_pair_is_refused():

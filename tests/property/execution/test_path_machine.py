@@ -44,7 +44,7 @@ from tradebox.supervision.clock import ManualClock
 
 SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
 EXAMPLES = settings(
-    max_examples=80,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
