@@ -61,3 +61,34 @@ def test_a_left_over_socket_is_replaced_and_answers_come(tmp_path):
     server.close()
     assert answers == [{"echo": {"é": [1, None]}}]
     assert not path.exists()
+
+
+class OutOfDescriptors:
+    """A listener that cannot accept, as with EMFILE."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.tries = 0
+
+    def accept(self):
+        self.tries += 1
+        raise OSError(24, "Too many open files")
+
+    def __getattr__(self, name):
+        return getattr(self._listener, name)
+
+
+def test_without_descriptors_it_pauses_instead_of_spinning_and_listens_again(tmp_path):
+    poller, path = Poller(), short(tmp_path)
+    server = ControlServer(poller, path, lambda _request, reply: reply({"pid": 1}))
+    real = server._listener
+    server._listener = broken = OutOfDescriptors(real)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        poller.turn(lambda _now, _planned: None)
+        assert broken.tries == 1
+        assert real.fileno() not in poller._fds
+        server._listener = real
+        while server.clients == 0:
+            poller.turn(lambda _now, _planned: None)
+    server.close()
