@@ -31,7 +31,7 @@ def feed(home: HomeOption = None, json: JsonOption = False) -> None:
 @app.command("harm", hidden=True)
 def harm(
     actor: Annotated[str, typer.Argument(help="The actor's name.")],
-    how: Annotated[str, typer.Option("--how", metavar="crash|kill|hang|deaf|busy")] = "crash",
+    how: Annotated[str, typer.Option("--how", metavar="crash|kill|hang|deaf|busy|burn")] = "crash",
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Any
+import time
+from typing import Any, Final
 
 from tradebox.supervision.cell import Cell
 from tradebox.supervision.kernel import Kernel
+
+BURN_S: Final = 0.05
 
 
 class Harm(enum.Enum):
@@ -23,6 +26,7 @@ class Harm(enum.Enum):
     HANG = "hang"
     DEAF = "deaf"
     BUSY = "busy"
+    BURN = "burn"
 
 
 class Harmed(Exception):
@@ -37,7 +41,8 @@ def harm(kernel: Kernel, name: str, kind: Harm) -> int | None:
     """Do it to the actor of this name; return its incarnation, None where nobody has the name.
 
     CRASH raises in its handler, KILL ends it from outside, HANG waits for ever, DEAF waits for
-    ever and swallows every cancellation, BUSY never gives the loop back.
+    ever and swallows every cancellation, BUSY never gives the loop back, BURN takes 50 ms of CPU
+    for each message before it does what it should.
     """
     ref = kernel.registry.whereis(name)
     if ref is None:
@@ -51,11 +56,23 @@ def harm(kernel: Kernel, name: str, kind: Harm) -> int | None:
 
 
 def _strike(cell: Cell, kind: Harm) -> None:
-    async def handle(_msg: Any) -> None:
-        await _suffer(kind)
+    serve = cell.actor.handle
+
+    async def handle(msg: Any) -> None:
+        if kind is not Harm.BURN:
+            await _suffer(kind)
+        _burn()
+        if not isinstance(msg, _Strike):
+            await serve(msg)
 
     cell.actor.handle = handle
     cell.mailbox.put_control(_Strike())
+
+
+def _burn() -> None:
+    until_s = time.thread_time() + BURN_S
+    while time.thread_time() < until_s:
+        pass
 
 
 async def _suffer(kind: Harm) -> None:

@@ -126,8 +126,8 @@ class Runtime:
         return await self.wait()
 
     def rows(self) -> list[TreeRow]:
-        """Return the tree as rows, root first, children in start order."""
-        return tree_rows(self.root)
+        """Return the tree as rows, root first, children in start order; none while it starts."""
+        return [] if self._root is None else tree_rows(self.root)
 
 
 async def run_tree(

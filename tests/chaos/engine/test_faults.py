@@ -54,12 +54,13 @@ def test_what_matters_most_is_survived(quick: Chaos) -> None:
     feeds_swap_on_request(quick)
     nothing_was_imported(quick)
     quick.harm("crash", "trading.live.controller")
+    quick.harm("burn", "trading.paper.controller")
     quick.harm("kill", *PAIRS["feeds"])
     quick.harm("hang", *PAIRS["managers"])
     quick.harm("deaf", "trading.paper.link")
     quick.kill_server("postgres", engine_too=True)
     whole = quick.finish()
-    assert len(whole["faults"]) == 5
+    assert len(whole["faults"]) == 6
 
 
 @pytest.mark.slow
@@ -72,6 +73,8 @@ def test_every_fault_of_the_matrix_is_survived(
             fast.harm(how, name)
     for name in ("trading.live.controller", "trading.paper.controller", "market.feed_a"):
         fast.harm("busy", name)
+    for name in ("trading.live.controller", "trading.paper.controller"):
+        fast.harm("burn", name)
     for pair in PAIRS.values():
         for how in ("kill", "hang"):
             fast.harm(how, *pair)
@@ -83,4 +86,4 @@ def test_every_fault_of_the_matrix_is_survived(
     whole = fast.finish()
     with capsys.disabled():
         print("", *told_lines(whole["faults"]), sep="\n")
-    assert len(whole["faults"]) == 4 * len(names) + 3 + 4 + 4 + 5
+    assert len(whole["faults"]) == 4 * len(names) + 3 + 2 + 4 + 4 + 5

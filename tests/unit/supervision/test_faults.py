@@ -403,3 +403,18 @@ def test_restarts_work_on_the_stock_loop_in_real_time():
 def test_restarts_work_under_uvloop():
     uvloop = pytest.importorskip("uvloop")
     assert crash_many_times(uvloop.run) == Shutdown()
+
+
+@pytest.mark.asyncio
+async def test_a_tree_that_is_still_starting_has_no_rows():
+    seen = []
+    runtime = Runtime(MonotonicClock())
+
+    class Curious(Actor):
+        async def init(self, ctx):
+            seen.append(runtime.rows())
+
+    await runtime.start(nested("root", None, [ChildSpec("a", Curious)]))
+    assert seen == [[]]
+    assert [row.name for row in runtime.rows()] == ["root", "a"]
+    await runtime.stop()

@@ -40,6 +40,24 @@ async def test_the_harmed_child_ends_as_it_should_and_is_back(kind):
 
 
 @pytest.mark.asyncio
+async def test_a_burning_child_does_its_work_until_its_budget_is_spent():
+    stage = Stage()
+    spec = nested("root", SupFlags(), [stage.child("a", budget=0.025)])
+    async with manual_tree(spec) as tree:
+        old = tree.ref("a")
+        harm(tree.runtime.kernel, "a", Harm.BURN)
+        old.tell("one")
+        await tree.run(0.1)
+        assert stage.made[0].heard == ["one"]
+        assert old.alive
+        old.tell("two")
+        await tree.run(0.1)
+        assert stage.made[0].heard == ["one", "two"]
+        assert not old.alive
+        assert "50 ms of 25 ms" in str(tree.of(ChildExited)[0].reason)
+
+
+@pytest.mark.asyncio
 async def test_nobody_of_that_name_is_told():
     async with manual_tree(nested("root", None, [])) as tree:
         assert harm(tree.runtime.kernel, "a", Harm.CRASH) is None
