@@ -173,6 +173,10 @@ class ScriptedPath:
         self._stages: dict[str, deque[Stage]] = {}
         self._events: list[PathEvent] = []
 
+    @property
+    def link_state(self) -> LinkState:
+        return self.account_state.link
+
     async def request(self, req: PathRequest) -> None:
         self.crash.visit()
         self.asked.append(req)

@@ -8,7 +8,14 @@ from typing import Protocol
 
 from tradebox.domain.events import PositionChanged
 from tradebox.domain.market import AdmittedTick, Quality
-from tradebox.domain.path import AccountState, Holding, PathEvent, PathRequest, RecoveredState
+from tradebox.domain.path import (
+    AccountState,
+    Holding,
+    LinkState,
+    PathEvent,
+    PathRequest,
+    RecoveredState,
+)
 from tradebox.ports.orders import BrokerFact
 
 
@@ -17,7 +24,12 @@ class PlanPath(Protocol):
 
     @property
     def account_state(self) -> AccountState:
-        """Money and link now."""
+        """Money and link now; it looks at every plan, so not for each price."""
+        ...
+
+    @property
+    def link_state(self) -> LinkState:
+        """The link alone."""
         ...
 
     async def request(self, req: PathRequest) -> None:

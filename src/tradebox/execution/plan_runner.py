@@ -207,7 +207,7 @@ class PlanRunner:
         return PriceSeen(
             evidence=evidence,
             now_ns=self._market_clock.now_ns(),
-            is_ready=self.path.account_state.link is LinkState.CLEAN,
+            is_ready=self.path.link_state is LinkState.CLEAN,
             is_busy=self._is_busy(running),
             session_close_ns=self._close_ns(),
         )
@@ -221,8 +221,7 @@ class PlanRunner:
 
     def _is_busy(self, running: RunningPlan) -> bool:
         """Say whether a request would wait: a procedure is under way, or nothing can be sent."""
-        link = self.path.account_state.link
-        can_reduce = link in (LinkState.CLEAN, LinkState.WINDOW)
+        can_reduce = self.path.link_state in (LinkState.CLEAN, LinkState.WINDOW)
         return not can_reduce or self.path.is_busy(running.state.plan_id)
 
     def _close_ns(self) -> int | None:

@@ -131,6 +131,27 @@ async def test_a_batch_that_is_committed_twice_counts_once(store, pg_dsn):
 
 
 @pytest.mark.asyncio
+async def test_intents_are_one_statement_that_counts_once(store, pg_dsn):
+    stop = replace(
+        ROW, order_ref="tbp-2", role=OrderRole.STOP, order_type=OrderType.STOP, order_id=42,
+        limit_price=None, stop_price=Decimal("95.0500"), parent_ref=ROW.order_ref,
+        reason='a "quoted" reason, with a comma',
+    )  # fmt: skip
+    intents = (OrderRecorded(ROW, '{"price": "100"}'), OrderRecorded(stop))
+    for _ in range(2):
+        await store.commit(batch(*intents))
+        await store.commit(batch(Noted("order_cancel", "AAPL"), batch_id="b2"))
+    books = await store.load(PAPER, 11)
+    assert [known.row for known in books.orders] == [ROW, stop]
+    assert str(books.orders[1].row.stop_price) == "95.0500"
+    kinds = await rows_of(pg_dsn, "SELECT kind, order_ref FROM trade.event ORDER BY seq")
+    intent = "order_intent"
+    assert kinds == [(intent, ROW.order_ref), (intent, "tbp-2"), ("order_cancel", None)]
+    await store.commit(batch(*intents, PermSeen("tbp-2", 7), batch_id="b3"))
+    assert (await store.load(PAPER, 11)).orders[1].perm_ids == (7,)
+
+
+@pytest.mark.asyncio
 async def test_a_batch_with_one_impossible_change_leaves_nothing(store, pg_dsn):
     with pytest.raises(Exception, match="perm"):
         await store.commit(batch(OrderRecorded(ROW), PermSeen("nobody", 1)))

@@ -3,6 +3,8 @@
 Rules of this file:
 - a batch is one transaction; its first statement claims the batch id and writes its events, and
   where the id is known already nothing else happens;
+- what stands between a decision and its bytes (intents, notes) is one statement, so one round
+  trip and one commit;
 - rows state absolute values; nothing is added up by UPDATE;
 - a load is one snapshot of the database.
 """
@@ -34,10 +36,12 @@ from tradebox.ports.order_store import (
     SymbolReleased,
 )
 
-_CLAIM: Final = """
+_IF_NEW: Final = """
 WITH claim AS (
     INSERT INTO trade.batch (batch_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING batch_id
 )
+"""
+_EVENTS: Final = """
 INSERT INTO trade.event (at_ns, run_id, epoch, kind, account, plan_id, order_ref, symbol, data)
 SELECT $2, $3, $4, kind, $5, plan_id, order_ref, symbol, data
 FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
@@ -45,14 +49,26 @@ FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
 WHERE EXISTS (SELECT FROM claim)
 ORDER BY place
 """
-_ORDER: Final = """
-INSERT INTO trade.broker_order (order_ref, plan_id, account, account_id, symbol, con_id, role, side,
-    quantity, order_type, limit_price, stop_price, tif, parent_ref, client_id, order_id, state,
-    filled, run_id, epoch, reason)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-        $21)
-ON CONFLICT (order_ref) DO NOTHING
+_CLAIM: Final = _IF_NEW + _EVENTS
+_ROW_TYPES: Final = """
+order_ref text, plan_id text, account text, account_id text, symbol text, con_id bigint, role text,
+side text, quantity integer, order_type text, limit_price numeric, stop_price numeric, tif text,
+parent_ref text, client_id integer, order_id bigint, state text, filled integer, run_id text,
+epoch bigint, reason text
 """
+_ROW: Final = ", ".join(part.split()[0] for part in _ROW_TYPES.split(","))
+_INTENTS: Final = f"""
+{_IF_NEW}, events AS ({_EVENTS})
+INSERT INTO trade.broker_order ({_ROW})
+SELECT {_ROW} FROM jsonb_to_recordset($11::jsonb) AS new({_ROW_TYPES})
+WHERE EXISTS (SELECT FROM claim)
+ON CONFLICT (order_ref) DO NOTHING
+"""  # noqa: S608 - constants of this file
+_ORDER: Final = f"""
+INSERT INTO trade.broker_order ({_ROW})
+SELECT {_ROW} FROM jsonb_to_recordset($1::jsonb) AS new({_ROW_TYPES})
+ON CONFLICT (order_ref) DO NOTHING
+"""  # noqa: S608 - constants of this file
 _MOVE: Final = """
 UPDATE trade.broker_order
 SET state = $2, filled = $3, quantity = $4, limit_price = $5, stop_price = $6,
@@ -118,26 +134,35 @@ class PgOrderStore:
     async def commit(self, batch: Batch) -> None:
         """Write a batch in one transaction, once. Raises StoreUnavailable."""
         notes = [_event_of(change) for change in batch.changes]
-        async with self._pool.connection() as connection, connection.transaction():
-            done = await connection.execute(
-                _CLAIM,
-                batch.batch_id,
-                batch.at_ns,
-                batch.run_id,
-                batch.epoch,
-                batch.account.value,
-                [note[0] for note in notes],
-                [note[1] for note in notes],
-                [note[2] for note in notes],
-                [note[3] for note in notes],
-                [note[4] for note in notes],
-            )
-            if done == "INSERT 0 0":
+        claim = (
+            batch.batch_id,
+            batch.at_ns,
+            batch.run_id,
+            batch.epoch,
+            batch.account.value,
+            [note[0] for note in notes],
+            [note[1] for note in notes],
+            [note[2] for note in notes],
+            [note[3] for note in notes],
+            [note[4] for note in notes],
+        )
+        intents = [change.row for change in batch.changes if isinstance(change, OrderRecorded)]
+        has_writers = any(type(change) in _WRITERS for change in batch.changes)
+        async with self._pool.connection() as connection:
+            if len(intents) == len(batch.changes):
+                rows = [_values(row, batch) for row in intents]
+                await connection.execute(_INTENTS, *claim, rows)
                 return
-            for change in batch.changes:
-                write = _WRITERS.get(type(change))
-                if write is not None:
-                    await connection.execute(*write(change, batch))
+            if not has_writers:
+                await connection.execute(_CLAIM, *claim)
+                return
+            async with connection.transaction():
+                if await connection.execute(_CLAIM, *claim) == "INSERT 0 0":
+                    return
+                for change in batch.changes:
+                    write = _WRITERS.get(type(change))
+                    if write is not None:
+                        await connection.execute(*write(change, batch))
 
     async def load(self, account: AccountName, client_id: int) -> LoadedBooks:
         """Return the books of an account. Raises StoreUnavailable."""
@@ -301,32 +326,14 @@ Statement = tuple[Any, ...]
 """A statement and its arguments."""
 
 
+def _values(row: OrderRow, batch: Batch) -> dict[str, Any]:
+    """Return an order as columns of its table; a Decimal as text keeps its digits."""
+    fields = {name: _plain(getattr(row, name)) for name in row.__slots__}
+    return {**fields, "run_id": batch.run_id, "epoch": batch.epoch}
+
+
 def _write_order(change: OrderRecorded, batch: Batch) -> Statement:
-    row = change.row
-    return (
-        _ORDER,
-        row.order_ref,
-        row.plan_id,
-        row.account.value,
-        row.account_id,
-        row.symbol,
-        row.con_id,
-        row.role.value,
-        row.side.value,
-        row.quantity,
-        row.order_type.value,
-        row.limit_price,
-        row.stop_price,
-        row.tif.value,
-        row.parent_ref,
-        row.client_id,
-        row.order_id,
-        row.state.value,
-        row.filled,
-        batch.run_id,
-        batch.epoch,
-        row.reason,
-    )
+    return _ORDER, [_values(change.row, batch)]
 
 
 def _write_move(change: OrderMoved, _batch: Batch) -> Statement:
