@@ -132,6 +132,13 @@ class Chaos:
         self.told.append(
             {"fault": fault, "back_ms": round(back_s * 1000, 1), "well_ms": round(well_s * 1000)}
         )
+        self._keep({"faults": self.told})
+
+    @staticmethod
+    def _keep(told: dict[str, Any]) -> None:
+        path = os.environ.get(RESULTS)
+        if path:
+            Path(path).write_text(json.dumps(told, indent=2) + "\n")
 
     # --- the end ---
 
@@ -150,9 +157,7 @@ class Chaos:
             "fills_booked": summary["fills_booked"],
             "restarts": summary["restarts"],
         }
-        path = os.environ.get(RESULTS)
-        if path:
-            Path(path).write_text(json.dumps(whole, indent=2) + "\n")
+        self._keep(whole)
         return whole
 
 

@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ from tradebox.supervision.gate import EpochGate, compose_epoch
 from tradebox.supervision.registry import Registry
 from tradebox.supervision.tree import Runtime
 
+LEAVE_S = 1.0
 FEEDS = ("market.feed_a", "market.feed_b")
 
 
@@ -181,7 +183,11 @@ async def _serve(
     await plant.pool.close()
     await plant.bus.close()
     logger.bind(reason=str(reason)).info("engine_end")
-    return int(ExitCode.OK if reason.expected else ExitCode.FAILED)
+    code = int(ExitCode.OK if reason.expected else ExitCode.FAILED)
+    if runtime.kernel.zombies:
+        context.link.close(LEAVE_S)
+        os._exit(code)  # a loop that ends waits for every task, and these are deaf
+    return code
 
 
 def build_plant(

@@ -57,10 +57,11 @@ def test_what_matters_most_is_survived(quick: Chaos) -> None:
     quick.harm("burn", "trading.paper.controller")
     quick.harm("kill", *PAIRS["feeds"])
     quick.harm("hang", *PAIRS["managers"])
-    quick.harm("deaf", "trading.paper.link")
+    for name in ("alerts", "metrics", "trading.paper.link"):
+        quick.harm("deaf", name)
     quick.kill_server("postgres", engine_too=True)
     whole = quick.finish()
-    assert len(whole["faults"]) == 6
+    assert len(whole["faults"]) == 8
 
 
 @pytest.mark.slow
