@@ -93,7 +93,7 @@ async def _soak(run: LiveRun, dsn: str, minutes: float) -> dict[str, Any]:
             asking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asking
-        return {**summary(samples), "plans_asked": flow.asked, "load_at_end": load_average()}
+        return {**summary(samples), "plans_asked": flow.asked, "load_during": load_average()}
 
 
 def main() -> int:
