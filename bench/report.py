@@ -57,7 +57,8 @@ def thousands(value: float) -> str:
 
 
 def figures(results: Results) -> str:
-    """Return the section between the two marks, marks excluded."""
+    """Return the section between the two marks, marks excluded; a soak is not quoted."""
+    results = {name: one for name, one in results.items() if name in ROWS}
     if not results:
         return ""
     lines = _head(results)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from tradebox.app.engine import Plant
 
 CONTROLLER_CHECKIN_S = 5.0
-HANDLER_S_MAX = 0.025
+HANDLER_S_MAX = 0.040
+"""CPU of one message: above what a controller with some hundred plans needs, below a burn."""
 PAPER_PATIENCE = Backoff(initial_s=0.2, max_s=30.0)
 LIVE_CONFIRM = "TRADEBOX_LIVE_CONFIRM"
 
