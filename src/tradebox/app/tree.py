@@ -71,16 +71,14 @@ def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
         _leaf("alerts", lambda: Alerts(plant.market_clock), CHECKIN_S),
         _leaf("event_log", EventLog, CHECKIN_S),
         _leaf("metrics", lambda: Metrics(_figures(plant)), CHECKIN_S),
-    ]
-    if not plant.options.console:
-        children.append(_leaf("printer", lambda: _printer(plant), CHECKIN_S))
-    children.append(
+        # The launcher mutes its lines while a console has the terminal.
+        _leaf("printer", lambda: _printer(plant), CHECKIN_S),
         _branch(
             "trading",
             [account_spec(plant, name) for name in account_names(plant)],
             gate=plant.control_epochs,
-        )
-    )
+        ),
+    ]
     flags = SupFlags(intensity=3, period=10.0)
     return nested("root", flags, children, gate=plant.control_epochs)
 

@@ -106,6 +106,8 @@ def cancel(
 
 def _read(file: Path) -> bytes:
     try:
+        if file.exists() and not file.is_file():
+            raise InputError(f"FILE={file}: no regular file: give a plan document")
         with file.open("rb") as opened:
             return opened.read(FILE_BYTES_MAX + 1)
     except OSError as error:

@@ -230,6 +230,9 @@ class Intake:
                 continue
             self._confirmed(gap, learnt)
         self._gaps = seen
+        # A stop that is gone explains a gap of its own read, never one that opens later.
+        with_gap = {gap.symbol for gap in gaps}
+        self._vanished = [one for one in self._vanished if one.row.symbol in with_gap]
 
     def _confirmed(self, gap: PositionGap, learnt: Learnt) -> None:
         difference = gap.broker - gap.books

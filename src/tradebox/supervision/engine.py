@@ -98,6 +98,8 @@ def begin_engine(start: EngineStart) -> NoReturn:
     faulthandler.register(STACK_SIGNAL, file=start.stack_fd, all_threads=True, chain=False)
     _reseed()
     reset_signals()
+    # A peer that dies while we write is an error to handle, not the end of the engine.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         code = int(start.run(start.context))
     except SystemExit as leaving:

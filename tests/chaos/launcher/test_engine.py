@@ -26,6 +26,17 @@ def test_a_killed_engine_is_back_and_counters_go_on(run):
     assert run.out().splitlines()[-1] == '{"starts":2}'
 
 
+def test_a_peer_that_dies_while_the_engine_writes_does_not_end_it(run):
+    run.start()
+    engine_pid = run.ready()["engine_pid"]
+    status = Path(f"/proc/{engine_pid}/status").read_text()
+    (ignored,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")]
+    assert int(ignored, 16) & 1 << signal.SIGPIPE - 1
+    os.kill(engine_pid, signal.SIGPIPE)
+    assert run.ready()["engine_pid"] == engine_pid
+    assert run.stop() == ExitCode.OK
+
+
 @pytest.mark.parametrize("what", ["busy", "sleep"])
 def test_a_hung_engine_is_killed_with_its_stacks(run, what):
     run.start(servers=[dict(SERVER)], options=PATIENT)

@@ -165,3 +165,10 @@ def test_what_needs_a_run_says_that_nothing_runs(capsys, own_home: Path, words) 
     assert (code, out) == (ExitCode.NOT_RUNNING, "")
     assert "tradebox run" in json.loads(err)["error"]
     assert not own_home.exists()
+
+
+def test_a_plan_from_a_pipe_is_refused_and_does_not_hang(tmp_path, capsys):
+    pipe = tmp_path / "plan"
+    os.mkfifo(pipe)
+    assert run_command_line(["plan", "add", str(pipe), "--account", "paper"]) == ExitCode.REFUSED
+    assert "no regular file" in capsys.readouterr().err

@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 import contextlib
+import os
 import threading
 from collections import deque
 from pathlib import Path
@@ -56,7 +57,8 @@ class RotatingFile:
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = self.path.open("ab")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(self.path, flags, 0o600), "ab")
         self._size = self.path.stat().st_size
 
     def _rotate(self) -> None:

@@ -60,6 +60,7 @@ def test_the_folder_stays_under_its_cap(tmp_path):
     sizes = sorted((p.name, p.stat().st_size) for p in tmp_path.iterdir())
     assert [name for name, _ in sizes] == ["x.log", "x.log.1", "x.log.2"]
     assert all(size <= 1000 for _, size in sizes)
+    assert (tmp_path / "x.log").stat().st_mode & 0o777 == 0o600
     assert "line 0499" in (tmp_path / "x.log").read_text()
 
 
