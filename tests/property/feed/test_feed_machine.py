@@ -20,7 +20,7 @@ RUN = settings(
     deadline=None,
     report_multiple_bugs=False,
 )
-HUNT = settings(RUN, max_examples=400, phases=[Phase.generate])
+HUNT = settings(RUN, max_examples=2000, phases=[Phase.generate])
 names = st.sampled_from(NAMES)
 
 
