@@ -155,7 +155,7 @@ def test_nothing_is_left_to_do():
 
 
 def test_the_tree_names_no_machine_and_no_address_of_a_registry():
-    places = re.compile(r"(/home/[a-z]+/|/root/|/work/|/Users/)")
+    places = re.compile(r"/(?:home/[a-z]+|root|work|Users)/")
     found = [
         f"{relative(path)}:{number}"
         for path in tracked()
