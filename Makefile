@@ -6,7 +6,7 @@ ARGS   ?=
 SOURCES := $(shell find src tui sql -type f -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup run test check fix matrix bench clean lock
+.PHONY: help setup run backtest test check fix matrix bench clean lock
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -30,25 +30,31 @@ setup: $(VENV)/wheel  ## make the virtual environment and install the locked pac
 run: setup  ## run tradebox; without any configuration: SIMULATED, on the stand-in world (ARGS="--help")
 	@$(BIN)/tradebox run $(ARGS)
 
-test: setup $(VENV)/group-dev  ## run the tests (ARGS are pytest's)
+backtest: setup $(VENV)/group-backtest  ## grade strategies on history (ARGS="run --help")
+	@$(BIN)/tradebox backtest $(ARGS)
+
+# Everything a test, a check or a bench may import.
+TOOLS := $(addprefix $(VENV)/group-,dev backtest cluster peers)
+
+test: setup $(TOOLS)  ## run the tests (ARGS are pytest's)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
-check: setup $(VENV)/group-dev  ## ruff, format, mypy strict, import contracts, tidy tests; changes nothing
+check: setup $(TOOLS)  ## ruff, format, mypy strict, import contracts, tidy tests; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PYTHONPATH=src:tui $(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/arch -p no:cacheprovider
 
-fix: setup $(VENV)/group-dev  ## let ruff mend what it can; write docs/cli.md anew
+fix: setup $(TOOLS)  ## let ruff mend what it can; write docs/cli.md anew
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@PYTHONPATH=src:tui $(BIN)/python .ci/cli_page.py
 
-matrix: setup $(VENV)/group-dev  ## the slow chaos tests
+matrix: setup $(TOOLS)  ## the slow chaos tests
 	@$(BIN)/python -m pytest -m "slow" --timeout 2400 $(ARGS)
 
-bench: setup $(VENV)/group-dev  ## measure every figure the README quotes; results in bench/results
+bench: setup $(TOOLS)  ## measure every figure the README quotes; results in bench/results
 	@$(BIN)/python -m bench $(ARGS)
 
 lock: setup $(VENV)/group-dev  ## resolve the versions again and write requirements.lock
