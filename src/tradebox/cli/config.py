@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tradebox.cli.options import HomeOption, JsonOption, print_json
-from tradebox.config import Settings, find_home, load_settings, masked
+from tradebox.config import find_home, load_settings
 from tradebox.errors import HomeUnusable, InputError
 
 app = typer.Typer(
@@ -46,9 +46,10 @@ def init(
 @app.command("show")
 def show(home: HomeOption = None, json: JsonOption = False) -> None:
     """Show the settings in force, secrets masked."""
+    from tradebox.config import masked
+
     place = find_home(home)
-    settings = load_settings(place)
-    shown = {"home": str(place.root), **masked(settings)}
+    shown = {"home": str(place.root), **masked(load_settings(place))}
     if json:
         print_json(shown)
         return
@@ -70,6 +71,8 @@ def check(home: HomeOption = None, json: JsonOption = False) -> None:
 
 def template() -> str:
     """Return config.toml with every setting commented out at its default."""
+    from tradebox.config import Settings, masked
+
     lines = [
         "# tradebox settings. Every line shows a default; uncomment what you change.",
         "# Each has an environment name: [sim] speed is TRADEBOX_SIM_SPEED.",

@@ -1,24 +1,36 @@
-"""Settings, the home and the addresses of a run."""
+"""Settings, the home and the addresses of a run.
 
-from tradebox.config.home import Endpoints, Home
-from tradebox.config.load import environment_names, find_home, load_settings, masked
-from tradebox.config.settings import (
-    FORBIDDEN_SIM_PORTS,
-    AccountSettings,
-    FeedSettings,
-    FilterSettings,
-    FinnhubSettings,
-    LauncherSettings,
-    LimitSettings,
-    LiveSettings,
-    LogSettings,
-    ManagerSettings,
-    PostgresSettings,
-    Profile,
-    RedisSettings,
-    Settings,
-    SimSettings,
-)
+Rules of this file:
+- the home is light; what needs pydantic is loaded when it is first used, so that commands that
+  only look (`status`, `tui`) start at once.
+"""
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tradebox.config.home import Endpoints, Home, find_home
+
+if TYPE_CHECKING:
+    from tradebox.config.load import environment_names, masked
+    from tradebox.config.settings import (
+        FORBIDDEN_SIM_PORTS,
+        AccountSettings,
+        FeedSettings,
+        FilterSettings,
+        FinnhubSettings,
+        LauncherSettings,
+        LimitSettings,
+        LiveSettings,
+        LogSettings,
+        ManagerSettings,
+        PostgresSettings,
+        Profile,
+        RedisSettings,
+        Settings,
+        SimSettings,
+    )
 
 __all__ = [
     "FORBIDDEN_SIM_PORTS",
@@ -43,3 +55,29 @@ __all__ = [
     "load_settings",
     "masked",
 ]
+
+_LOADED_LATE = {"environment_names": "load", "masked": "load"}
+
+
+def load_settings(
+    home: Home,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> "Settings":
+    """Return the settings of a run: flags, environment, file, defaults, in falling rank.
+
+    flags: nested mapping of what the command line set, e.g. {"sim": {"speed": 5.0}}.
+    Raises:  ConfigInvalid naming every bad field with its value and the fix.
+    """
+    from tradebox.config import load
+
+    return load.load_settings(home, flags, environ)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LOADED_LATE.get(name, 'settings')}")
+    value = getattr(module, name)
+    globals()[name] = value
+    return value

@@ -8,8 +8,11 @@ Rules of this file:
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+ENV_HOME = "TRADEBOX_HOME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +118,15 @@ class Endpoints:
     yahoo: str | None = None
     sim_control: str | None = None
     market_clock_file: str | None = None
+
+
+def find_home(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Home:
+    """Return the home: the flag, else TRADEBOX_HOME, else the platform's data folder."""
+    named = flag or (Path(environ[ENV_HOME]) if environ.get(ENV_HOME) else None)
+    return Home((named or _data_path()).expanduser().absolute())
+
+
+def _data_path() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("tradebox", appauthor=False)

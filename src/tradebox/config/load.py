@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from platformdirs import user_data_path
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -22,23 +21,15 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from tradebox.config.home import Home
+from tradebox.config.home import ENV_HOME, Home
 from tradebox.config.settings import Settings
 from tradebox.errors import ConfigInvalid
 
 ENV_PREFIX = "TRADEBOX_"
-ENV_HOME = "TRADEBOX_HOME"
 ENV_OTHERS = frozenset({ENV_HOME, "TRADEBOX_LIVE_CONFIRM", "TRADEBOX_TEST_TMP"})
 """Names under our prefix that are no settings."""
 
 CONFIG_BYTES_MAX = 256 * 1024
-
-
-def find_home(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Home:
-    """Return the home: the flag, else TRADEBOX_HOME, else the platform's data folder."""
-    named = flag or (Path(environ[ENV_HOME]) if environ.get(ENV_HOME) else None)
-    root = named or user_data_path("tradebox", appauthor=False)
-    return Home(root.expanduser().absolute())
 
 
 def load_settings(
