@@ -5,18 +5,23 @@ Rules of this file:
 - an argument that a seam also names in `take` narrows the fault; its default means any;
 - `count` ends a fault after so many hits; 0 means until it is cleared;
 - an immediate fault happens once, when its time has come, and is not listed as active;
+- what cannot be is refused when it is set, not when it is due; what turns out impossible only
+  then stays listed with the reason and happens not: the simulator goes on;
 - every fault may wait: for a cue (`on`), then some market seconds (`after_s`), then some places
   that fit (`skip`); and may end by itself after some market seconds (`for_s`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from tradebox.errors import ConfigInvalid
+from tradebox.errors import ConfigInvalid, InputError
 
 Value = str | int | float | bool
 Arguments = dict[str, Value]
+Ranges = Mapping[str, tuple[float, float]]
 Listener = Callable[[str, Mapping[str, Value]], None]
+Check = Callable[[str, Mapping[str, Value]], None]
 
 NUMBER_MAX = 1_000_000_000
 """No argument is a larger number, nor a NaN."""
@@ -27,6 +32,7 @@ CUES = ("order", "modify", "cancel", "fill", "connect", "disconnect", "open", "c
 WHEN: Arguments = {"on": "", "after_s": 0.0, "for_s": 0.0, "skip": 0}
 """The arguments of every fault that say when, and their defaults: now, without end."""
 
+_WHEN_RANGES: Ranges = dict.fromkeys(("after_s", "for_s", "skip", "count"), (0, NUMBER_MAX))
 _SECOND_NS = 1_000_000_000
 _KINDS = {
     str: "text",
@@ -38,12 +44,13 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """One fault of a catalogue."""
+    """One fault of a catalogue. ranges: the least and the greatest value of a number."""
 
     name: str
     summary: str
     defaults: Arguments
     is_immediate: bool = False
+    ranges: Ranges = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -56,6 +63,8 @@ class _Active:
     is_begun: bool = False
     skipped: int = 0
     hits: int = 0
+    refused: str = ""
+    """Why it could not happen when it was due."""
 
     def is_over(self, now_ns: int) -> bool:
         """Say whether its time has passed."""
@@ -66,6 +75,8 @@ class _Active:
         """Return what a listing says of it."""
         timing = {name: value for name, value in self.when.items() if value != WHEN[name]}
         waiting: dict[str, object] = {} if self.is_begun else {"waits": True}
+        if self.refused:
+            waiting["refused"] = self.refused
         return {**self.arguments, **timing, **waiting, "hits": self.hits}
 
 
@@ -80,43 +91,25 @@ class FaultBoard:
         self._by_name = {spec.name: spec for spec in catalogue}
         self._active: dict[str, list[_Active]] = {}
         self._listeners: list[Listener] = []
+        self._checks: list[Check] = []
 
     def set(self, name: str, **arguments: Value) -> None:
         """Set a fault, or let an immediate one happen.
 
-        Raises: ConfigInvalid for an unknown name, argument, cue, or type of value.
+        Raises: ConfigInvalid for an unknown name, argument, cue, or value.
         """
-        spec = self._spec(name)
-        known: Arguments = {**spec.defaults, **WHEN}
-        for key, value in arguments.items():
-            default = known.get(key)
-            if default is None:
-                raise ConfigInvalid(
-                    f"{name} has no argument {key!r}: it has {', '.join(known)}",
-                    field=key,
-                    value=value,
-                )
-            if not _fits(value, default):
-                raise ConfigInvalid(
-                    f"{name}: {key}={value!r} does not fit: give a {_KINDS[type(default)]}",
-                    field=key,
-                    value=value,
-                )
-        full: Arguments = {**spec.defaults}
-        when: Arguments = {**WHEN}
-        for key, value in arguments.items():
-            (full if key in spec.defaults else when)[key] = value
-        cue = when["on"]
-        if cue and cue not in CUES:
-            raise ConfigInvalid(
-                f"{name}: on={cue!r} is no cue: give one of {', '.join(CUES)}",
-                field="on",
-                value=cue,
-            )
-        active = _Active(spec, full, when)
+        active = self._checked(name, arguments)
         self._active.setdefault(name, []).append(active)
-        if not cue:
+        if not active.when["on"]:
             self._cue(active)
+
+    def check(self, name: str, **arguments: Value) -> None:
+        """Refuse what `set` would refuse, and set nothing. Raises ConfigInvalid."""
+        self._checked(name, arguments)
+
+    def check_by(self, check: Check) -> None:
+        """Let a part of the simulator refuse arguments that it could not act upon."""
+        self._checks.append(check)
 
     def clear(self, name: str = "") -> None:
         """End a fault, or every fault. Raises ConfigInvalid for an unknown name."""
@@ -140,6 +133,8 @@ class FaultBoard:
 
     def take(self, name: str, **context: Value) -> Mapping[str, Value] | None:
         """Return the arguments of a set fault that fits the place, and count the hit."""
+        if not self._active:
+            return None
         found = self._fitting(name, context)
         if found is None:
             return None
@@ -160,13 +155,13 @@ class FaultBoard:
         assert cue in CUES, cue
         for active in self._all():
             if active.due_ns is None and active.when["on"] == cue:
-                self._cue(active)
+                self._begin_late(active, partial(self._cue, active))
 
     def tick(self) -> None:
         """Begin what is due, and end what has lasted its time."""
         now_ns = self.now_ns()
         for active in self._all():
-            self._begin_if_due(active, now_ns)
+            self._begin_late(active, partial(self._begin_if_due, active, now_ns))
             if active.is_over(now_ns):
                 self._drop(active)
 
@@ -174,6 +169,45 @@ class FaultBoard:
         """Tell the listener of each fault as it begins; the result ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def _checked(self, name: str, arguments: Mapping[str, Value]) -> _Active:
+        spec = self._spec(name)
+        known: Arguments = {**spec.defaults, **WHEN}
+        for key, value in arguments.items():
+            default = known.get(key)
+            if default is None:
+                raise ConfigInvalid(
+                    f"{name} has no argument {key!r}: it has {', '.join(known)}",
+                    field=key,
+                    value=value,
+                )
+            if not _fits(value, default):
+                raise ConfigInvalid(
+                    f"{name}: {key}={value!r} does not fit: give a {_KINDS[type(default)]}",
+                    field=key,
+                    value=value,
+                )
+            least, greatest = {**_WHEN_RANGES, **spec.ranges}.get(key, (value, value))
+            if not least <= value <= greatest:  # type: ignore[operator]  # a range is of a number
+                raise ConfigInvalid(
+                    f"{name}: {key}={value} is out of range: give {least} to {greatest}",
+                    field=key,
+                    value=value,
+                )
+        full: Arguments = {**spec.defaults}
+        when: Arguments = {**WHEN}
+        for key, value in arguments.items():
+            (full if key in spec.defaults else when)[key] = value
+        cue = when["on"]
+        if cue and cue not in CUES:
+            raise ConfigInvalid(
+                f"{name}: on={cue!r} is no cue: give one of {', '.join(CUES)}",
+                field="on",
+                value=cue,
+            )
+        for check in self._checks:
+            check(name, full)
+        return _Active(spec, full, when)
 
     def _fitting(self, name: str, context: Mapping[str, Value]) -> _Active | None:
         defaults = self._by_name[name].defaults
@@ -183,7 +217,7 @@ class FaultBoard:
         now_ns = self.now_ns()
         for active in tuple(active_faults):
             self._begin_if_due(active, now_ns)
-            if not active.is_begun or active.is_over(now_ns):
+            if not active.is_begun or active.refused or active.is_over(now_ns):
                 continue
             if all(
                 active.arguments[key] in (defaults[key], value)
@@ -210,10 +244,21 @@ class FaultBoard:
         for listener in tuple(self._listeners):
             listener(active.spec.name, active.arguments)
 
+    def _begin_late(self, active: _Active, begin: Callable[[], None]) -> None:
+        """Begin what was set before; what cannot happen any more is kept with its reason."""
+        try:
+            begin()
+        except InputError as error:
+            active.refused = error.message
+            self._drop(active)
+            self._active.setdefault(active.spec.name, []).append(active)
+
     def _drop(self, active: _Active) -> None:
         actives = self._active.get(active.spec.name, [])
         if active in actives:
             actives.remove(active)
+        if not actives:
+            self._active.pop(active.spec.name, None)
 
     def _spec(self, name: str) -> FaultSpec:
         spec = self._by_name.get(name)

@@ -187,7 +187,12 @@ class World:
         for gateway in self.gateways.values():
             gateway.happen = self.cues.happen
         self.script = Script(
-            self.market, self.exchange, self.clock.begin_ns, self.set_fault, self.clear_fault
+            self.market,
+            self.exchange,
+            self.clock.begin_ns,
+            self.set_fault,
+            self.clear_fault,
+            self.check_fault,
         )
         routes = Routes(self.clock, self.market, self.exchange, ledger, self.boards, self.script)
         self.control = HttpServer("control", routes, HOST, control)
@@ -242,6 +247,13 @@ class World:
         """End a fault by its whole name. Raises ConfigInvalid."""
         board, _, fault = name.partition(".")
         self._board(board).clear(fault)
+
+    def check_fault(self, name: str, arguments: dict[str, Value]) -> None:
+        """Refuse what `set_fault` and `clear_fault` would refuse. Raises ConfigInvalid."""
+        board, _, fault = name.partition(".")
+        known = self._board(board)
+        if fault or arguments:
+            known.check(fault, **arguments)
 
     def _board(self, name: str) -> FaultBoard:
         if name not in self.boards:

@@ -2,6 +2,7 @@
 
 Rules of this file:
 - a row says when (`after_s`, market seconds since the simulator began) and what (`do`);
+- a row that could not happen is refused when it is given, not when it is due;
 - rows of one time happen in the order in which they were given;
 - everything before a row's time has happened when it happens, at any speed: the same seed and
   script give the same ledger digest.
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tradebox.errors import ConfigInvalid
+from tradebox.errors import ConfigInvalid, InputError
 from tradebox.sim.exchange.engine import Exchange
 from tradebox.sim.exchange.market_port import SECOND_NS, MarketView
 from tradebox.sim.exchange.orders import OrderType, Side, Ticket, Tif
@@ -24,6 +25,13 @@ NEVER_NS = 2**62
 ROWS_MAX = 100_000
 DEEDS = ("submit", "cancel", "fault", "clear")
 _PRICES = ("limit", "trigger", "trail", "trail_stop", "limit_offset")
+_ORDER = ("after_s", "do", "account", "client_id", "order_id")
+_KEYS = {
+    "submit": (*_ORDER, *_PRICES, "symbol", "side", "quantity", "type", "tif", "order_ref")
+    + ("transmit", "parent_id", "outside_rth", "oca_group", "oca_type"),
+    "cancel": _ORDER,
+    "clear": ("after_s", "do", "name"),
+}
 
 Row = Mapping[str, Value]
 SetFault = Callable[[str, dict[str, Value]], None]
@@ -46,12 +54,14 @@ class Script:
         begin_ns: int,
         set_fault: SetFault,
         clear_fault: Callable[[str], None],
+        check_fault: SetFault,
     ) -> None:
         self._market = market
         self._exchange = exchange
         self._begin_ns = begin_ns
         self._set_fault = set_fault
         self._clear_fault = clear_fault
+        self._check_fault = check_fault
         self._due: list[_Due] = []
         self._count = 0
         self._reached_ns = begin_ns
@@ -87,9 +97,7 @@ class Script:
             case "clear":
                 self._clear_fault(str(row["name"]))
             case _:
-                known = ("after_s", "do", "name")
-                arguments = {key: value for key, value in row.items() if key not in known}
-                self._set_fault(str(row["name"]), arguments)
+                self._set_fault(str(row["name"]), _arguments(row))
 
     def _ticket(self, row: Row) -> Ticket:
         instrument = self._market.instrument(str(row["symbol"]))
@@ -122,21 +130,40 @@ class Script:
             problem = f"a row needs `do`, one of {', '.join(DEEDS)}"
         else:
             try:
-                assert 0 <= float(row["after_s"]) < NEVER_NS / SECOND_NS, "after_s is out of range"
-                if row["do"] == "submit":
-                    self._ticket(row)
-                if row["do"] in ("submit", "cancel"):
-                    int(row["order_id"])
-                    account = str(row.get("account", "paper"))
-                    assert account in ("paper", "live"), f"there is no account {account!r}"
-                else:
-                    str(row["name"])
+                self._check_deed(row)
             except KeyError as error:
                 problem = f"{error} is missing"
+            except InputError as error:
+                problem = error.message
             except (ValueError, TypeError, ArithmeticError, AssertionError) as error:
                 problem = str(error)
         if problem:
             raise ConfigInvalid(f"script row {row!r:.200}: {problem}", field="script")
+
+    def _check_deed(self, row: Row) -> None:
+        """Raise what is wrong with a row: any error says why it cannot happen."""
+        deed = str(row["do"])
+        known = _KEYS.get(deed, tuple(row))
+        unknown = [key for key in row if key not in known]
+        assert not unknown, f"{deed} has no {unknown[0]!r}: it has {', '.join(known)}"
+        assert 0 <= float(row["after_s"]) < NEVER_NS / SECOND_NS, "after_s is out of range"
+        if deed in ("submit", "cancel"):
+            assert int(row["order_id"]) > 0, "order_id is 1 or more"
+            assert int(row.get("client_id", 1)) >= 0, "client_id is 0 or more"
+            account = str(row.get("account", "paper"))
+            assert account in ("paper", "live"), f"there is no account {account!r}"
+        else:
+            assert deed == "clear" or "." in str(row["name"]), "name is board.fault"
+            self._check_fault(str(row["name"]), _arguments(row))
+        if deed == "submit":
+            ticket = self._ticket(row)
+            assert ticket.quantity > 0, "quantity is 1 or more"
+            assert ticket.con_id, f"there is no symbol {ticket.symbol!r}"
+
+
+def _arguments(row: Row) -> dict[str, Value]:
+    """Return what a row says of its fault."""
+    return {key: value for key, value in row.items() if key not in ("after_s", "do", "name")}
 
 
 def read_script(path: Path) -> list[Row]:

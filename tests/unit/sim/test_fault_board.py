@@ -9,6 +9,7 @@ CATALOGUE = (
     FaultSpec("mute", "say nothing", {"symbol": "", "count": 0}),
     FaultSpec("slow", "wait", {"delay_s": 1.0, "code": 5, "hard": False, "text": ""}),
     FaultSpec("now", "once", {"code": 1}, is_immediate=True),
+    FaultSpec("ratio", "a number of a range", {"part": 1}, ranges={"part": (1, 9)}),
 )
 
 
@@ -62,6 +63,11 @@ def test_an_immediate_fault_is_told_and_not_kept() -> None:
         ("slow", {"delay_s": float("inf")}, "does not fit"),
         ("slow", {"code": 10**12}, "does not fit"),
         ("slow", {"text": 1}, "give a text"),
+        ("ratio", {"part": 0}, "part=0 is out of range: give 1 to 9"),
+        ("slow", {"after_s": -1.0}, "after_s=-1.0 is out of range: give 0 to"),
+        ("slow", {"for_s": -0.5}, "for_s=-0.5 is out of range"),
+        ("slow", {"skip": -1}, "skip=-1 is out of range"),
+        ("mute", {"count": -1}, "count=-1 is out of range"),
     ],
 )
 def test_a_wrong_fault_is_refused(name: str, arguments: dict[str, object], match: str) -> None:
@@ -137,3 +143,40 @@ def test_a_cue_nobody_gives_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="is no cue: give one of order"):
         board.set("mute", on="never")
     assert WHEN.keys() <= board.listing()[0]["arguments"].keys()
+
+
+def test_what_a_part_could_not_act_upon_is_refused_when_it_is_set() -> None:
+    board, _ = timed()
+
+    def check(name: str, arguments: dict[str, object]) -> None:
+        if arguments.get("code") == 9:
+            raise ConfigInvalid(f"{name}: never 9")
+
+    board.check_by(check)
+    for arguments in ({"code": 9}, {"code": 9, "on": "open"}, {"code": 9, "after_s": 5.0}):
+        with pytest.raises(ConfigInvalid, match="now: never 9"):
+            board.set("now", **arguments)
+        with pytest.raises(ConfigInvalid, match="now: never 9"):
+            board.check("now", **arguments)
+    board.check("now", code=8)
+    assert all(row["active"] == [] for row in board.listing())
+
+
+@pytest.mark.parametrize("when", [{"after_s": 10}, {"on": "close"}])
+def test_what_turns_out_impossible_stays_listed_with_its_reason(when: dict[str, object]) -> None:
+    board, moment = timed()
+
+    def refuse(_name: str, _arguments: object) -> None:
+        raise ConfigInvalid("it cannot be any more")
+
+    board.listen(refuse)
+    board.set("now", **when)
+    moment.at_s = 200
+    board.happen("close")
+    board.tick()
+    board.tick()
+    (row,) = board.listing()[2]["active"]
+    assert row["refused"] == "it cannot be any more"
+    assert board.take("now") is None
+    board.clear("now")
+    assert board.listing()[2]["active"] == []

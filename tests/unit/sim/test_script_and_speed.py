@@ -135,6 +135,16 @@ def test_auction_split_and_restart_over_a_night(tmp_path: Path) -> None:
         ({"do": "submit", "after_s": 1, "order_id": 1, "symbol": "AAPL", "side": "UP"}, "UP"),
         ({**BUY, "after_s": 1, "order_id": 1, "symbol": "AAPL", "account": "x"}, "no account"),
         ({"do": "fault", "after_s": 1}, "name"),
+        ({"do": "fault", "after_s": 1, "name": "market.nothing"}, "no fault 'nothing'"),
+        ({"do": "fault", "after_s": 1, "name": "nowhere.halt"}, "no board 'nowhere'"),
+        ({"do": "fault", "after_s": 1, "name": "market.halt", "symbol": "NO"}, "no symbol 'NO'"),
+        ({"do": "fault", "after_s": 1, "name": "market"}, "name is board.fault"),
+        ({"do": "clear", "after_s": 1, "name": "gateway.none"}, "no fault 'none'"),
+        ({"do": "cancel", "after_s": 1, "order_id": 1, "client_id": "x"}, "invalid literal"),
+        ({"do": "cancel", "after_s": 1, "order_id": 0}, "order_id is 1 or more"),
+        ({**BUY, "after_s": 1, "order_id": 1, "symbol": "NONE"}, "no symbol 'NONE'"),
+        ({**BUY, "after_s": 1, "order_id": 1, "symbol": "SPY", "quantity": 0}, "quantity is 1"),
+        ({**BUY, "after_s": 1, "order_id": 1, "symbol": "SPY", "limt": 5}, "no 'limt'"),
         (5, "one of submit"),
     ],
 )
@@ -161,7 +171,9 @@ def test_faults_of_the_market_are_judged(tmp_path: Path) -> None:
     run = Run(tmp_path, 1.0)
     for name, arguments, match in (
         ("market.halt", {"symbol": "NONE"}, "no symbol"),
-        ("market.split", {"symbol": "SPY", "numerator": 0}, "no ratio"),
+        ("market.split", {"symbol": "SPY", "numerator": 0}, "give 1 to 1000"),
+        ("market.halt", {"symbol": "NONE", "on": "open"}, "no symbol"),
+        ("market.dividend", {"symbol": "SPY", "amount": -1.0, "after_s": 9}, "out of range"),
         ("nowhere.halt", {}, "no board"),
     ):
         with pytest.raises(ConfigInvalid, match=match):

@@ -20,12 +20,14 @@ CATALOGUE: tuple[FaultSpec, ...] = (
         "split a symbol's shares at the next open; its orders are cancelled",
         {"symbol": "AAPL", "numerator": 2, "denominator": 1},
         is_immediate=True,
+        ranges={"numerator": (1, 1000), "denominator": (1, 1000)},
     ),
     FaultSpec(
         "dividend",
         "pay a dividend at the next open",
         {"symbol": "AAPL", "amount": 0.5},
         is_immediate=True,
+        ranges={"amount": (0.000001, 1000)},
     ),
     FaultSpec("halt", "halt trading in a symbol", {"symbol": "AAPL"}, is_immediate=True),
     FaultSpec("resume", "let a halted symbol trade again", {"symbol": "AAPL"}, is_immediate=True),
@@ -47,6 +49,7 @@ class MarketActs:
         self._market = market
         self._notes = notes
         self.board = FaultBoard(CATALOGUE)
+        self.board.check_by(self._check)
         self.board.listen(self._on_fault)
         self._acts: dict[str, Callable[[str, Mapping[str, Value]], None]] = {
             "split": self._split,
@@ -55,18 +58,21 @@ class MarketActs:
             "resume": lambda symbol, _: self._market.resume(symbol),
         }
 
-    def _on_fault(self, name: str, arguments: Mapping[str, Value]) -> None:
+    def _check(self, name: str, arguments: Mapping[str, Value]) -> None:
+        """Refuse what the market could not do, also where it is not due yet."""
         symbol = str(arguments["symbol"])
         if self._market.instrument(symbol) is None:
-            raise ConfigInvalid(f"there is no symbol {symbol!r}", field="symbol", value=symbol)
-        self._acts[name](symbol, arguments)
+            raise ConfigInvalid(
+                f"{name}: there is no symbol {symbol!r}: GET /market lists those that trade",
+                field="symbol",
+                value=symbol,
+            )
+
+    def _on_fault(self, name: str, arguments: Mapping[str, Value]) -> None:
+        self._acts[name](str(arguments["symbol"]), arguments)
 
     def _split(self, symbol: str, arguments: Mapping[str, Value]) -> None:
         new, old = int(arguments["numerator"]), int(arguments["denominator"])
-        if not (0 < new <= 1000 and 0 < old <= 1000):
-            raise ConfigInvalid(
-                f"split: {new}:{old} is no ratio: give 1 to 1000", field="numerator", value=new
-            )
         self._keep(self._market.announce_split(symbol, new, old))
 
     def _dividend(self, symbol: str, arguments: Mapping[str, Value]) -> None:
