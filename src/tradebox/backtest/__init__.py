@@ -1,0 +1,1 @@
+"""What would have been: years of history, honest grades, inside a memory budget."""
