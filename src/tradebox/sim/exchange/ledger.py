@@ -14,6 +14,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import orjson
+
 from tradebox.errors import HomeUnusable
 
 Row = dict[str, object]
@@ -56,17 +58,17 @@ class Ledger:
             raise self._failure
         if not self._pending:
             return
-        lines: list[str] = []
+        lines: list[bytes] = []
         for row in self._pending:
             self._count += 1
             self._digest.update(_encode({"seq": self._count, **_unnamed(row)}))
             numbered = {"seq": self._count, "mono_ns": self._monotonic_ns(), **row}
-            lines.append(json.dumps(numbered, separators=(",", ":")) + "\n")
+            lines.append(_dumps(numbered))
             if self._descriptor < 0:
                 self._rows_kept.append(numbered)
         self._pending.clear()
         if self._descriptor >= 0:
-            self._write("".join(lines).encode())
+            self._write(b"".join(lines))
 
     def rows(self) -> Iterator[Row]:
         """Yield every committed row, oldest first.
@@ -142,7 +144,16 @@ def _unnamed(row: Row) -> Row:
 
 
 def _encode(row: Row) -> bytes:
-    return json.dumps(row, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    return _dumps(row, orjson.OPT_SORT_KEYS)
+
+
+def _dumps(row: Row, option: int = 0) -> bytes:
+    """Return a row as a line; what is no UTF-8 or too large for 64 bits is escaped or spelt out."""
+    try:
+        return orjson.dumps(row, option=option | orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        is_sorted = option == orjson.OPT_SORT_KEYS
+        return json.dumps(row, sort_keys=is_sorted, separators=(",", ":")).encode() + b"\n"
 
 
 def _size_of_whole_lines(path: Path) -> int:

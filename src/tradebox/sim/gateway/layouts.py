@@ -112,10 +112,11 @@ def lay_out(layout: Layout, values: Mapping[str, object], version: int) -> list[
 
     Raises: AssertionError if a value's name is not in the layout.
     """
-    unknown = values.keys() - {name for name, _ in layout}
-    assert not unknown, unknown
-    return [
-        values.get(name, default)
-        for name, default in layout
-        if name != "faProfile" or version < PROFILE_DROPPED_VERSION
-    ]
+    # A dict keeps its order: the whole message is two copies, for it is said with each status.
+    fields: dict[str, object] = dict(layout)
+    known = len(fields)
+    fields.update(values)
+    assert len(fields) == known, values.keys() - dict(layout).keys()
+    if version >= PROFILE_DROPPED_VERSION:
+        del fields["faProfile"]
+    return list(fields.values())

@@ -35,6 +35,7 @@ _ECHOED_TABLE = (
     "randomizePrice"
 )
 _ECHOED = tuple(_ECHOED_TABLE.split())
+_SIDES, _TYPES, _TIFS = (frozenset(one) for one in (Side, OrderType, Tif))
 
 
 def to_ticket(
@@ -60,11 +61,11 @@ def to_ticket(
         return WRONG_ACCOUNT
     if quantity is not None and quantity != quantity.to_integral_value():
         return FRACTIONAL
-    if values["action"] not in tuple(Side):
+    if values["action"] not in _SIDES:
         return BAD_SIDE
-    if values["orderType"] not in tuple(OrderType):
+    if values["orderType"] not in _TYPES:
         return UNSUPPORTED_TYPE
-    if (values["tif"] or "DAY") not in tuple(Tif):
+    if (values["tif"] or "DAY") not in _TIFS:
         return UNSUPPORTED_TIF
     order_type = OrderType(values["orderType"])
     trail = _trail(values, order_type)

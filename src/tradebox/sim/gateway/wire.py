@@ -73,7 +73,7 @@ def encode_frame(payload: bytes) -> bytes:
 
 def encode(fields: Sequence[object]) -> bytes:
     """Return one frame with the fields; True and False leave as 1 and 0."""
-    texts = [_text(field) for field in fields]
+    texts = [field if field.__class__ is str else _text(field) for field in fields]
     return encode_frame(("\0".join(texts) + "\0").encode())
 
 
