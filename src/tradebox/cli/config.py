@@ -106,6 +106,8 @@ def _line(name: str, value: object) -> str:
         return f"# {name} = {str(value).lower()}"
     if isinstance(value, str):
         return f'# {name} = "{value}"'
+    if isinstance(value, tuple):
+        return f"# {name} = [{', '.join(map(repr, value))}]"
     return f"# {name} = {value}"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tradebox.config.home import Endpoints, Home, find_home
 
 if TYPE_CHECKING:
+    from tradebox.config.backtest import BacktestSettings
     from tradebox.config.load import environment_names, masked
     from tradebox.config.settings import (
         FORBIDDEN_SIM_PORTS,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORBIDDEN_SIM_PORTS",
     "AccountSettings",
+    "BacktestSettings",
     "Endpoints",
     "FeedSettings",
     "FilterSettings",

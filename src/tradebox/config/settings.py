@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from tradebox.config.backtest import BacktestSettings
+
 Profile = Literal["sim", "paper", "live"]
 
 FORBIDDEN_SIM_PORTS = frozenset({4001, 4002, 7496, 7497})
@@ -165,6 +167,7 @@ class Settings(Section):
     paper: AccountSettings = AccountSettings()
     live: LiveSettings = LiveSettings()
     launcher: LauncherSettings = LauncherSettings()
+    backtest: BacktestSettings = BacktestSettings()
 
     @model_validator(mode="after")
     def _possible_together(self) -> Self:
