@@ -30,16 +30,17 @@ class Chaos:
 
     box: Bench
     run: Run
+    piece: str
     told: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def started(cls, box: Bench, speed: str) -> "Chaos":
+    def started(cls, box: Bench, speed: str, piece: str) -> "Chaos":
         """Start a run that holds positions on both accounts."""
         run = box.run("--speed", speed, TRADEBOX_LAUNCHER_DEATHS_MAX="1000").ready()
         for account in ("live", "paper"):
             box.keep_a_plan(run, account)
         is_clean(run)
-        return cls(box, run)
+        return cls(box, run, piece)
 
     # --- questions ---
 
@@ -134,11 +135,13 @@ class Chaos:
         )
         self._keep({"faults": self.told})
 
-    @staticmethod
-    def _keep(told: dict[str, Any]) -> None:
-        path = os.environ.get(RESULTS)
-        if path:
-            Path(path).write_text(json.dumps(told, indent=2) + "\n")
+    def _keep(self, told: dict[str, Any]) -> None:
+        """Put this piece's summary beside those of the others."""
+        if not os.environ.get(RESULTS):
+            return
+        path = Path(os.environ[RESULTS])
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**known, self.piece: told}, indent=2) + "\n")
 
     # --- the end ---
 
@@ -152,6 +155,7 @@ class Chaos:
         whole = {
             "faults": self.told,
             "ticks": shown["ticks"],
+            "ticks_per_s": round(shown["ticks"]["received"] / shown["uptime_s"], 1),
             "uptime_s": round(shown["uptime_s"], 1),
             "orders_sent": summary["orders_sent"],
             "fills_booked": summary["fills_booked"],

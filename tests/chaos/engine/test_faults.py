@@ -1,6 +1,6 @@
 """A trading engine under harm: every actor, both of each pair, the engine, the stores."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,19 +14,19 @@ PAIRS = {
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(2400)]
 
 
-def chaos(speed: str) -> Iterator[Chaos]:
+def chaos(speed: str, piece: str) -> Iterator[Chaos]:
     with bench() as box:
-        yield Chaos.started(box, speed)
+        yield Chaos.started(box, speed, piece)
 
 
 @pytest.fixture
 def quick() -> Iterator[Chaos]:
-    yield from chaos("20")
+    yield from chaos("20", "quick")
 
 
 @pytest.fixture
-def fast() -> Iterator[Chaos]:
-    yield from chaos("60")
+def fast(piece: str) -> Iterator[Chaos]:
+    yield from chaos("60", piece)
 
 
 def refusals_change_nothing(run: Chaos) -> None:
@@ -64,27 +64,57 @@ def test_what_matters_most_is_survived(quick: Chaos) -> None:
     assert len(whole["faults"]) == 8
 
 
-@pytest.mark.slow
-def test_every_fault_of_the_matrix_is_survived(
-    fast: Chaos, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names = fast.actors()
-    for how in ("crash", "kill", "hang", "deaf"):
+def harm_each(how: str) -> Callable[[Chaos], int]:
+    """Return what does this to every worker in turn, and says how many there are."""
+
+    def faults(run: Chaos) -> int:
+        names = run.actors()
         for name in names:
-            fast.harm(how, name)
+            run.harm(how, name)
+        assert len(names) > 15
+        return len(names)
+
+    return faults
+
+
+def hold_the_loop(run: Chaos) -> int:
     for name in ("trading.live.controller", "trading.paper.controller", "market.feed_a"):
-        fast.harm("busy", name)
+        run.harm("busy", name)
     for name in ("trading.live.controller", "trading.paper.controller"):
-        fast.harm("burn", name)
+        run.harm("burn", name)
+    return 5
+
+
+def harm_pairs(run: Chaos) -> int:
     for pair in PAIRS.values():
         for how in ("kill", "hang"):
-            fast.harm(how, *pair)
-    for server in ("postgres", "valkey"):
-        fast.kill_server(server)
-        fast.kill_server(server, engine_too=True)
+            run.harm(how, *pair)
+    return 4
+
+
+def kill_processes(run: Chaos) -> int:
+    for server in ("postgres", "redis"):
+        run.kill_server(server)
+        run.kill_server(server, engine_too=True)
     for _ in range(5):
-        fast.kill_engine()
+        run.kill_engine()
+    return 9
+
+
+PIECES = {how: harm_each(how) for how in ("crash", "kill", "hang", "deaf")} | {
+    "busy": hold_the_loop,
+    "pairs": harm_pairs,
+    "processes": kill_processes,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", PIECES)
+def test_every_fault_of_the_matrix_is_survived(
+    fast: Chaos, piece: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faults = PIECES[piece](fast)
     whole = fast.finish()
     with capsys.disabled():
         print("", *told_lines(whole["faults"]), sep="\n")
-    assert len(whole["faults"]) == 4 * len(names) + 3 + 2 + 4 + 4 + 5
+    assert len(whole["faults"]) == faults

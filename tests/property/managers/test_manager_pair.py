@@ -57,16 +57,27 @@ class Patient(Fragile, Plain):
 
 
 class FragileManager(Fragile, Manager):
-    pass
+    """Notes each of its restarts that took effect: by whom, under which epoch, of whom."""
+
+    def __init__(self, effects, *given):
+        super().__init__(*given)
+        self.effects = effects
+
+    async def _restart(self, target, incarnation, epoch):
+        before = self.figures.restarts
+        await super()._restart(target, incarnation, epoch)
+        if self.figures.restarts > before:
+            self.effects.append((epoch, self._ctx.name, target.name, incarnation))
 
 
-def tree(gate):
+def tree(gate, effects=None):
     flags = SupFlags(intensity=1000, period=1.0)
     market = Market()
 
     def manager(other):
         partner = ProbeTarget(f"managers.{other}", 1.0)
-        return lambda: FragileManager(partner, gate, TARGETS, market, TIMES)
+        kept = [] if effects is None else effects
+        return lambda: FragileManager(kept, partner, gate, TARGETS, market, TIMES)
 
     pair = [
         ChildSpec(id="manager_a", start=manager("manager_b")),
@@ -88,9 +99,12 @@ def tree(gate):
 class World:
     """A tree on a manual clock and what befell it."""
 
-    def __init__(self, harness, gate):
+    judged = frozenset({"M1", "M2", "M3"})
+
+    def __init__(self, harness, gate, effects=()):
         self.harness = harness
         self.gate = gate
+        self.effects = effects
         self.hung = {}
         self.harmed_s = -1e9
         self.alerts = []
@@ -119,16 +133,34 @@ class World:
             self.hung[ref.incarnation] = (name, self.now_s)
         ref.tell(Harm(kind))
 
+    def late_news(self, rng):
+        """Have the leader hear once more of somebody who was found quiet before."""
+        known = [key for key, (name, _) in self.hung.items() if name not in MANAGERS]
+        if not known:
+            return
+        incarnation = rng.choice(known)
+        target = next(one for one in TARGETS if one.name == self.hung[incarnation][0])
+        leader = self.find(self.gate.owner)
+        if leader is not None:
+            leader.tell(FoundQuiet(target, incarnation, self.gate.epoch))
+
+    def must(self, holds, promise):
+        assert holds or promise.partition(":")[0] not in self.judged, promise
+
     def check(self):
         leaders = [
             name
             for name in MANAGERS
             if (ref := self.find(name)) is not None and ref._cell.actor.is_leader
         ]
-        assert len(leaders) <= 1, "M1: two lead"
+        self.must(len(leaders) <= 1, "M1: two lead")
+        orders = {(epoch, manager) for epoch, manager, *_ in self.effects}
+        self.must(len(orders) == len({epoch for epoch, _ in orders}), "M1: two order in one epoch")
+        done = [(target, incarnation) for *_, target, incarnation in self.effects]
+        self.must(len(done) == len(set(done)), "M2: one incarnation was restarted twice")
         for exited in self.harness.of(ChildExited):
             if exited.reason == Hung("probe"):
-                assert exited.incarnation in self.hung, "M2: a healthy one was restarted"
+                self.must(exited.incarnation in self.hung, "M2: a healthy one was restarted")
         period = {one.name: one.period_s + 2 * one.timeout_s for one in TARGETS}
         for incarnation, (name, hung_s) in self.hung.items():
             ref = self.find(name)
@@ -136,26 +168,33 @@ class World:
                 continue
             limit_s = period.get(name, TIMES.lease_s) + 2 * TIMES.beat_s + SLACK_S
             since_s = max(hung_s, self.harmed_s + TIMES.lease_s)
-            assert self.now_s - since_s <= limit_s, f"M3: {name} is still quiet"
+            self.must(self.now_s - since_s <= limit_s, f"M3: {name} is still quiet")
 
 
 async def scenario(seed):
     rng = random.Random(seed)
     gate = EpochGate(1, 1, "control")
-    async with manual_tree(tree(gate), seed=seed) as harness:
-        world = World(harness, gate)
+    effects = []
+    async with manual_tree(tree(gate, effects), seed=seed) as harness:
+        world = World(harness, gate, effects)
         await harness.run(rng.random())
         for _ in range(rng.randint(1, 10)):
             name = rng.choice([*MANAGERS, "live", "paper"])
             world.harm(name, rng.choice(["crash", "hang"]))
+            if rng.random() < 0.3:
+                world.late_news(rng)
             for _ in range(rng.randint(1, 40)):
                 await harness.run(rng.choice([0.3, 0.9]))
                 world.check()
         for _ in range(60):
             await harness.run(0.9)
             world.check()
-        assert any(harness.ref(name)._cell.actor.is_leader for name in MANAGERS), "nobody leads"
-        assert all(world.is_well(name) for name in ("live", "paper", *MANAGERS))
+        leads = any(harness.ref(name)._cell.actor.is_leader for name in MANAGERS)
+        world.must(leads, "M3: nobody leads")
+        world.must(
+            all(world.is_well(name) for name in ("live", "paper", *MANAGERS)),
+            "M3: not all are well",
+        )
 
 
 def pair_keeps_its_word(seed):
@@ -170,29 +209,57 @@ def test_the_managers_keep_m1_to_m3():
     hold(RUN)
 
 
-def lead_always(manager, epoch):
-    del epoch
-    manager._lead("mutant")
-
-
 async def give_up_at_once(manager, target, ref, epoch):
     del manager, target, ref, epoch
     await asyncio.sleep(0)
 
 
+async def suspect_at_once(manager, target, ref, epoch):
+    manager._ctx.ref.tell(FoundQuiet(target, ref.incarnation, epoch))
+    await asyncio.sleep(0)
+
+
+def same_epoch(gate, owner):
+    gate._owner = owner
+    return gate.epoch
+
+
+async def restart_whoever_runs(supervisor, req):
+    child = supervisor.children[req.id]
+    if child.cell is None:
+        return await RESTART(supervisor, req)
+    return await supervisor._replace(child, child.cell)
+
+
+def order_again_and_again(manager, target, incarnation, epoch):
+    manager._ctx.spawn_io(manager._restart(target, incarnation, epoch))
+
+
+RESTART = Supervisor._on_restart_child
 MUTANTS = {
-    "never hears a silence": ("_on_silence", lambda *_: None),
-    "never probes": ("_probe", give_up_at_once),
-    "leads at every beat": ("_on_beat", lead_always),
-    "orders nothing": ("_order_restart", lambda *_: None),
+    "one epoch for both": ("M1", [(EpochGate, "acquire", same_epoch)]),
+    "restarts who never was asked": ("M2", [(Manager, "_probe", suspect_at_once)]),
+    "nobody looks at the incarnation": (
+        "M2",
+        [
+            (Supervisor, "_on_restart_child", restart_whoever_runs),
+            (Manager, "_order_restart", order_again_and_again),
+        ],
+    ),
+    "never hears a silence": ("M3", [(Manager, "_on_silence", lambda *_: None)]),
+    "never probes": ("M3", [(Manager, "_probe", give_up_at_once)]),
+    "orders nothing": ("M3", [(Manager, "_order_restart", lambda *_: None)]),
 }
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mutant_is_caught(mutant, monkeypatch):
-    name, replacement = MUTANTS[mutant]
-    monkeypatch.setattr(redundancy.Manager, name, replacement)
-    with pytest.raises(AssertionError):
+    """Each promise catches its own mutants, with the others looking away."""
+    promise, replacements = MUTANTS[mutant]
+    monkeypatch.setattr(World, "judged", {promise})
+    for owner, name, replacement in replacements:
+        monkeypatch.setattr(owner, name, replacement)
+    with pytest.raises(AssertionError, match=rf"^{promise}\b"):
         hold(HUNT)
 
 
