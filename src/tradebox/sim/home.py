@@ -95,6 +95,11 @@ class SimHome:
         return self._root / "ledger.jsonl"
 
     @property
+    def calls_file(self) -> Path:
+        """Return when the vendors' keys were used, for their limits."""
+        return self._root / "calls.json"
+
+    @property
     def tls_dir(self) -> Path:
         """Return the folder of the certificates that the Yahoo stand-in shows."""
         return self._root / "tls"

@@ -2,6 +2,8 @@
 
 Rules of this file:
 - everything is bounded: header, body, connections, and the time a request may take;
+- one connection too many costs the oldest one: who says nothing cannot keep others out;
+- a request for a WebSocket may be handed on with its connection, where somebody takes those;
 - a request that cannot be understood gets a JSON error and never reaches the handler;
 - the handler is a plain function: what it does is done before the next request is looked at;
 - an answer may be late or end in a reset, because a fault script may say so.
@@ -10,7 +12,7 @@ Rules of this file:
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
@@ -65,6 +67,20 @@ class HttpRefusal(Exception):
         self.answer = HttpAnswer(status, {"error": text, **fields})
 
 
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A request for a WebSocket with its bytes and its connection."""
+
+    request: HttpRequest
+    head: bytes
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+TakeUpgrade = Callable[[Upgrade], Awaitable[None]]
+"""Serves a WebSocket until it ends; what it raises as OSError ends the connection."""
+
+
 class HttpServer:
     """Serves a handler on one port, over TLS where a context is given."""
 
@@ -76,19 +92,27 @@ class HttpServer:
         port: int = 0,
         tls: ssl.SSLContext | None = None,
         clock: Clock | None = None,
+        take_upgrade: TakeUpgrade | None = None,
     ) -> None:
         self._name, self._host, self._port = name, host, port
         self._handler = handler
         self._tls = tls
         self._clock = clock or MonotonicClock()
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._take_upgrade = take_upgrade
+        self._connections: dict[asyncio.StreamWriter, bool] = {}
+        self._upgraded: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> tuple[str, int]:
         """Listen and return the address. Raises AddressInUse if the port is taken."""
         try:
             self._server = await asyncio.start_server(
-                self._serve, self._host, self._port, limit=HEADER_BYTES_MAX, ssl=self._tls
+                self._serve,
+                self._host,
+                self._port,
+                limit=HEADER_BYTES_MAX,
+                ssl=self._tls,
+                ssl_handshake_timeout=REQUEST_S_MAX if self._tls else None,
             )
         except OSError as error:
             raise AddressInUse(
@@ -105,42 +129,73 @@ class HttpServer:
         if self._server is None:
             return
         self._server.close()
-        for writer in tuple(self._connections):
+        for writer in (*self._connections, *self._upgraded):
             writer.transport.abort()
         await self._server.wait_closed()
         self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= CONNECTIONS_MAX:
-            writer.transport.abort()
-            return
-        self._connections.add(writer)
+            self._make_room()
+        self._connections[writer] = False
         try:
-            async with asyncio.timeout(REQUEST_S_MAX):
-                answer = await self._answer(reader)
-            if answer.delay_s > 0:
-                await self._clock.sleep(min(answer.delay_s, DELAY_S_MAX))
-            if answer.is_reset:
-                writer.transport.abort()
-                return
-            async with asyncio.timeout(REQUEST_S_MAX):
-                writer.write(_encode(answer))
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
+            await self._serve_one(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             writer.transport.abort()
         finally:
-            self._connections.discard(writer)
+            self._connections.pop(writer, None)
 
-    async def _answer(self, reader: asyncio.StreamReader) -> HttpAnswer:
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(REQUEST_S_MAX):
+            answer = await self._answer(reader, writer)
+        if isinstance(answer, Upgrade):
+            await self._hand_on(answer)
+            return
+        self._connections[writer] = True
+        if answer.delay_s > 0:
+            await self._clock.sleep(min(answer.delay_s, DELAY_S_MAX))
+        if answer.is_reset:
+            writer.transport.abort()
+            return
+        async with asyncio.timeout(REQUEST_S_MAX):
+            writer.write(_encode(answer))
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> HttpAnswer | Upgrade:
+        """Return the answer to a request, or the request for a WebSocket."""
         try:
-            return self._handler(await _read(reader))
+            request, head = await _read(reader)
+            if self._take_upgrade and request.headers.get("upgrade", "").lower() == "websocket":
+                return Upgrade(request, head, reader, writer)
+            return self._handler(request)
         except HttpRefusal as refusal:
             return refusal.answer
 
+    async def _hand_on(self, upgrade: Upgrade) -> None:
+        """Let a WebSocket be served; it does not count among the connections any more."""
+        assert self._take_upgrade is not None, "nobody takes a WebSocket here"
+        self._connections.pop(upgrade.writer, None)
+        self._upgraded.add(upgrade.writer)
+        try:
+            await self._take_upgrade(upgrade)
+        finally:
+            self._upgraded.discard(upgrade.writer)
+            upgrade.writer.transport.abort()
 
-async def _read(reader: asyncio.StreamReader) -> HttpRequest:
+    def _make_room(self) -> None:
+        """End the oldest connection that has asked for nothing yet, else the oldest."""
+        silent = (writer for writer, has_asked in self._connections.items() if not has_asked)
+        oldest = next(silent, None) or next(iter(self._connections))
+        del self._connections[oldest]
+        oldest.transport.abort()
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[HttpRequest, bytes]:
+    """Return a request, and its head as it came. Raises HttpRefusal."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError as error:
@@ -166,7 +221,8 @@ async def _read(reader: asyncio.StreamReader) -> HttpRequest:
         target = urlsplit(parts[1])
     except ValueError as error:
         raise HttpRefusal(HTTPStatus.BAD_REQUEST, "this is no path") from error
-    return HttpRequest(parts[0], target.path, dict(parse_qsl(target.query)), body, headers)
+    query = dict(parse_qsl(target.query))
+    return HttpRequest(parts[0], target.path, query, body, headers), head
 
 
 def _encode(answer: HttpAnswer) -> bytes:

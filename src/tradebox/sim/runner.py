@@ -25,6 +25,7 @@ from tradebox.config import FORBIDDEN_SIM_PORTS, Home
 from tradebox.errors import ConfigInvalid, ExitCode
 from tradebox.sim.alphavantage.faults import alphavantage_faults
 from tradebox.sim.alphavantage.server import AlphaVantage
+from tradebox.sim.calls import KeptCalls
 from tradebox.sim.control.routes import Routes
 from tradebox.sim.exchange.accounts import AccountSpec
 from tradebox.sim.exchange.engine import Exchange
@@ -52,6 +53,7 @@ from tradebox.sim.script import Script, read_script
 from tradebox.sim.yahoo.authority import authority_file, server_context
 from tradebox.sim.yahoo.faults import yahoo_faults
 from tradebox.sim.yahoo.server import Yahoo
+from tradebox.sim.yahoo.streamer import Streamer
 from tradebox.supervision.clock import Clock, MonotonicClock
 
 HOST: Final = "127.0.0.1"
@@ -205,16 +207,19 @@ class World:
 
     def _open_vendors(self, timer: Clock, finnhub: int, alphavantage: int, yahoo: int) -> None:
         """Make the three vendors' servers, each on its port."""
+        calls = KeptCalls(self.home.calls_file, timer.now())
         identity, boards, market = self.home.identity, self.boards, self.market
         self.finnhub = FinnhubServer(
-            market, identity.finnhub_key, timer, boards["finnhub"], HOST, finnhub
+            market, identity.finnhub_key, timer, boards["finnhub"], HOST, finnhub, calls=calls
         )
         keys = identity.alphavantage_key, identity.alphavantage_premium_key
-        vendor = AlphaVantage(market, *keys, boards["alphavantage"], timer.now)
+        vendor = AlphaVantage(market, *keys, boards["alphavantage"], timer.now, calls)
         self.alphavantage = HttpServer("alphavantage", vendor, HOST, alphavantage)
         charts = Yahoo(market, identity.yahoo_secret, boards["yahoo"])
         tls = server_context(self.home.tls_dir)
-        self.yahoo = HttpServer("yahoo", charts, HOST, yahoo, tls)
+        self.streamer = Streamer(market, boards["yahoo"])
+        take = self.streamer.serve
+        self.yahoo = HttpServer("yahoo", charts, HOST, yahoo, tls, take_upgrade=take)
 
     async def start(self) -> None:
         """Listen everywhere. Raises AddressInUse."""
@@ -226,11 +231,14 @@ class World:
         self.addresses["control"] = await self.control.start()
         self.addresses["alphavantage"] = await self.alphavantage.start()
         self.addresses["yahoo"] = await self.yahoo.start()
-        self.pump.after_turn(self.finnhub.flush)
+        self.streamer.start()
+        for flush in (self.finnhub.flush, self.streamer.flush):
+            self.pump.after_turn(flush)
         self.home.keep_ports(tuple(self.addresses[name][1] for name in SERVERS))
 
     async def stop(self) -> None:
         """Close every port and connection, and the ledger; orders rest in it."""
+        self.streamer.stop()
         await self.finnhub.stop()
         for gateway in self.gateways.values():
             await gateway.stop()
@@ -283,6 +291,7 @@ class World:
             "finnhub": f"http://{at['finnhub']}{PREFIX}",
             "finnhub_ws": f"ws://{at['finnhub']}",
             "alphavantage": f"http://{at['alphavantage']}",
+            "yahoo_ws": f"wss://{at['yahoo']}/?version=2",
             "yahoo": f"https://{at['yahoo']}",
             "yahoo_ca": str(authority_file(self.home.tls_dir)),
             "control": f"http://{at['control']}",

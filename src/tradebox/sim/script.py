@@ -26,9 +26,9 @@ ROWS_MAX = 100_000
 DEEDS = ("submit", "cancel", "fault", "clear")
 _PRICES = ("limit", "trigger", "trail", "trail_stop", "limit_offset")
 _ORDER = ("after_s", "do", "account", "client_id", "order_id")
+_TERMS = ("symbol", "side", "quantity", "type", "tif", "order_ref", "transmit", "parent_id")
 _KEYS = {
-    "submit": (*_ORDER, *_PRICES, "symbol", "side", "quantity", "type", "tif", "order_ref")
-    + ("transmit", "parent_id", "outside_rth", "oca_group", "oca_type"),
+    "submit": (*_ORDER, *_PRICES, *_TERMS, "outside_rth", "oca_group", "oca_type"),
     "cancel": _ORDER,
     "clear": ("after_s", "do", "name"),
 }

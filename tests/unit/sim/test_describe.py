@@ -10,6 +10,9 @@ from tradebox.sim.describe import BOARDS, described, faults_text, main
 from tradebox.sim.exchange.settings import ExchangeSettings
 from tradebox.sim.exchange.variants import VARIANTS, chosen_variants, with_variants
 from tradebox.sim.faults import WHEN
+from tradebox.sim.home import SimHome
+from tradebox.sim.market.data import load
+from tradebox.sim.runner import SERVERS, World
 
 PAGE = Path(__file__).parents[3] / "docs" / "simulator.md"
 
@@ -17,6 +20,26 @@ PAGE = Path(__file__).parents[3] / "docs" / "simulator.md"
 def test_the_page_has_the_lists_of_the_program():
     text = PAGE.read_text()
     assert described(text) == text, "run python -m tradebox.sim.describe docs/simulator.md"
+
+
+def test_every_board_of_a_running_simulator_is_described(tmp_path):
+    home = SimHome(tmp_path / "sim")
+    world = World(home, 1.0, (0,) * len(SERVERS), None, load().only(("AAPL",)))
+    described_boards = {name: tuple(catalogue) for name, catalogue in BOARDS.items()}
+    assert described_boards == {name: board.catalogue for name, board in world.boards.items()}
+    world.exchange.close()
+    home.close()
+
+
+def test_a_change_of_any_line_of_the_lists_is_seen():
+    text = PAGE.read_text()
+    begin, end = text.index("<!-- faults -->\n"), text.index("<!-- /variants -->")
+    lines = text[begin:end].splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert len(rows) == sum(map(len, BOARDS.values())) + len(VARIANTS)
+    for row in rows:
+        assert described(text.replace(row + "\n", "", 1)) == text, row
+        assert text.replace(row + "\n", "", 1) != text, row
 
 
 def test_every_fault_variant_and_request_is_on_the_page(tmp_path):

@@ -22,10 +22,22 @@ CATALOGUE: tuple[FaultSpec, ...] = (
     FaultSpec("truncated", "cut the JSON in half", dict(_SYMBOL)),
     FaultSpec("blank_values", "say prices as empty text, None or a dash", dict(_SYMBOL)),
     FaultSpec("wrong_symbol", "say another symbol than was asked for", dict(_SYMBOL)),
-    FaultSpec("stale_day", "say the bar of an older day as the latest", {**_SYMBOL, "days": 3}),
+    FaultSpec(
+        "stale_day",
+        "say the bar of an older day as the latest",
+        {**_SYMBOL, "days": 3},
+        ranges={"days": (1, 700)},
+    ),
     FaultSpec("delayed_suffix", "name the quote DATA DELAYED BY 15 MINUTES", dict(_SYMBOL)),
-    FaultSpec("spike", "move the price of a quote", {**_SYMBOL, "percent": 20.0}),
-    FaultSpec("slow", "let an answer wait", {**_SYMBOL, "delay_s": 5.0}),
+    FaultSpec(
+        "spike",
+        "move the price of a quote",
+        {**_SYMBOL, "percent": 20.0},
+        ranges={"percent": (-99, 1_000_000)},
+    ),
+    FaultSpec(
+        "slow", "let an answer wait", {**_SYMBOL, "delay_s": 5.0}, ranges={"delay_s": (0, 600)}
+    ),
     FaultSpec("reset", "reset the connection instead of an answer", dict(_SYMBOL)),
 )
 

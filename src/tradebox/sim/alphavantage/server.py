@@ -24,6 +24,7 @@ from tradebox.sim.alphavantage.answers import (
     price,
 )
 from tradebox.sim.alphavantage.quota import FreeQuota, PremiumQuota
+from tradebox.sim.calls import KeptCalls
 from tradebox.sim.exchange.market_port import MICROS
 from tradebox.sim.faults import FaultBoard
 from tradebox.sim.http import HttpAnswer, HttpRefusal, HttpRequest
@@ -56,9 +57,14 @@ class AlphaVantage:
         premium_key: str,
         faults: FaultBoard,
         now_s: Callable[[], float],
+        calls: KeptCalls | None = None,
     ) -> None:
         self._market = market
-        self._quotas: dict[str, Quota] = {free_key: FreeQuota(), premium_key: PremiumQuota()}
+        kept = calls or KeptCalls()
+        self._quotas: dict[str, Quota] = {
+            free_key: FreeQuota(kept),
+            premium_key: PremiumQuota(kept),
+        }
         self._premium_key = premium_key
         self._faults = faults
         self._now_s = now_s

@@ -3,20 +3,21 @@
 Rules of this file:
 - every request of a known key counts against its limit, refused ones too;
 - `/quote` says seconds where the stream says milliseconds, and zeros for a symbol it does not know;
-- what a free key may not have is 403, for ever.
+- what a free key may not have is 403, for ever;
+- the calls of the last minute are known after a restart too.
 
 Source: finnhub.io API documentation; the limits, the 403 of candles and the zeros as users of
 free keys report them.
 """
 
 import json
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
 
+from tradebox.sim.calls import KeptCalls
 from tradebox.sim.exchange.market_port import MICROS, SECOND_NS, Instrument
 from tradebox.sim.faults import FaultBoard
 from tradebox.sim.market.market import DayFigures, Market
@@ -43,8 +44,9 @@ class Answer:
 class RateLimit:
     """At most 60 calls in a running minute and 30 in a second. Units: seconds."""
 
-    def __init__(self) -> None:
-        self._calls: deque[float] = deque()
+    def __init__(self, kept: KeptCalls) -> None:
+        self._kept = kept
+        self._calls = kept.times("finnhub")
 
     def take(self, now_s: float) -> bool:
         """Count a call; say whether it is within the limits."""
@@ -55,6 +57,7 @@ class RateLimit:
         if len(self._calls) >= PER_SECOND_MAX and self._calls[-PER_SECOND_MAX] > now_s - 1:
             return False
         self._calls.append(now_s)
+        self._kept.keep()
         return True
 
     def headers(self, now_s: float, wall_s: float) -> dict[str, str]:
@@ -70,11 +73,11 @@ class RateLimit:
 class Rest:
     """The REST side of one key."""
 
-    def __init__(self, market: Market, faults: FaultBoard, key: str) -> None:
+    def __init__(self, market: Market, faults: FaultBoard, key: str, kept: KeptCalls) -> None:
         self._market = market
         self._faults = faults
         self._key = key
-        self._limit = RateLimit()
+        self._limit = RateLimit(kept)
 
     def answer(self, target: str, key_header: str, now_s: float, wall_s: float) -> Answer:
         """Answer a GET request.
@@ -118,7 +121,10 @@ class Rest:
                 return _error(HTTPStatus.FORBIDDEN, NO_ACCESS, headers)
             case _:
                 return _error(HTTPStatus.NOT_FOUND, "Endpoint not found.", headers)
-        return Answer(HTTPStatus.OK, json.dumps(data), headers)
+        text = json.dumps(data)
+        if self._faults.take("truncated"):
+            text = text[: len(text) // 2]
+        return Answer(HTTPStatus.OK, text, headers)
 
     def _quote(self, symbol: str) -> dict[str, object]:
         day = self._market.day(symbol)

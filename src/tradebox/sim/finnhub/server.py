@@ -16,10 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import EXTERNAL_CLOSE_CODES
 from websockets.http11 import Request, Response
 
-from tradebox.errors import AddressInUse, ConfigInvalid
+from tradebox.errors import AddressInUse
+from tradebox.sim.calls import KeptCalls
+from tradebox.sim.closing import check_close_code
 from tradebox.sim.exchange.market_port import MarketEvent, Trade
 from tradebox.sim.faults import FaultBoard, Value
 from tradebox.sim.finnhub.rest import Answer, Rest
@@ -59,6 +60,7 @@ class FinnhubServer:
         host: str = "127.0.0.1",
         port: int = 0,
         wall_s: Callable[[], float] = time.time,
+        calls: KeptCalls | None = None,
     ) -> None:
         self._host, self._port = host, port
         self._market = market
@@ -66,13 +68,14 @@ class FinnhubServer:
         self._clock = clock
         self._faults = faults
         self._wall_s = wall_s
-        self._rest = Rest(market, faults, key)
+        self._rest = Rest(market, faults, key, calls or KeptCalls())
         self._clients: set[_Client] = set()
         self._trades: list[Trade] = []
         self._server: Server | None = None
         self._ends: list[Callable[[], None]] = []
         self._closing: set[asyncio.Task[None]] = set()
         self.sent_frames = 0
+        faults.check_by(_check)
 
     async def start(self) -> tuple[str, int]:
         """Listen; subscribe to the market and to the fault board. Returns the address.
@@ -117,8 +120,8 @@ class FinnhubServer:
         await asyncio.gather(*self._closing)
 
     def flush(self) -> None:
-        """Send what the market's turn brought."""
-        if not self._trades:
+        """Send what the market's turn brought, and what is kept back no longer."""
+        if not self._trades and not any(one.stream.is_holding for one in self._clients):
             return
         trades, self._trades = self._trades, []
         for client in tuple(self._clients):
@@ -134,13 +137,6 @@ class FinnhubServer:
             self._drop_all()
         elif name == "close_connection":
             code = int(arguments["code"])
-            if code not in EXTERNAL_CLOSE_CODES and not 3000 <= code < 5000:
-                raise ConfigInvalid(
-                    f"close_connection: code={code} may not be sent: give 1000 to 1014 or 3000"
-                    " to 4999",
-                    field="code",
-                    value=code,
-                )
             for client in tuple(self._clients):
                 closing = asyncio.ensure_future(client.socket.close(code))
                 self._closing.add(closing)
@@ -151,7 +147,7 @@ class FinnhubServer:
             self._clients.discard(client)
             client.abort()
 
-    def _on_request(self, _socket: ServerConnection, request: Request) -> Response | None:
+    async def _on_request(self, _socket: ServerConnection, request: Request) -> Response | None:
         path = urlsplit(request.path).path
         if path in ("", "/"):
             return self._refuse_stream(request)
@@ -161,6 +157,8 @@ class FinnhubServer:
             self._clock.now(),
             self._wall_s(),
         )
+        if fault := self._faults.take("slow"):
+            await self._clock.sleep(float(fault["delay_s"]))
         return _response(answer)
 
     def _refuse_stream(self, request: Request) -> Response | None:
@@ -217,6 +215,11 @@ class FinnhubServer:
             client.abort()
         elif client.stream.waiting:
             client.wake.set()
+
+
+def _check(name: str, arguments: Mapping[str, Value]) -> None:
+    if name == "close_connection":
+        check_close_code(name, arguments["code"])
 
 
 def _token(path: str) -> str:

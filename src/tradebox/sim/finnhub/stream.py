@@ -10,7 +10,7 @@ Source: finnhub.io WebSocket documentation; the limit of 51 as measured with fre
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tradebox.sim.exchange.market_port import MICROS, SECOND_NS, Trade
 from tradebox.sim.faults import FaultBoard
@@ -19,13 +19,17 @@ from tradebox.sim.finnhub.rest import price_number
 SYMBOLS_MAX = 51
 PRINTS_PER_FRAME_MAX = 100
 WAITING_FRAMES_MAX = 1000
-COPIES_MAX = 5000
+HELD_PRINTS_MAX = 50_000
 PING = '{"type":"ping"}'
 TOO_MANY = '{"type":"error","msg":"Subscribing to too many symbols"}'
 INVALID = '{"type":"error","msg":"Invalid message"}'
 _REORDERED_MIN = 3
 _MILLISECOND_NS = 1_000_000
 _MESSAGE_CHARS_MAX = 4096
+
+
+Conditions = tuple[str, ...] | None | Literal["left out"]
+"""The codes of a print; null, or not there at all, where a fault says so."""
 
 
 class WirePrint(NamedTuple):
@@ -35,7 +39,7 @@ class WirePrint(NamedTuple):
     price_micros: int
     size: int
     at_ms: int
-    conditions: tuple[str, ...] | None
+    conditions: Conditions
 
 
 class Stream:
@@ -47,6 +51,7 @@ class Stream:
     def __init__(self, faults: FaultBoard) -> None:
         self._faults = faults
         self._held_back: list[WirePrint] = []
+        self._held: list[WirePrint] = []
         self.symbols: set[str] = set()
         self.waiting: list[str] = []
 
@@ -75,11 +80,16 @@ class Stream:
             if trade.symbol in self.symbols
             for one in shape(trade, self._faults)
         ]
-        wire = self._reordered(wire)
+        wire = self._released() + self._reordered([one for one in wire if not self._holds(one)])
         if wire and self._faults.take("bad_frame"):
             self.put('{"type":"trade","data":[{"c":["1"],"p":')
         for start in range(0, len(wire), PRINTS_PER_FRAME_MAX):
             self.put(frame_of(wire[start : start + PRINTS_PER_FRAME_MAX]))
+
+    @property
+    def is_holding(self) -> bool:
+        """Say whether prints are kept back, which must leave when the fault ends."""
+        return bool(self._held)
 
     def on_minute(self) -> None:
         """Ping, once a minute."""
@@ -100,6 +110,24 @@ class Stream:
         fault = self._faults.take("symbol_limit")
         return int(fault["symbols"]) if fault else SYMBOLS_MAX
 
+    def _holds(self, one: WirePrint) -> bool:
+        """Keep a print back, where a fault says so."""
+        is_held = self._faults.take("hold", symbol=one.symbol) is not None
+        if is_held and len(self._held) < HELD_PRINTS_MAX:
+            self._held.append(one)
+        return is_held
+
+    def _released(self) -> list[WirePrint]:
+        """Return the prints that are kept back no longer, oldest first."""
+        if not self._held:
+            return []
+        is_set = {one.symbol: False for one in self._held}
+        for symbol in is_set:
+            is_set[symbol] = self._faults.is_set("hold", symbol=symbol)
+        released = [one for one in self._held if not is_set[one.symbol]]
+        self._held = [one for one in self._held if is_set[one.symbol]]
+        return released
+
     def _reordered(self, wire: list[WirePrint]) -> list[WirePrint]:
         passed: list[WirePrint] = []
         for one in wire:
@@ -117,7 +145,7 @@ def shape(trade: Trade, faults: FaultBoard) -> list[WirePrint]:
     if faults.take("silent_symbol", symbol=symbol):
         return []
     price, at_ns = trade.price_micros, trade.event_ns
-    conditions: tuple[str, ...] | None = ("1",) if trade.size >= 100 else ()
+    conditions: Conditions = ("1",) if trade.size >= 100 else ()
     if fault := faults.take("spike", symbol=symbol):
         price += price * round(float(fault["percent"]) * MICROS) // (100 * MICROS)
         price -= price % 100
@@ -129,24 +157,28 @@ def shape(trade: Trade, faults: FaultBoard) -> list[WirePrint]:
         at_ns += round(float(fault["ahead_s"]) * SECOND_NS)
     if faults.take("null_conditions", symbol=symbol):
         conditions = None
+    if faults.take("no_conditions", symbol=symbol):
+        conditions = "left out"
     one = WirePrint(symbol, price, trade.size, at_ns // _MILLISECOND_NS, conditions)
     fault = faults.take("duplicate", symbol=symbol)
-    return [one] * (min(int(fault["times"]), COPIES_MAX) if fault else 1)
+    return [one] * (int(fault["times"]) if fault else 1)
 
 
 def frame_of(prints: Sequence[WirePrint]) -> str:
     """Return the JSON frame of some prints."""
-    data = [
-        {
-            "c": None if one.conditions is None else list(one.conditions),
-            "p": price_number(one.price_micros),
-            "s": one.symbol,
-            "t": one.at_ms,
-            "v": one.size,
-        }
-        for one in prints
-    ]
+    data = [_row(one) for one in prints]
     return json.dumps({"data": data, "type": "trade"}, separators=(",", ":"))
+
+
+def _row(one: WirePrint) -> dict[str, object]:
+    codes: dict[str, object] = {"c": None if one.conditions is None else list(one.conditions)}
+    return {
+        **({} if one.conditions == "left out" else codes),
+        "p": price_number(one.price_micros),
+        "s": one.symbol,
+        "t": one.at_ms,
+        "v": one.size,
+    }
 
 
 def _parse(message: str | bytes) -> tuple[object, str]:

@@ -29,7 +29,7 @@ INTRADAY_S["90m"] = 5400
 LONG_INTERVALS = ("1d", "5d", "1wk", "1mo", "3mo")
 MINUTE_DAYS_MAX = 8
 BARS_MAX = 20_000
-_EXCHANGES = {"NASDAQ": "NMS", "NYSE": "NYQ", "ARCA": "PCX"}
+EXCHANGES = {"NASDAQ": "NMS", "NYSE": "NYQ", "ARCA": "PCX"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def quote_row(market: Market, instrument: Instrument) -> dict[str, object]:
         "longName": instrument.name,
         "quoteType": "EQUITY",
         "currency": instrument.currency,
-        "exchange": _EXCHANGES[instrument.primary_exchange],
+        "exchange": EXCHANGES[instrument.primary_exchange],
         "exchangeTimezoneName": "America/New_York",
         "marketState": "REGULAR" if hours.is_open(now_ns) else "CLOSED",
         "regularMarketPrice": _number(last),
@@ -178,7 +178,7 @@ def _meta(
     meta: Meta = {
         "currency": instrument.currency,
         "symbol": symbol,
-        "exchangeName": _EXCHANGES[instrument.primary_exchange],
+        "exchangeName": EXCHANGES[instrument.primary_exchange],
         "fullExchangeName": instrument.primary_exchange,
         "instrumentType": "EQUITY",
         "firstTradeDate": 345_479_400,

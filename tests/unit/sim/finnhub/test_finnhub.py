@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from support.sim_market import SYMBOLS, market_at
-from tradebox.errors import AddressInUse
+from tradebox.errors import AddressInUse, ConfigInvalid
 from tradebox.sim.exchange.market_port import SECOND_NS
 from tradebox.sim.finnhub.faults import CATALOGUE, finnhub_faults
 from tradebox.sim.finnhub.server import FinnhubServer
@@ -370,6 +370,28 @@ async def test_prints_come_three_times() -> None:
 
 
 @pytest.mark.asyncio
+async def test_prints_are_held_back_and_come_in_one_burst() -> None:
+    async with vendor() as one, one.stream() as socket:
+        made: list[tuple[str, int, int]] = []
+
+        def keep(event: object) -> None:
+            if type(event).__name__ == "Trade" and event.symbol == "AAPL":
+                made.append((event.symbol, event.size, event.event_ns // 1_000_000))
+
+        await subscribe(one, socket, "AAPL", "SPY")
+        one.market.subscribe(keep)
+        one.fault("hold", symbol="AAPL")
+        others = await prints(one, socket, lambda _: len(made) >= 150)
+        assert {row["s"] for row in others} <= {"SPY"}
+        one.faults.clear("hold")
+        one.server.flush()
+        burst: list[dict] = []
+        await settle_reading(socket, burst)
+        assert [(row["s"], row["v"], row["t"]) for row in burst] == made
+        await prints(one, socket, lambda rows: any(row["s"] == "AAPL" for row in rows))
+
+
+@pytest.mark.asyncio
 async def test_prints_come_latest_first() -> None:
     async with vendor() as one, one.stream() as socket:
         one.fault("reorder", symbol="AAPL")
@@ -388,7 +410,8 @@ async def test_prints_are_changed_as_the_fault_says() -> None:
         ("zero_price", {}, lambda row: row["p"] == 0),
         ("stale_time", {"age_s": 3600.0}, lambda row: row["t"] < now_ms - 3_000_000),
         ("future_time", {"ahead_s": 3600.0}, lambda row: row["t"] > now_ms + 3_000_000),
-        ("null_conditions", {}, lambda row: row["c"] is None),
+        ("null_conditions", {}, lambda row: row.get("c", 0) is None),
+        ("no_conditions", {}, lambda row: "c" not in row),
     ):
         async with vendor() as one, one.stream() as socket:
             await subscribe(one, socket, "AAPL")
@@ -429,6 +452,34 @@ async def test_fewer_symbols_stand() -> None:
         await subscribe(one, socket, "AAPL")
         await socket.send('{"type":"subscribe","symbol":"SPY"}')
         assert "too many" in await asyncio.wait_for(socket.recv(), DEADLINE_S)
+
+
+@pytest.mark.asyncio
+async def test_an_answer_waits_and_another_is_cut() -> None:
+    async with vendor() as one:
+        one.fault("slow", delay_s=30.0, count=1)
+        asking = asyncio.ensure_future(one.get("/quote?symbol=AAPL"))
+        async with asyncio.timeout(DEADLINE_S):
+            while not one.clock.pending:
+                await yield_turn()
+        assert (await one.get("/quote?symbol=SPY")).status_code == 200
+        await one.clock.run_for(29.0)
+        assert not asking.done()
+        await one.clock.run_for(1.0)
+        assert (await asking).json()["c"] > 0
+        one.fault("truncated", count=1)
+        with pytest.raises(ValueError, match=r"delimiter|Expecting|Unterminated"):
+            (await one.get("/quote?symbol=AAPL")).json()
+        assert (await one.get("/quote?symbol=AAPL")).json()["c"] > 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("when", [{}, {"on": "order"}, {"after_s": 5.0}])
+async def test_a_code_that_may_not_close_is_refused_at_once(when: dict) -> None:
+    async with vendor() as one:
+        with pytest.raises(ConfigInvalid, match="code=1005 may not be sent: give 1000"):
+            one.faults.set("close_connection", code=1005, **when)
+        assert all(row["active"] == [] for row in one.faults.listing())
 
 
 @pytest.mark.asyncio

@@ -162,7 +162,8 @@ def test_each_fault_of_cookie_and_crumb_shows(desk, name):
 
 
 def test_no_fault_is_without_a_test():
-    assert {spec.name for spec in CATALOGUE} == {*FAULTS, *COMMON}
+    pages = {spec.name for spec in CATALOGUE if not spec.name.startswith("stream_")}
+    assert pages == {*FAULTS, *COMMON}
 
 
 @settings(max_examples=15)

@@ -1,0 +1,47 @@
+"""The small HTTP server: who says nothing cannot keep others out."""
+
+import asyncio
+from http import HTTPStatus
+
+import pytest
+
+from tradebox.sim.http import CONNECTIONS_MAX, HttpAnswer, HttpServer
+
+DEADLINE_S = 10.0
+
+
+def hello(_request: object) -> HttpAnswer:
+    return HttpAnswer(HTTPStatus.OK, {"hello": True})
+
+
+@pytest.mark.asyncio
+async def test_silent_connections_make_room_for_those_that_ask() -> None:
+    server = HttpServer("test", hello)
+    address = await server.start()
+    silent = [await asyncio.open_connection(*address) for _ in range(3 * CONNECTIONS_MAX)]
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            for _ in range(5):
+                reader, writer = await asyncio.open_connection(*address)
+                writer.write(b"GET / HTTP/1.1\r\n\r\n")
+                assert (await reader.read()).endswith(b'{"hello":true}\n')
+                writer.close()
+        assert len(server._connections) <= CONNECTIONS_MAX
+    finally:
+        for _, writer in silent:
+            writer.transport.abort()
+        await server.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_request_for_a_websocket_is_a_page_where_nobody_takes_those() -> None:
+    server = HttpServer("test", hello)
+    address = await server.start()
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+    finally:
+        await server.stop()
