@@ -10,6 +10,7 @@ from tradebox.sim.exchange.market_port import (
     MarketEvent,
     Quote,
     QuoteChange,
+    Tick,
     Trade,
 )
 
@@ -53,6 +54,8 @@ class ScriptedMarket:
         self.bar_rows: list[Bar] = []
         self.halted: set[str] = set()
         self.actions: list = []
+        self.past: list[Tick] = []
+        self._halt_callbacks: list[Callable[[str], None]] = []
 
     def symbols(self) -> Sequence[Instrument]:
         return list(self._instruments.values())
@@ -72,6 +75,18 @@ class ScriptedMarket:
 
     def is_halted(self, symbol: str) -> bool:
         return symbol in self.halted
+
+    def listen_halts(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        self._halt_callbacks.append(callback)
+        return lambda: self._halt_callbacks.remove(callback)
+
+    def ticks(self, symbol: str, after_ns: int, until_ns: int, count: int) -> list[Tick]:
+        inside = [
+            one
+            for one in self.past
+            if one.trade.symbol == symbol and after_ns < one.trade.event_ns <= until_ns
+        ]
+        return inside[:count] if count > 0 else inside[count:]
 
     def actions_between(self, after_ns: int, until_ns: int) -> list:
         return [one for one in self.actions if after_ns < one.at_ns <= until_ns]
@@ -106,7 +121,16 @@ class ScriptedMarket:
                 size,
                 old.event_ns,
             )
-        self._emit(Trade(symbol, micros(price), size, at_ns))
+        trade = Trade(symbol, micros(price), size, at_ns)
+        if old is not None:
+            self.past.append(Tick(trade, self._quotes[symbol]))
+        self._emit(trade)
+
+    def halt(self, symbol: str, *, is_halted: bool = True) -> None:
+        """Halt a symbol, or let it trade again."""
+        (self.halted.add if is_halted else self.halted.discard)(symbol)
+        for callback in tuple(self._halt_callbacks):
+            callback(symbol)
 
     def _emit(self, event: MarketEvent) -> None:
         for callback in tuple(self._callbacks):

@@ -41,7 +41,7 @@ from tradebox.sim.gateway.pace import PER_SECOND
 from tradebox.sim.gateway.server import TwsGateway
 from tradebox.sim.home import SimHome
 from tradebox.sim.http import HttpServer
-from tradebox.sim.market.acts import MarketActs, action_from
+from tradebox.sim.market.acts import MarketActs, recall
 from tradebox.sim.market.clock import SimClock
 from tradebox.sim.market.data import MarketData, load
 from tradebox.sim.market.market import Market
@@ -152,8 +152,7 @@ class World:
         latest_ns = 0
         for row in ledger.rows():
             latest_ns = max(latest_ns, int(str(row["at_ns"])))
-            if row["kind"] == "action_announced":
-                replay.actions.add(action_from(row))
+            recall(row, replay)
         self.home = home
         self.clock = SimClock(home.clock_file, speed, mono_ns, not_before_ns=latest_ns)
         self.market = Market(replay, self.clock)

@@ -29,6 +29,7 @@ ROWS = [
         "quantity": 40, "type": "TRAIL", "trail": 0.1, "tif": "GTC",
     },
     {"do": "fault", "after_s": 100, "name": "market.halt", "symbol": "NFLX"},
+    {"do": "fault", "after_s": 110.5, "name": "market.gap", "symbol": "AAPL", "percent": 3.5},
     {**BUY, "after_s": 120, "order_id": 5, "symbol": "NFLX"},
     {"do": "fault", "after_s": 200, "name": "market.resume", "symbol": "NFLX"},
     {"do": "cancel", "after_s": 300, "order_id": 3},
@@ -76,6 +77,13 @@ class Run:
         self.home.close()
 
 
+def around(run: Run, market_s: float) -> tuple[int, int]:
+    """Return the arguments that ask for the last two ticks up to the first one after a time."""
+    at_ns = run.world.clock.begin_ns + round(market_s * hours.SECOND_NS)
+    (first,) = run.world.market.ticks("AAPL", at_ns, 2**62, 1)
+    return first.trade.event_ns, -2
+
+
 @pytest.mark.parametrize("market_s", [660.0])
 def test_seed_and_script_make_the_ledger_at_any_speed(tmp_path: Path, market_s: float) -> None:
     digests = {}
@@ -87,6 +95,8 @@ def test_seed_and_script_make_the_ledger_at_any_speed(tmp_path: Path, market_s: 
         exchange = run.world.exchange
         assert exchange.positions("live")["SPY"].quantity == 7
         assert exchange.positions("paper")["AAPL"].quantity in (0, 60, 100)
+        before, after = run.world.market.ticks("AAPL", 0, *around(run, 110.5))
+        assert after.trade.price_micros > 1.02 * before.trade.price_micros
         run.close()
     assert len(set(digests.values())) == 1, digests
 

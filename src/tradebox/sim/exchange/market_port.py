@@ -58,6 +58,14 @@ class QuoteChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Tick:
+    """One print of the past and the quote it happened at."""
+
+    trade: Trade
+    quote: Quote
+
+
+@dataclass(frozen=True, slots=True)
 class Bar:
     """OHLCV over a closed interval, stamped at its end."""
 
@@ -148,6 +156,17 @@ class MarketView(Protocol):
 
     def is_halted(self, symbol: str, /) -> bool:
         """Say whether trading in the symbol is halted."""
+        ...
+
+    def listen_halts(self, callback: Callable[[str], None], /) -> Callable[[], None]:
+        """Tell the callback of each symbol that is halted or trades again; the result ends it."""
+        ...
+
+    def ticks(self, symbol: str, after_ns: int, until_ns: int, count: int, /) -> Sequence[Tick]:
+        """Return the prints after one time and not after another, oldest first.
+
+        At most `count`: the oldest ones, of a negative count the latest ones.
+        """
         ...
 
     def actions_between(self, after_ns: int, until_ns: int, /) -> Sequence[CompanyAction]:

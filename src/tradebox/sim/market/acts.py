@@ -1,4 +1,4 @@
-"""What the market itself can be told to do: splits, dividends and halts.
+"""What the market itself can be told to do: splits, dividends, halts and price gaps.
 
 Rules of this file:
 - everything of it happens to everybody: exchange, gateways and vendors;
@@ -11,8 +11,15 @@ from typing import Protocol
 from tradebox.errors import ConfigInvalid
 from tradebox.sim.faults import FaultBoard, FaultSpec, Value
 from tradebox.sim.market.actions import DIVIDEND, SPLIT, Action
+from tradebox.sim.market.edits import PPM
 from tradebox.sim.market.market import Market
 from tradebox.sim.market.prices import micros_of
+from tradebox.sim.market.replay import Replay
+
+ANNOUNCED, HALTED, RESUMED, GAPPED = "action_announced", "halted", "resumed", "price_gap"
+"""The ledger's kinds of rows that say what the market was told to do."""
+
+GAP_PERCENT_MIN, GAP_PERCENT_MAX = -90.0, 900.0
 
 CATALOGUE: tuple[FaultSpec, ...] = (
     FaultSpec(
@@ -31,6 +38,12 @@ CATALOGUE: tuple[FaultSpec, ...] = (
     ),
     FaultSpec("halt", "halt trading in a symbol", {"symbol": "AAPL"}, is_immediate=True),
     FaultSpec("resume", "let a halted symbol trade again", {"symbol": "AAPL"}, is_immediate=True),
+    FaultSpec(
+        "gap",
+        "move a symbol's price by some percent from now on, for good",
+        {"symbol": "AAPL", "percent": -5.0},
+        is_immediate=True,
+    ),
 )
 
 
@@ -54,8 +67,9 @@ class MarketActs:
         self._acts: dict[str, Callable[[str, Mapping[str, Value]], None]] = {
             "split": self._split,
             "dividend": self._dividend,
-            "halt": lambda symbol, _: self._market.halt(symbol),
-            "resume": lambda symbol, _: self._market.resume(symbol),
+            "halt": self._halt,
+            "resume": self._resume,
+            "gap": self._gap,
         }
 
     def _check(self, name: str, arguments: Mapping[str, Value]) -> None:
@@ -66,6 +80,14 @@ class MarketActs:
                 f"{name}: there is no symbol {symbol!r}: GET /market lists those that trade",
                 field="symbol",
                 value=symbol,
+            )
+        percent = float(arguments.get("percent", 0.0))
+        if not GAP_PERCENT_MIN <= percent <= GAP_PERCENT_MAX:
+            raise ConfigInvalid(
+                f"{name}: percent={percent:g} is out of range:"
+                f" give {GAP_PERCENT_MIN:g} to {GAP_PERCENT_MAX:g}",
+                field="percent",
+                value=percent,
             )
 
     def _on_fault(self, name: str, arguments: Mapping[str, Value]) -> None:
@@ -78,9 +100,22 @@ class MarketActs:
     def _dividend(self, symbol: str, arguments: Mapping[str, Value]) -> None:
         self._keep(self._market.announce_dividend(symbol, micros_of(float(arguments["amount"]))))
 
+    def _halt(self, symbol: str, _arguments: Mapping[str, Value]) -> None:
+        if self._market.halt(symbol):
+            self._notes.note(HALTED, self._market.present_ns, symbol=symbol)
+
+    def _resume(self, symbol: str, _arguments: Mapping[str, Value]) -> None:
+        if self._market.resume(symbol):
+            self._notes.note(RESUMED, self._market.present_ns, symbol=symbol)
+
+    def _gap(self, symbol: str, arguments: Mapping[str, Value]) -> None:
+        factor_ppm = PPM + micros_of(float(arguments["percent"])) // 100
+        self._market.gap(symbol, factor_ppm)
+        self._notes.note(GAPPED, self._market.present_ns, symbol=symbol, factor_ppm=factor_ppm)
+
     def _keep(self, action: Action) -> None:
         self._notes.note(
-            "action_announced",
+            ANNOUNCED,
             self._market.reached_ns,
             action=action.kind,
             symbol=action.symbol,
@@ -92,8 +127,24 @@ class MarketActs:
         )
 
 
-def action_from(row: Mapping[str, object]) -> Action:
-    """Return the action that a ledger row announced."""
+def recall(row: Mapping[str, object], replay: Replay) -> None:
+    """Let a replay have what a ledger row says of the market; other rows say nothing of it."""
+    kind = row["kind"]
+    if kind == ANNOUNCED:
+        replay.actions.add(_action_from(row))
+        return
+    if kind not in (HALTED, RESUMED, GAPPED):
+        return
+    edits, at_ns = replay.edit(str(row["symbol"])), int(str(row["at_ns"]))
+    if kind == HALTED:
+        edits.halt(at_ns)
+    elif kind == RESUMED:
+        edits.resume(at_ns)
+    else:
+        edits.gaps.append((at_ns, int(str(row["factor_ppm"]))))
+
+
+def _action_from(row: Mapping[str, object]) -> Action:
     return Action(
         SPLIT if row["action"] == SPLIT else DIVIDEND,
         str(row["symbol"]),

@@ -49,6 +49,24 @@ class History:
             number -= 1
         return found[::-1]
 
+    def prints(self, symbol: str, after_ns: int, until_ns: int, count: int) -> list[QuotedPrint]:
+        """Return the prints after one time and not after another, oldest first.
+
+        At most `count`: the oldest ones, of a negative count the latest ones; prices are those
+        that were said then. Sessions before the first of the replay have none.
+        """
+        wanted = min(abs(count), COUNT_MAX)
+        found: list[QuotedPrint] = []
+        first = hours.session(self._replay.first_number).open_ns
+        minutes = _minutes_between(max(after_ns, first), until_ns, is_backwards=count < 0)
+        for number, minute in minutes if wanted else ():
+            prints = self._replay.prints(symbol, number, minute)
+            inside = [one for one in prints if after_ns < one.event_ns <= until_ns]
+            found += inside if count > 0 else inside[::-1]
+            if len(found) >= wanted:
+                break
+        return found[:wanted] if count > 0 else found[:wanted][::-1]
+
     def _adjusted(self, symbol: str, number: int, until: int | None, bar: Bar) -> Bar:
         if until is None:
             return bar
@@ -117,6 +135,22 @@ def fold_bars(bars: Sequence[Bar]) -> Bar:
         bars[-1].close_micros,
         sum(bar.volume for bar in bars),
     )
+
+
+def _minutes_between(
+    since_ns: int, until_ns: int, *, is_backwards: bool
+) -> Iterator[tuple[int, int]]:
+    """Yield session number and minute of what lies between two times, in the wanted order."""
+    if until_ns < since_ns:
+        return
+    first, last = hours.session_from(since_ns).number, hours.session_from(until_ns).number
+    numbers = range(first, last + 1)
+    for number in reversed(numbers) if is_backwards else numbers:
+        session = hours.session(number)
+        begin = max(0, (since_ns - session.open_ns) // hours.MINUTE_NS)
+        minutes = range(begin, _begun(session, until_ns + 1))
+        for minute in reversed(minutes) if is_backwards else minutes:
+            yield number, minute
 
 
 def _begun(session: hours.Hours, at_ns: int) -> int:

@@ -18,6 +18,7 @@ from tradebox.sim.exchange.market_port import (
     MarketEvent,
     Quote,
     QuoteChange,
+    Tick,
     Trade,
 )
 from tradebox.sim.market import hours
@@ -81,7 +82,7 @@ class Market:
         self._position = 0
         self._ahead: list[Scheduled] = []
         self._ahead_symbols = 0
-        self._halted: set[str] = set()
+        self._halt_listeners: list[Callable[[str], None]] = []
         self.delivered = 0
         self.reached_ns = 0
         """Everything up to this time was delivered."""
@@ -128,6 +129,22 @@ class Market:
         until = hours.session_begun(now_ns).number
         return self._history.bars(symbol, interval_s, min(end_ns, now_ns), count, until)
 
+    def ticks(self, symbol: str, after_ns: int, until_ns: int, count: int, /) -> Sequence[Tick]:
+        """Return the prints after one time and not after another, oldest first.
+
+        At most `count`: the oldest ones, of a negative count the latest ones.
+        """
+        if symbol not in self._by_symbol:
+            return []
+        prints = self._history.prints(symbol, after_ns, min(until_ns, self._clock.now_ns()), count)
+        return [
+            Tick(
+                Trade(symbol, one.price_micros, one.size, one.event_ns),
+                _quote_of(one, one.price_micros, one.size),
+            )
+            for one in prints
+        ]
+
     def raw_bars(self, symbol: str, interval_s: int, end_ns: int, count: int) -> Sequence[Bar]:
         """Return bars like `bars`, each in the shares of its own time."""
         if symbol not in self._by_symbol:
@@ -156,20 +173,66 @@ class Market:
     def restore_action(self, action: Action) -> Action:
         """Take in an action that was announced before a restart, or just now."""
         self._replay.actions.add(action)
-        self._replay.minutes.cache_clear()
+        self._replay.forget()
         return action
 
-    def halt(self, symbol: str) -> None:
-        """Stop the trading of a symbol; its prints until `resume` never happen."""
-        self._halted.add(symbol)
+    @property
+    def present_ns(self) -> int:
+        """Return the time up to which everything that happens has happened."""
+        delivered_ns = self._block[self._position - 1][0] if self._position else 0
+        return max(self.reached_ns, delivered_ns)
 
-    def resume(self, symbol: str) -> None:
-        """Let a halted symbol trade again."""
-        self._halted.discard(symbol)
+    def halt(self, symbol: str) -> bool:
+        """Stop the trading of a symbol; its prints until `resume` never happen.
+
+        Say whether it was not halted already.
+        """
+        is_new = self._replay.edit(symbol).halt(self.present_ns)
+        if is_new:
+            self._remake(symbol)
+            self._say_halt(symbol)
+        return is_new
+
+    def resume(self, symbol: str) -> bool:
+        """Let a halted symbol trade again; say whether it was halted."""
+        edits = self._replay.edits.get(symbol)
+        is_new = edits is not None and edits.resume(self.present_ns)
+        if is_new:
+            self._remake(symbol)
+            self._say_halt(symbol)
+        return is_new
+
+    def gap(self, symbol: str, factor_ppm: int) -> None:
+        """Multiply a symbol's prices from now on. Units: parts per million."""
+        self._replay.edit(symbol).gaps.append((self.present_ns, factor_ppm))
+        self._remake(symbol)
 
     def is_halted(self, symbol: str, /) -> bool:
         """Say whether trading in a symbol is halted."""
-        return symbol in self._halted
+        edits = self._replay.edits.get(symbol)
+        return edits is not None and edits.is_halted
+
+    def listen_halts(self, callback: Callable[[str], None], /) -> Callable[[], None]:
+        """Tell the callback of each symbol that is halted or trades again; the result ends it."""
+        self._halt_listeners.append(callback)
+        return lambda: self._halt_listeners.remove(callback)
+
+    def _say_halt(self, symbol: str) -> None:
+        for listener in tuple(self._halt_listeners):
+            listener(symbol)
+
+    def _remake(self, symbol: str) -> None:
+        """Make what a symbol does from now on anew, for it was edited."""
+        self._replay.forget()
+        index, now_ns = self._instruments.index(self._by_symbol[symbol]), self.present_ns
+        part = self._part(index, self._session, self._minute)
+        rest = [one for one in self._block[self._position :] if one[1] != index]
+        self.reached_ns = now_ns
+        self._block = sorted([*rest, *(one for one in part if one[0] > now_ns)])
+        self._position = 0
+        self._ahead = [one for one in self._ahead if one[1] != index]
+        if index < self._ahead_symbols:
+            self._ahead += self._part(index, *self._following())
 
     def next_event_ns(self) -> int:
         """Return the time of the next event, or a time before it where none is made yet."""
@@ -241,8 +304,6 @@ class Market:
 
     def _deliver(self, scheduled: Scheduled) -> None:
         symbol = self._instruments[scheduled[1]].symbol
-        if symbol in self._halted:
-            return
         trade = scheduled[2]
         before = self._quotes[symbol]
         quote = _quote_of(trade, before.last_micros, before.last_size)

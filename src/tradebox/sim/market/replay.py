@@ -18,10 +18,11 @@ from typing import NamedTuple
 from tradebox.sim.market import hours
 from tradebox.sim.market.actions import Actions, scaled
 from tradebox.sim.market.data import MarketData, Series
+from tradebox.sim.market.edits import MILLISECOND_NS, Edits, corners_of
 from tradebox.sim.market.paths import Corners, PackedBars, Print, fold, split_day, split_minute
 
-MILLISECOND_NS = 1_000_000
 _DAYS_KEPT = 4
+_EDITED_DAYS_KEPT = 64
 _FULL_RATE_SYMBOLS = 60
 """With more symbols than this, each of them prints less often."""
 _SPARE_SYMBOLS = 200
@@ -75,36 +76,93 @@ class Replay:
         }
         self.series = data.series
         self.actions = Actions()
+        self.edits: dict[str, Edits] = {}
         self.first_number = data.first_number
         self._is_sparing = len(data.series) > _SPARE_SYMBOLS
         kept = 2 if self._is_sparing else _DAYS_KEPT
-        self.minutes = lru_cache(maxsize=kept * max(1, len(data.series)))(self._minutes)
+        self._recorded = lru_cache(maxsize=kept * max(1, len(data.series)))(self._minutes)
+        self._edited = lru_cache(maxsize=_EDITED_DAYS_KEPT)(self._edited_minutes)
+
+    def forget(self) -> None:
+        """Make everything anew from now on, for an action or an edit was added."""
+        self._recorded.cache_clear()
+        self._edited.cache_clear()
+
+    def edit(self, symbol: str) -> Edits:
+        """Return a symbol's edits, to add one; `forget` makes it count."""
+        return self.edits.setdefault(symbol, Edits())
+
+    def minutes(self, symbol: str, number: int) -> Sequence[Corners | None]:
+        """Return the bars of a session's minutes; None where nothing traded."""
+        if self._is_edited(symbol, number):
+            return self._edited(symbol, number)
+        return self._recorded(symbol, number)
 
     def day(self, symbol: str, number: int) -> Corners:
-        """Return the bar of a session, in the shares that traded then."""
+        """Return the bar of a session, in the shares that traded then.
+
+        A session in which nothing traded, for it was halted, keeps the bar it would have had.
+        """
+        if self._is_edited(symbol, number):
+            traded = [bar for bar in self.minutes(symbol, number) if bar is not None]
+            if traded:
+                return fold(traded)
+        return self._recorded_day(symbol, number)
+
+    def _recorded_day(self, symbol: str, number: int) -> Corners:
         count = hours.session(number).minutes
         series = self._by_symbol[symbol]
         if series.minutes and self.actions.ratio(symbol, -_EVER, number) != (1, 1):
-            return fold([bar for bar in self.minutes(symbol, number) if bar is not None])
+            return fold([bar for bar in self._recorded(symbol, number) if bar is not None])
         return self.actions.scale(symbol, number, series.day(number, count), count)
+
+    def _is_edited(self, symbol: str, number: int) -> bool:
+        edits = self.edits.get(symbol)
+        return edits is not None and edits.begins_ns < hours.session(number).close_ns
+
+    def _edited_minutes(self, symbol: str, number: int) -> Sequence[Corners | None]:
+        """Return a session's minutes as they trade after the symbol's edits."""
+        edits, found = self.edits[symbol], list[Corners | None]()
+        start_ns = hours.session(number).open_ns
+        for minute, bar in enumerate(self._recorded(symbol, number)):
+            begin_ns = start_ns + minute * hours.MINUTE_NS
+            end_ns = begin_ns + hours.MINUTE_NS
+            if bar is None or not edits.is_even(begin_ns - 1, end_ns):
+                found.append(corners_of(self._prints_of(symbol, number, minute)))
+            else:
+                found.append(edits.bar(bar, end_ns))
+        return found
 
     def prints(self, symbol: str, number: int, minute: int) -> list[QuotedPrint]:
         """Return the prints of a minute, oldest first; none in a minute without trading."""
-        minutes = self.minutes(symbol, number)
+        random = self._random(symbol, number, minute)
+        prints = self._prints_of(symbol, number, minute, random)
+        if not prints:
+            return []
+        start_ns = hours.session(number).open_ns + minute * hours.MINUTE_NS
+        return self._quoted(self._by_symbol[symbol], start_ns, prints, random)
+
+    def _prints_of(
+        self, symbol: str, number: int, minute: int, random: Random | None = None
+    ) -> list[Print]:
+        """Return the prints of a minute without their quotes."""
+        minutes = self._recorded(symbol, number)
         bar = minutes[minute]
         if bar is None:
             return []
-        random = self._random(symbol, number, minute)
-        start_ns = hours.session(number).open_ns + minute * hours.MINUTE_NS
+        random = random or self._random(symbol, number, minute)
         series = self._by_symbol[symbol]
         if series.tape:
-            recorded = series.tape[series.index(number)][minute]
-            return self._quoted(series, start_ns, self._as_traded(symbol, number, recorded), random)
-        average = self.day(symbol, number).volume / len(minutes)
-        activity = min(2.0, max(0.5, math.sqrt(bar.volume / average)))
-        wanted = self._rate * 60 * activity * math.exp(random.gauss(0.0, 0.2))
-        prints = split_minute(bar, max(1, round(wanted)), random)
-        return self._quoted(series, start_ns, prints, random)
+            prints = self._as_traded(symbol, number, series.tape[series.index(number)][minute])
+        else:
+            average = self._recorded_day(symbol, number).volume / len(minutes)
+            activity = min(2.0, max(0.5, math.sqrt(bar.volume / average)))
+            wanted = self._rate * 60 * activity * math.exp(random.gauss(0.0, 0.2))
+            prints = split_minute(bar, max(1, round(wanted)), random)
+        if not self._is_edited(symbol, number):
+            return prints
+        start_ns = hours.session(number).open_ns + minute * hours.MINUTE_NS
+        return self.edits[symbol].prints(prints, start_ns)
 
     def last_print(self, symbol: str, number: int, minute: int) -> QuotedPrint:
         """Return the last print before a minute of a session, looking back as far as needed."""
