@@ -16,12 +16,12 @@ from contextlib import suppress
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
-from ib_async.client import Client
 from ib_async.contract import Contract, ContractDetails
 from ib_async.objects import ExecutionFilter
 
 from tradebox.adapters.ibkr import wire
 from tradebox.adapters.ibkr.orders.decoder import FactDecoder, FactReader
+from tradebox.adapters.ibkr.orders.sliced_client import SlicedClient
 from tradebox.domain.market import Instrument
 from tradebox.errors import BrokerUnavailable, ClientIdInUse, HeartbeatMissed
 from tradebox.ports.orders import (
@@ -207,7 +207,7 @@ class _Session:
     def __init__(self, on_fact: Callable[[BrokerFact], None], zone: tzinfo) -> None:
         self._on_fact = on_fact
         self.reader = FactReader(self._take, self._ended, self.end)
-        self.client: Any = Client(self.reader)  # type: ignore[no-untyped-call]
+        self.client: Any = SlicedClient(self.reader)
         self.client.MaxRequests = 0
         self.client.decoder = FactDecoder(self.reader, zone)
         self.is_over = False
