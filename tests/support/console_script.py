@@ -3,7 +3,7 @@
 from copy import deepcopy
 from decimal import Decimal
 
-from tradebox.readmodel import BarRow, Row, StepRow
+from tradebox.readmodel import BarRow, EventRow, Row, StepRow
 
 SECOND_NS = 1_000_000_000
 START_NS = 1_000 * SECOND_NS
@@ -80,14 +80,18 @@ def normal_rows():
          "intensity": "0/3 in 10s" if name in branches else None,
          "last_reason": "feed stale" if name == "market.feed_b" else None,
          "mailbox_depth": 3 if name == "market.feed_b" else 0, "checkin_age_s": 0.4,
-         "epoch": EPOCH, "incarnation": 1}
+         "epoch": EPOCH, "incarnation": 1, "restart_type": "permanent",
+         "restarts_ns": [START_NS - 1200 * SECOND_NS] if name == "market.feed_b" else []}
         for name in names
     ]  # fmt: skip
     orders = [
         {"account": "paper", "order_ref": f"tb-{at:04d}", "plan_id": plan, "symbol": symbol,
          "role": role, "side": side, "quantity": size, "filled": filled, "order_type": kind,
          "limit_price": None, "stop_price": stop, "state": state, "order_id": 7100 + at,
-         "perm_id": 0, "at_ns": MARKET_NS - at * 60 * SECOND_NS}
+         "perm_id": 0, "at_ns": MARKET_NS - at * 60 * SECOND_NS,
+         "first_ns": MARKET_NS - (at + 1) * 60 * SECOND_NS, "path": ["sending", "acked", state],
+         "average_price": "101.02" if filled else None, "fill_quantity": filled,
+         "reference_price": stop or "101.00"}
         for at, (plan, symbol, role, side, size, filled, kind, stop, state) in enumerate([
             ("P-0001", "NVDA", "entry", "BUY", 120, 120, "MKT", None, "filled"),
             ("P-0001", "NVDA", "stop", "SELL", 60, 0, "STP", "100.50", "working"),
@@ -105,7 +109,18 @@ def normal_rows():
             ("step", "NVDA", "scale_out @ 101.50: price reached 1 R"),
         ])
     ]  # fmt: skip
+    journal = [
+        {"number": at, "at_ns": MARKET_NS - (90 - 30 * at) * SECOND_NS, "kind": kind,
+         "account": account, "symbol": symbol, "plan_id": plan, "order_ref": ref, "actor": actor,
+         "text": words}
+        for at, (kind, account, symbol, plan, ref, actor, words) in enumerate([
+            ("link", "paper", None, None, None, None, "state=CLEAN reason=reconciled"),
+            ("order", "paper", "NVDA", "P-0001", "tb-0001", None, "stop SELL 0/60 working"),
+            ("restart", None, None, None, None, "market.feed_b", "market.feed_b: feed stale"),
+        ])
+    ]  # fmt: skip
     return {
+        "journal": journal,
         "header": {
             "profile": "sim", "world": "SIMULATED", "run_id": "r1", "generation": 1,
             "epoch": EPOCH, "active_feed": "feed_a", "market_ns": MARKET_NS, "speed": 20.0,
@@ -127,12 +142,28 @@ def normal_rows():
         "feeds": [
             {"symbol": symbol, "price_micros": 101_650_000 + at, "size": 100, "source": "finnhub",
              "tier": 1, "quality": quality, "event_ns": MARKET_NS - at * SECOND_NS,
-             "pub_seq": 900 - at, "epoch": EPOCH}
+             "pub_seq": 900 - at, "epoch": EPOCH, "ticks": 300 - at, "gaps": at % 2,
+             "refused": 2 if symbol == "TSLA" else 0}
             for at, (symbol, quality) in enumerate(
                 [("AAPL", "live"), ("GE", "stale"), ("NVDA", "live"), ("TSLA", "suspect")]
             )
         ],
     }  # fmt: skip
+
+
+def stored_events(count, first=1):
+    """Return events as the journal keeps them, oldest first."""
+    kinds = (
+        ("plan_state", '{"from": "armed", "to": "open"}'),
+        ("fill_booked", '{"price": "101.00"}'),
+        ("plan_step", '{"kind": "scale_out", "reason": "price reached 1 R"}'),
+    )
+    return [
+        EventRow(first + at, MARKET_NS - (count - at) * 20 * SECOND_NS, EPOCH, *kinds[at % 3][:1],
+                 "paper", f"P-{at % 2 + 1:04d}", f"tb-{at % 3:04d}", ("NVDA", "AAPL")[at % 2],
+                 kinds[at % 3][1])
+        for at in range(count)
+    ]  # fmt: skip
 
 
 class Script:
@@ -148,6 +179,7 @@ class Script:
         self.profile = "sim"
         self.world = "SIMULATED"
         self.asked = []
+        self.stored = stored_events(12) if rows else []
         self.closed = False
 
     def clock(self):
@@ -182,6 +214,21 @@ class Script:
             BarRow(MARKET_NS - (40 - at) * 60 * SECOND_NS, *(Decimal(100 + at % 7) / 1,) * 4, 100)
             for at in range(40)
         ]
+
+    async def events(self, about=None, count=200, *, before=None, after=None):
+        if self.history_waiting:
+            return None
+        found = [
+            row
+            for row in self.stored
+            if about in (None, row.plan_id, row.order_ref, row.symbol)
+            and (before is None or row.seq < before)
+            and (after is None or row.seq > after)
+        ]
+        return found[:count] if after is not None else found[-count:]
+
+    async def schema(self):
+        return None if self.history_waiting else 4
 
     async def close(self):
         self.closed = True

@@ -6,16 +6,18 @@ import pytest
 import tradebox_tui
 from tradebox_tui import keys
 from tradebox_tui.app import ConsoleApp
+from tradebox_tui.screens.feeds import FeedTable
 from tradebox_tui.screens.help import Help
+from tradebox_tui.screens.orders import OrderTable
 from tradebox_tui.screens.overview import Alerts, Positions
 from tradebox_tui.screens.plans import PlanList
-from tradebox_tui.screens.tables import FeedTable, OrderTable, TreeTable
+from tradebox_tui.screens.tree import TreeTable
 from tradebox_tui.theme import THEMES
 from tradebox_tui.widgets.price_plot import PricePlot
 
 AGAIN = {"j,down", "G,end", "s", "S", "z", "y", "enter"}
 """Keys of everywhere that each screen answers in its own way."""
-SCREENS = ("overview", "plans", "orders", "feeds", "tree")
+SCREENS = ("overview", "plans", "orders", "feeds", "tree", "journal")
 
 
 def names_of(key):

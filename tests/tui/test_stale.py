@@ -3,13 +3,16 @@ import pytest
 from support.console_script import Script, normal_rows
 from tradebox_tui.widgets.pane import Pane
 
-SCREENS = ("overview", "plans", "orders", "feeds", "tree")
+SCREENS = ("overview", "plans", "orders", "feeds", "tree", "journal")
 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("screen", SCREENS)
 async def test_every_pane_has_an_age_and_says_stale_after_three_periods(console, script, screen):
-    async with console(screen) as (app, _):
+    async with console(screen) as (app, pilot):
+        if screen == "feeds":
+            await pilot.press("d")
+            await pilot.pause()
         for pane in app.screen.query(Pane):
             assert " 1s " in pane.plain()[0]
         script.tick(6.5, write=False)

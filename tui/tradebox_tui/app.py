@@ -19,19 +19,22 @@ from textual.timer import Timer
 from textual.widgets import Input
 
 from tradebox_tui import keys
+from tradebox_tui.screens.feeds import Feeds
 from tradebox_tui.screens.frame import FrameScreen
 from tradebox_tui.screens.help import Help
-from tradebox_tui.screens.overview import Alerts, Overview
+from tradebox_tui.screens.journal import Journal
+from tradebox_tui.screens.orders import Orders
+from tradebox_tui.screens.overview import Overview
 from tradebox_tui.screens.plans import Plans
-from tradebox_tui.screens.tables import Feeds, FeedTable, Orders, Tree
+from tradebox_tui.screens.tree import Tree
 from tradebox_tui.source import RowSource
+from tradebox_tui.text import MISSHAPEN
 from tradebox_tui.theme import THEMES
 from tradebox_tui.view import View
 from tradebox_tui.widgets import price_plot
-from tradebox_tui.widgets.canvas import Canvas
+from tradebox_tui.widgets.canvas import Canvas, misshapen
 
 PERIODS_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
-HISTORY_NS: Final = 5_000_000_000
 PRELOAD_S: Final = 3.0
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
@@ -41,6 +44,7 @@ MADE: Final[dict[str, Callable[[], FrameScreen]]] = {
     "orders": Orders,
     "feeds": Feeds,
     "tree": Tree,
+    "journal": Journal,
 }
 
 
@@ -127,26 +131,28 @@ class ConsoleApp(App[int], inherit_bindings=False):
         view = self.view
         view.world, view.profile = self.source.world, self.source.profile
         view.waiting, view.history_waiting = self.source.waiting, self.source.history_waiting
-        began = not view.is_frozen and view.take(rows)
-        if began:
-            self._history_ns = None
-            self.refresh(layout=True)
-        self._grant_wish()
-        await self._read_history(frame)
+        try:
+            if not view.is_frozen and view.take(rows):
+                self._history_ns = None
+                self.refresh(layout=True)
+            self._grant_wish()
+            await self._read_history(frame)
+        except MISSHAPEN as fault:
+            self._tell(fault)
         self.repaint()
 
     def _grant_wish(self) -> None:
         """Put the cursor where it was asked to go, once the rows are there."""
         frame, wish = self.frame, self._wish
-        if not wish or frame is None or self.view.missing(("plans",)):
+        if not wish or frame is None or self.view.missing(frame.wish_needs):
             return
         self._wish = ""
         if not frame.select(wish):
-            frame.notice(f"no plan {wish}")
+            frame.notice(f"nothing is called {wish}")
 
     async def _read_history(self, frame: FrameScreen) -> None:
         now_ns = self._clock_ns()
-        is_due = self._history_ns is None or now_ns - self._history_ns >= HISTORY_NS
+        is_due = self._history_ns is None or now_ns - self._history_ns >= frame.history_ns
         if self.view.is_frozen or not is_due:
             return
         self._history_ns = now_ns
@@ -273,12 +279,21 @@ class ConsoleApp(App[int], inherit_bindings=False):
         if frame is not None:
             frame.set_zoom(None if frame.zoomed is not None else frame.main)
 
-    def action_look_alerts(self) -> None:
-        """Zoom the alerts, and back."""
+    def action_look_toggle(self, what: str) -> None:
+        """Turn one of the screen's own ways of showing."""
         frame = self.frame
-        if isinstance(frame, Overview):
-            alerts = frame.query_one(Alerts)
-            frame.set_zoom(None if frame.zoomed is alerts else alerts)
+        if frame is not None and (words := frame.toggle(what)):
+            frame.notice(words)
+
+    def action_look_match(self, steps: int) -> None:
+        """Go from match to match."""
+        frame = self.frame
+        if frame is not None and (words := frame.match(steps)):
+            frame.notice(words)
+
+    async def action_look_log(self) -> None:
+        """Show what was told about the child under the cursor."""
+        await self.action_look_open()
 
     def action_look_period(self, step: int) -> None:
         """Read more or less often."""
@@ -312,18 +327,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
             frame.notice(f"timeframe {frame.turn_timeframe(steps)}")
             self.action_look_again()
 
-    def action_look_closed(self) -> None:
-        """List more or less."""
-        frame = self.frame
-        if frame is not None and (words := frame.toggle_closed()):
-            frame.notice(f"listing {words}")
-
-    def action_look_worst(self) -> None:
-        """Sort feeds by quality, worst first."""
-        frame = self.frame
-        if isinstance(frame, Feeds):
-            frame.query_one(FeedTable).worst_first()
-
     def action_look_help(self) -> None:
         """Show the keys of the screen."""
         frame = self.frame
@@ -340,14 +343,26 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Say which keys mean something now: those of the shown screen, none under help."""
-        del parameters
         name = action.removeprefix("look_")
         if isinstance(self.screen, Help):
             return name in ("quit", "interrupt", "screen", "theme")
         frame = self.frame
-        scopes = {key.scope for key in keys.KEYS if key.action.split("(")[0] == name}
+        whole = f"{name}('{parameters[0]}')" if name == "toggle" and parameters else name
+        scopes = {key.scope for key in keys.KEYS if key.action.startswith(whole)}
         shown = "" if frame is None else frame.screen_name
         return not scopes or "everywhere" in scopes or shown in scopes
+
+    async def run_action(self, *arguments: Any, **named: Any) -> bool:
+        """Run an action; one that meets a row of another shape says so and ends nothing."""
+        try:
+            return await super().run_action(*arguments, **named)
+        except MISSHAPEN as fault:
+            self._tell(fault)
+            return True
+
+    def _tell(self, fault: Exception) -> None:
+        if self.frame is not None:
+            self.frame.notice(misshapen(fault))
 
     # --- the prompt ---------------------------------------------------------------------------
 
@@ -405,9 +420,10 @@ class ConsoleApp(App[int], inherit_bindings=False):
             if name == item.digit or (is_short and not rest):
                 await self.action_look_screen(item.name)
                 return
-        if name == "plan" and rest:
-            await self.action_look_screen("plans")
-            self._wish = rest.strip()
+        places = {"plan": "plans", "seq": "journal", "journal": "journal", "log": "journal"}
+        if name in places and rest:
+            await self.action_look_screen(places[name])
+            self._wish = words.partition(" ")[2].strip()
             self._grant_wish()
             return
         simple: dict[str, Callable[[], None]] = {
@@ -429,4 +445,4 @@ class ConsoleApp(App[int], inherit_bindings=False):
         return None if self.frame is None else self.frame.table
 
 
-GO_WORDS: Final = "overview plans orders feeds tree · plan NVDA · theme ascii help quit"
+GO_WORDS: Final = "a screen · plan NVDA · seq 71234 · journal ID · theme ascii help quit"

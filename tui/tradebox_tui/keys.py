@@ -41,7 +41,7 @@ SCREENS: Final = (
     ScreenKey("4", "feeds", "Feeds", "Feed"),
     ScreenKey("5", "tree", "Tree", "Tree"),
     ScreenKey("6", "runs", "Runs", "Runs", "no backtest has been stored on this home"),
-    ScreenKey("7", "journal", "Journal", "Jrnl", "use `tradebox status` and the log files"),
+    ScreenKey("7", "journal", "Journal", "Jrnl"),
 )
 
 KEYS: Final = (
@@ -72,20 +72,58 @@ KEYS: Final = (
     Key("minus", "period(1)", "slower", "Read less often.", "-"),
     Key("y", "copy", "copy", "Copy the row to the clipboard of your terminal.", "y"),
     Key("t", "theme", "theme", "Next theme.", "t"),
-    Key("a", "alerts", "all alerts", "Zoom the alerts, and back.", "a", "overview"),
+    Key("a", "toggle('alerts')", "all alerts", "Zoom the alerts, and back.", "a", "overview"),
     Key("left_square_bracket", "timeframe(-1)", "finer", "Shorter timeframe.", "[", "plans"),
     Key("right_square_bracket", "timeframe(1)", "coarser", "Longer timeframe.", "]", "plans"),
-    Key("x", "closed", "closed too", "List closed plans too, and back.", "x", "plans"),
-    Key("w", "closed", "working only", "List working orders only, and back.", "w", "orders"),
-    Key("b", "worst", "worst first", "Sort feeds by quality and age.", "b", "feeds"),
-    Key("r", "closed", "only restarted", "List only what was restarted.", "r", "tree"),
+    Key("x", "toggle('closed')", "closed too", "List closed plans too, and back.", "x", "plans"),
+    Key(
+        "w",
+        "toggle('working')",
+        "working only",
+        "List working orders only, and back.",
+        "w",
+        "orders",
+    ),
+    Key(
+        "o",
+        "toggle('by_plan')",
+        "by plan",
+        "Put orders below their plans, and back.",
+        "o",
+        "orders",
+    ),
+    Key("b", "toggle('worst')", "worst first", "Sort feeds by quality and age.", "b", "feeds"),
+    Key(
+        "d", "toggle('detail')", "detail", "Show the instrument in detail, and back.", "d", "feeds"
+    ),
+    Key("r", "toggle('restarted')", "only restarted", "List only what was restarted.", "r", "tree"),
+    Key("e", "toggle('branch')", "fold", "Fold the branch, or unfold it.", "e", "tree"),
+    Key("l", "log", "log", "Show what was told about the child.", "l", "tree"),
+    Key(
+        "f",
+        "toggle('follow')",
+        "follow",
+        "Go to what is new and stay there, or hold.",
+        "f",
+        "journal",
+    ),
+    Key("n", "match(1)", "next match", "Next line that has the filter's words.", "n", "journal"),
+    Key("N", "match(-1)", "last match", "Previous line that has them.", "N", "journal"),
+    Key(
+        "i",
+        "toggle('about')",
+        "one id",
+        "Only what is about this plan or order, and back.",
+        "i",
+        "journal",
+    ),
 )
 
 VIEW_ACTIONS: Final = frozenset(
     {
-        "alerts", "back", "closed", "copy", "focus_next", "focus_previous", "freeze", "help",
-        "interrupt", "move", "open", "page", "period", "prompt", "quit", "reverse", "screen",
-        "sort", "theme", "timeframe", "worst", "zoom",
+        "back", "copy", "focus_next", "focus_previous", "freeze", "help", "interrupt", "log",
+        "match", "move", "open", "page", "period", "prompt", "quit", "reverse", "screen", "sort",
+        "theme", "timeframe", "toggle", "zoom",
     }
 )  # fmt: skip
 """What a key may do; all of it looks."""

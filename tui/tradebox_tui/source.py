@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tradebox.readmodel import BarRow, Row, StepRow
+from tradebox.readmodel import BarRow, EventRow, Row, StepRow
 
 
 class RowSource(Protocol):
@@ -41,6 +41,21 @@ class RowSource(Protocol):
         self, symbol: str, interval_s: int, until_ns: int, count: int = 200
     ) -> list[BarRow] | None:
         """Return the last bars that ended by then; None while history is out of reach."""
+        ...
+
+    async def events(
+        self,
+        about: str | None = None,
+        count: int = 200,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> list[EventRow] | None:
+        """Return events of the journal, oldest first; None while history is out of reach."""
+        ...
+
+    async def schema(self) -> int | None:
+        """Return the schema's version; None while it is not there."""
         ...
 
     async def close(self) -> None:

@@ -15,11 +15,24 @@ MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 NS_PER_S = 1_000_000_000
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+CLEAN_CHARS_MAX = 2_000
+
+MISSHAPEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a row of another shape makes of code that draws it: it is said in its place, never fatal."""
 
 
 def clean(value: object) -> str:
     """Return text that takes one cell per character and holds no control character."""
-    text = str(value)
+    text = str(value)[:CLEAN_CHARS_MAX]
     if text.isascii() and text.isprintable():
         return text
     return "".join(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from tradebox.readmodel import BarRow, Row, StepRow
+from tradebox.readmodel import BarRow, EventRow, Row, StepRow
 from tradebox_tui.text import number
 
 POINTS_MAX: Final = 600
@@ -40,6 +40,7 @@ class View:
     net_r: deque[float] = field(default_factory=lambda: deque(maxlen=DAY_R_MAX))
     steps: dict[str, list[StepRow]] = field(default_factory=dict)
     bars: dict[tuple[str, int], list[BarRow]] = field(default_factory=dict)
+    events: dict[int, EventRow] = field(default_factory=dict)
 
     def take(self, rows: Mapping[str, Row | None]) -> bool:
         """Fold what was read; say whether a new epoch began, which calls for a full redraw."""

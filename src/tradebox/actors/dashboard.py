@@ -137,10 +137,22 @@ class Dashboard(Actor[object]):
             RowName.POSITIONS: state.positions_rows,
             RowName.PLANS: lambda: list(state.plans.values()),
             RowName.ORDERS: lambda: list(state.orders.values()),
-            RowName.HEALTH: lambda: [tree_row(row) for row in self._tree()],
-            RowName.FEEDS: self._feeds,
+            RowName.HEALTH: self._health,
+            RowName.FEEDS: self._feed_rows,
             RowName.ALERTS: lambda: list(state.alerts),
+            RowName.JOURNAL: state.lines.rows,
         }
+
+    def _health(self) -> list[dict[str, Any]]:
+        now_ns = time.monotonic_ns()
+        return [
+            {**tree_row(row), "restarts_ns": self._state.restarts(row.name, now_ns)}
+            for row in self._tree()
+        ]
+
+    def _feed_rows(self) -> list[dict[str, Any]]:
+        refused = self._state.refused
+        return [{**row, "refused": refused.get(row["symbol"], 0)} for row in self._feeds()]
 
     def _encode(self, data: object, period_s: float) -> bytes:
         return encode_row(

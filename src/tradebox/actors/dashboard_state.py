@@ -2,13 +2,16 @@
 
 Rules of this file:
 - one method per event, no I/O, no clock: the caller stamps the rows;
+- what an order cost beside its reference is kept with the order: the console counts nothing;
 - every collection has a stated limit; closed plans leave first.
 """
 
 from collections import OrderedDict, deque
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any
 
+from tradebox.actors.dashboard_lines import Lines
 from tradebox.domain.events import (
     AccountChanged,
     AlertRaised,
@@ -20,13 +23,17 @@ from tradebox.domain.events import (
     PlanChanged,
     PlanStepTaken,
     PositionChanged,
+    StoreChanged,
+    StreamChanged,
     TickRefused,
 )
 from tradebox.domain.orders import OrderState
 from tradebox.supervision.events import ChildExited, IntensityReached
 
-PLANS_MAX, ORDERS_MAX, ALERTS_MAX, STEPS_MAX = 400, 200, 100, 100
+PLANS_MAX, ORDERS_MAX, ALERTS_MAX, STEPS_MAX, PATH_MAX = 400, 200, 100, 100, 12
 POSITIONS_MAX, TEXT_CHARS_MAX = 500, 300
+RESTARTS_MAX, CHILDREN_MAX, RESTARTS_NS = 32, 256, 3_600_000_000_000
+REFUSED_MAX = 2_000
 DONE = frozenset(
     {
         OrderState.FILLED,
@@ -51,6 +58,8 @@ WATCHED = (
     PlanChanged,
     PlanStepTaken,
     PositionChanged,
+    StoreChanged,
+    StreamChanged,
     TickRefused,
 )
 
@@ -67,6 +76,9 @@ class DashboardState:
         self._alert_number = 0
         self._now_ns = 0
         self.alerts: deque[dict[str, Any]] = deque(maxlen=ALERTS_MAX)
+        self.lines = Lines()
+        self.refused: dict[str, int] = {}
+        self._restarts: dict[str, deque[int]] = {}
         self.counts = {"fills": 0, "denied": 0, "rejected": 0, "refused_ticks": 0, "restarts": 0}
 
     def fold(self, event: object, now_ns: int = 0) -> None:
@@ -75,6 +87,7 @@ class DashboardState:
         Units: now_ns market time, for events that carry none.
         """
         self._now_ns = now_ns
+        self.lines.take(event, now_ns)
         match event:
             case PlanChanged(row=row):
                 self._plan(asdict(row))
@@ -100,10 +113,13 @@ class DashboardState:
             case FeedFailover():
                 text = f"feed {event.old} → {event.new}, epoch {event.epoch}: {event.cause}"
                 self._alert("failover", None, text, None, event.at_ns)
-            case TickRefused():
+            case TickRefused(symbol=symbol):
                 self.counts["refused_ticks"] += 1
+                if symbol in self.refused or len(self.refused) < REFUSED_MAX:
+                    self.refused[symbol] = self.refused.get(symbol, 0) + 1
             case ChildExited(asked=False):
                 self.counts["restarts"] += 1
+                self._restarted(event)
                 self._alert("restart", None, f"{event.name}: {event.reason}", None, 0)
             case IntensityReached():
                 text = f"{event.name} gave up: {event.intensity} restarts in {event.period_s:g} s"
@@ -118,6 +134,10 @@ class DashboardState:
             for row in self.positions.values()
             if row["quantity"] or row["stop_quantity"] or row["in_flight_quantity"]
         ]
+
+    def restarts(self, name: str, mono_ns: int) -> list[int]:
+        """Return when a child ended unasked within the last hour. Units: monotonic ns."""
+        return [at for at in self._restarts.get(name, ()) if mono_ns - at <= RESTARTS_NS]
 
     def plan_detail(self, plan_id: str) -> dict[str, Any]:
         """Return one plan with its steps and its orders."""
@@ -155,13 +175,40 @@ class DashboardState:
         known = self.orders.get(event.order_ref)
         if event.state is OrderState.REJECTED and (known is None or known["state"] != event.state):
             self.counts["rejected"] += 1
-        self.orders[event.order_ref] = asdict(event)
+        self.orders[event.order_ref] = {**asdict(event), **self._told(event, known)}
         while len(self.orders) > ORDERS_MAX:
             done = (name for name, item in self.orders.items() if item["state"] in DONE)
             del self.orders[next(done, next(iter(self.orders)))]
 
+    def _told(self, event: OrderChanged, known: dict[str, Any] | None) -> dict[str, Any]:
+        """Return what an order's row remembers beside its last state."""
+        state = event.state.value
+        if known is not None:
+            path = known["path"] if known["path"][-1:] == [state] else [*known["path"], state]
+            names = ("first_ns", "average_price", "fill_quantity")
+            kept = {name: known[name] for name in names}
+            reference = known["reference_price"]
+        else:
+            path = [state]
+            kept = {"first_ns": event.at_ns, "average_price": None, "fill_quantity": 0}
+            reference = self.plans.get(event.plan_id, {}).get("last_price")
+        wanted = event.stop_price if event.stop_price is not None else event.limit_price
+        return {**kept, "path": path[-PATH_MAX:], "reference_price": wanted or reference}
+
+    def _restarted(self, event: ChildExited) -> None:
+        if event.name not in self._restarts and len(self._restarts) >= CHILDREN_MAX:
+            del self._restarts[next(iter(self._restarts))]
+        stamps = self._restarts.setdefault(event.name, deque(maxlen=RESTARTS_MAX))
+        stamps.append(int(event.at_s * 1e9))
+
     def _fill(self, event: FillBooked) -> None:
         self.counts["fills"] += 1
+        order = self.orders.get(event.order_ref)
+        if order is not None:
+            had = order["fill_quantity"]
+            spent = (order["average_price"] or Decimal(0)) * had + event.price * event.quantity
+            order["fill_quantity"] = had + event.quantity
+            order["average_price"] = spent / (had + event.quantity)
         text = f"{event.role} {event.side} {event.quantity} @ {event.price}"
         self._alert("fill", event.symbol, text, event.account, event.at_ns)
 

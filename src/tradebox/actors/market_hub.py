@@ -14,6 +14,8 @@ from tradebox.domain.orders import AccountName
 from tradebox.ports.clock import MarketClock
 
 Deliver = Callable[[AdmittedTick], object]
+NIGHT_NS = 4 * 3600 * 1_000_000_000
+"""A longer silence is a night, not a gap."""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class MarketHub:
         self._stale_ns_max = stale_ns_max
         self._is_open = is_open
         self._last: dict[str, AdmittedTick] = {}
+        self._flow: dict[str, list[int]] = {}
         self._readers: tuple[_Reader, ...] = ()
         self._wishes: dict[str, frozenset[str]] = {}
         self._on_wanted: dict[str, Callable[[], object]] = {}
@@ -86,9 +89,18 @@ class MarketHub:
         known = self._last.get(tick.symbol)
         if known is None or tick.event_ns >= known.event_ns:
             self._last[tick.symbol] = tick
+        self._count(tick, known)
         for reader in self._readers:
             if reader.symbols is None or tick.symbol in reader.symbols:
                 reader.deliver(tick)
+
+    def _count(self, tick: AdmittedTick, known: AdmittedTick | None) -> None:
+        flow = self._flow.get(tick.symbol)
+        if flow is None:
+            flow = self._flow[tick.symbol] = [0, 0]
+        flow[0] += 1
+        if known is not None and self._stale_ns_max < tick.event_ns - known.event_ns < NIGHT_NS:
+            flow[1] += 1
 
     # --- wishes -----------------------------------------------------------------------------
 
@@ -127,6 +139,11 @@ class MarketHub:
     def lasts(self) -> tuple[AdmittedTick, ...]:
         """Return the newest admitted tick of every symbol."""
         return tuple(self._last.values())
+
+    def flow(self, symbol: str) -> tuple[int, int]:
+        """Return how many ticks of a symbol were admitted, and how many gaps lay between them."""
+        ticks, gaps = self._flow.get(symbol, (0, 0))
+        return ticks, gaps
 
     def quality_now(self, symbol: str) -> Quality:
         """Return what the last price is worth now; STALE where there is none."""

@@ -49,6 +49,8 @@ def feed_rows(plant: "Plant") -> list[dict[str, Any]]:
             "event_ns": tick.event_ns,
             "pub_seq": tick.pub_seq,
             "epoch": tick.epoch,
+            "ticks": plant.hub.flow(tick.symbol)[0],
+            "gaps": plant.hub.flow(tick.symbol)[1],
         }
         for tick in sorted(plant.hub.lasts(), key=lambda each: each.symbol)
     ]

@@ -23,12 +23,20 @@ SELECT end_ns, open, high, low, close, volume FROM
    ORDER BY end_ns DESC LIMIT $4) AS b
 ORDER BY end_ns
 """
-EVENTS_SQL = """
-SELECT seq, at_ns, epoch, kind, account, plan_id, order_ref, symbol, data::text AS data FROM
-  (SELECT * FROM console.event WHERE ($1::text IS NULL OR plan_id = $1 OR order_ref = $1)
-   ORDER BY seq DESC LIMIT $2) AS e
+_EVENT = "seq, at_ns, epoch, kind, account, plan_id, order_ref, symbol, data::text AS data"
+EVENTS_SQL = f"""
+SELECT {_EVENT} FROM
+  (SELECT * FROM console.event
+   WHERE ($1::text IS NULL OR plan_id = $1 OR order_ref = $1 OR symbol = $1)
+   AND ($3::bigint IS NULL OR seq < $3) ORDER BY seq DESC LIMIT $2) AS e
 ORDER BY seq
-"""
+"""  # noqa: S608 - constants of this file
+EVENTS_AFTER_SQL = f"""
+SELECT {_EVENT} FROM console.event
+WHERE ($1::text IS NULL OR plan_id = $1 OR order_ref = $1 OR symbol = $1) AND seq > $3
+ORDER BY seq LIMIT $2
+"""  # noqa: S608 - constants of this file
+SCHEMA_SQL = "SELECT max(number) AS number FROM trade_meta.migration"
 
 
 @dataclass(frozen=True, slots=True)

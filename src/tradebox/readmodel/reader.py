@@ -24,8 +24,10 @@ from redis.exceptions import RedisError
 from tradebox.readmodel.history import (
     BARS_MAX,
     BARS_SQL,
+    EVENTS_AFTER_SQL,
     EVENTS_MAX,
     EVENTS_SQL,
+    SCHEMA_SQL,
     STEPS_SQL,
     BarRow,
     EventRow,
@@ -142,9 +144,28 @@ class Reader:
             bar_row, BARS_SQL, symbol, interval_s, until_ns, min(count, BARS_MAX)
         )
 
-    async def events(self, about: str | None = None, count: int = 200) -> list[EventRow] | None:
-        """Return the newest events of the journal, of one plan or order if `about` names one."""
-        return await self._query(event_row, EVENTS_SQL, about, min(count, EVENTS_MAX))
+    async def events(
+        self,
+        about: str | None = None,
+        count: int = 200,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> list[EventRow] | None:
+        """Return events of the journal, of one plan or order if `about` names one; oldest first.
+
+        The newest; with `before` those just older than that sequence number; with `after` those
+        that follow it. None while PostgreSQL is out of reach.
+        """
+        limit = min(count, EVENTS_MAX)
+        if after is not None:
+            return await self._query(event_row, EVENTS_AFTER_SQL, about, limit, after)
+        return await self._query(event_row, EVENTS_SQL, about, limit, before)
+
+    async def schema(self) -> int | None:
+        """Return the schema's version; None while PostgreSQL or the schema is not there."""
+        found = await self._query(lambda record: record["number"], SCHEMA_SQL)
+        return found[0] if found else None
 
     async def close(self) -> None:
         """Let go of both stores."""

@@ -29,6 +29,7 @@ class RowName(StrEnum):
     HEALTH = "health"
     FEEDS = "feeds"
     ALERTS = "alerts"
+    JOURNAL = "journal"
 
 
 PERIOD_S: dict[RowName, float] = {
@@ -40,6 +41,7 @@ PERIOD_S: dict[RowName, float] = {
     RowName.HEALTH: 1.0,
     RowName.FEEDS: 2.0,
     RowName.ALERTS: 1.0,
+    RowName.JOURNAL: 1.0,
 }
 """How often the dashboard writes each row, changed or not."""
 

@@ -45,6 +45,7 @@ class TreeRow:
     checkin_age_s: float | None
     epoch: int | None
     incarnation: int | None
+    restart_type: str | None = None
 
 
 class Runtime:
@@ -172,6 +173,7 @@ def _rows(cell: Cell, child: Child | None) -> Iterator[TreeRow]:
         checkin_age_s=now - cell.checkin_s if cell.state is CellState.RUNNING else None,
         epoch=cell.actor.epoch,
         incarnation=cell.incarnation,
+        restart_type=None if child is None else child.spec.restart.value,
     )
     if supervisor is None:
         return
@@ -201,4 +203,5 @@ def _row_without_process(parent: Cell, child: Child) -> TreeRow:
         checkin_age_s=None,
         epoch=None,
         incarnation=None,
+        restart_type=child.spec.restart.value,
     )

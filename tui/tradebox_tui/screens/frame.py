@@ -33,6 +33,10 @@ class FrameScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = HEIGHTS
 
     screen_name = ""
+    history_ns = 5_000_000_000
+    """How often the past is read while this screen is shown."""
+    wish_needs: tuple[str, ...] = ()
+    """Rows without which `select` cannot find anything."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,8 +130,14 @@ class FrameScreen(Screen[None]):
         table = self.table
         return table is not None and table.select(key)
 
-    def toggle_closed(self) -> str:
-        """List more or less; return what is listed now."""
+    def toggle(self, what: str) -> str:
+        """Turn one of the screen's own ways of showing; return what is shown now."""
+        del what
+        return ""
+
+    def match(self, steps: int) -> str:
+        """Go to the next or the previous match; return why there is none."""
+        del steps
         return ""
 
     def on_mount(self) -> None:

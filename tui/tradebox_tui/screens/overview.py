@@ -198,7 +198,8 @@ class Positions(LiveTable):
         Column("SIDE", 5, lambda row, _: words.side(row), sort=words.side),
         Column("QTY", 7, lambda row, _: words.quantity(row), is_right=True),
         Column("ENTRY", 8, lambda row, _: text.price(row.get("entry_price")), None, True, 5),
-        Column("LAST", 8, lambda row, _: words.last_cell(row), is_right=True),
+        Column("LAST", 8, lambda row, _: words.last_cell(row), is_right=True,
+               mark=lambda row: row.get("last_price")),
         Column("  STOP", 10, words.stop_cell),
         Column("R", 6, lambda row, _: words.r_cell(row), lambda row: number(row.get("r_multiple")),
                is_right=True),
@@ -271,6 +272,13 @@ class Overview(FrameScreen):
         yield Top(id="top")
         yield Positions(id="positions")
         yield Alerts(id="alerts")
+
+    def toggle(self, what: str) -> str:
+        """Give the alerts the body, and back."""
+        del what
+        alerts = self.query_one(Alerts)
+        self.set_zoom(None if self.zoomed is alerts else alerts)
+        return ""
 
     def open_row(self) -> tuple[str, str] | None:
         """Open the plan under the cursor."""

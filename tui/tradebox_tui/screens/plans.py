@@ -35,7 +35,7 @@ class PlanList(LiveTable):
         Column("SIDE", 5, lambda row, _: words.side(row), words.side, priority=2),
         Column("C", 1, words.cover_sign),
         Column("R", 6, lambda row, _: words.r_cell(row), lambda row: number(row.get("r_multiple")),
-               is_right=True),
+               is_right=True, mark=lambda row: row.get("r_multiple")),
         Column("STATE", 6, lambda row, _: words.state_cell(row), lambda row: str(row.get("state"))),
         Column("PLAN", 4, lambda row, _: text.clean(words.plan_key(row)), words.plan_key,
                priority=3, grows=True),
@@ -279,6 +279,7 @@ class Plans(FrameScreen):
     """The second screen."""
 
     screen_name = "plans"
+    wish_needs = ("plans",)
 
     def content(self) -> Iterable[Widget]:
         """Yield the panes."""
@@ -337,12 +338,13 @@ class Plans(FrameScreen):
                 return plans.select(words.plan_key(plan))
         return False
 
-    def toggle_closed(self) -> str:
+    def toggle(self, what: str) -> str:
         """List closed plans too, or not."""
+        del what
         plans = self.query_one(PlanList)
         plans.shows_closed = not plans.shows_closed
         plans.redraw()
-        return "all plans" if plans.shows_closed else "active plans"
+        return "listing all plans" if plans.shows_closed else "listing active plans"
 
     def turn_timeframe(self, steps: int) -> str:
         """Choose the plot's timeframe."""

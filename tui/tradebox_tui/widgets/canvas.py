@@ -2,7 +2,8 @@
 
 Rules of this file:
 - lines are formatted first and compared then: an unchanged cell costs nothing on the wire;
-- a canvas never scrolls by itself and never grows: what does not fit is cut.
+- a canvas never scrolls by itself and never grows: what does not fit is cut;
+- what cannot be drawn says so in its place: a row of another shape ends nothing.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tradebox_tui.text import MISSHAPEN, clean
 from tradebox_tui.theme import INKS, Line, Span, styled, to_ascii
 
 GAP_CELLS_MAX: Final = 6
@@ -86,6 +88,11 @@ def cells_of(line: Line) -> Cells:
     return [(char, word) for text, word in line for char in text]
 
 
+def misshapen(fault: Exception) -> str:
+    """Return what is shown in place of what cannot be drawn."""
+    return clean(f"these figures cannot be shown ({type(fault).__name__}: {fault})")
+
+
 class Canvas(Widget):
     """Draws `lines(width, height)`; `redraw` sends what differs from the last time."""
 
@@ -107,7 +114,7 @@ class Canvas(Widget):
         width, height = self.size
         if not width or not height:
             return
-        drawn = [joined(fit(line, width)) for line in list(self.lines(width, height))[:height]]
+        drawn = [joined(fit(line, width)) for line in self._safe_lines(width, height)[:height]]
         drawn += [[(" " * width, "")]] * (height - len(drawn))
         if self.ascii_only:
             drawn = [[(to_ascii(text), word) for text, word in line] for line in drawn]
@@ -128,6 +135,12 @@ class Canvas(Widget):
                 self.cells_sent += end - start
         if regions:
             self.refresh(*regions)
+
+    def _safe_lines(self, width: int, height: int) -> list[Line]:
+        try:
+            return list(self.lines(width, height))
+        except MISSHAPEN as fault:
+            return [[(misshapen(fault), "bad")]]
 
     def plain(self) -> list[str]:
         """Return what is drawn, as text."""

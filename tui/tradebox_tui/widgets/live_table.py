@@ -3,30 +3,36 @@
 Rules of this file:
 - the cursor follows its row's key, not its place;
 - columns leave by priority when the terminal is narrow, the widest-ranked first;
-- a filter hides rows, `!` in front inverts it; a bad pattern is taken word for word.
+- a filter hides rows, `!` in front inverts it; a bad pattern is taken word for word;
+- a changed figure carries ↑ or ↓ until its row is written again; a cell that cannot be drawn is ?.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from textual.message import Message
 
-from tradebox_tui.text import clean
+from tradebox_tui.text import MISSHAPEN, clean, number
 from tradebox_tui.theme import Line, Span
 from tradebox_tui.view import View
 from tradebox_tui.widgets.canvas import line_width
 from tradebox_tui.widgets.pane import Pane
 
 RESORT_NS: Final = 5_000_000_000
+ARROWS: Final = {" ": "", "↑": "good", "↓": "bad"}
 Cell = str | Span | Line
 RowData = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. priority: 0 stays always, the highest leaves first; grows: takes spare room."""
+    """One column. priority: 0 stays always, the highest leaves first; grows: takes spare room.
+
+    mark: the figure whose change carries an arrow for once.
+    """
 
     title: str
     width: int
@@ -35,6 +41,7 @@ class Column:
     is_right: bool = False
     priority: int = 0
     grows: bool = False
+    mark: Callable[[RowData], Any] | None = None
 
 
 class LiveTable(Pane):
@@ -64,6 +71,9 @@ class LiveTable(Pane):
         self._top_at = 0
         self._page = 1
         self._is_at_top = True
+        self._marks: dict[tuple[str, int], str] = {}
+        self._figures: dict[tuple[str, int], Decimal | None] = {}
+        self._marked_ns: int | None = None
 
     def rows(self, view: View) -> Sequence[RowData]:
         """Return what to list; subclasses say."""
@@ -128,7 +138,7 @@ class LiveTable(Pane):
         row = self.cursor_row
         if row is None:
             return ""
-        return "\t".join(_words(column.draw(row, self.view)) for column in self.columns)
+        return "\t".join(_words(self._draw(column, row)) for column in self.columns)
 
     def order_words(self) -> str:
         """Return how the table is sorted and filtered, for its title."""
@@ -144,7 +154,7 @@ class LiveTable(Pane):
         """Return the head and the rows that fit."""
         rows = self._ordered()
         columns = self._fitting(width)
-        lines: list[Line] = [_joined([_cell(c, c.title, "head", w) for c, w in columns])]
+        lines: list[Line] = [_joined([_fitted(c, c.title, w, "head") for c, w in columns])]
         if not rows:
             return [*lines, [(self.empty, "dim")]]
         keys = [self.key(row) for row in rows]
@@ -152,19 +162,53 @@ class LiveTable(Pane):
             self._stand_on(keys[0], quietly=True)
         at = keys.index(self.cursor_key or "")
         self._page = max(1, height - 1)
+        self._mark(rows, view)
         self._top_at = min(self._top_at, at, max(0, len(rows) - self._page))
         self._top_at = max(self._top_at, at - self._page + 1)
-        for number, row in enumerate(rows[self._top_at : self._top_at + self._page], self._top_at):
-            line = _joined([_cell(c, c.draw(row, view), "", w) for c, w in columns])
-            if number == at and self.has_focus:
+        for place, row in enumerate(rows[self._top_at : self._top_at + self._page], self._top_at):
+            line = self._line(row, columns)
+            if place == at and self.has_focus:
                 line = [(text, "cursor") for text, _ in line]
                 line.append((" " * max(0, width - line_width(line)), "cursor"))
             lines.append(line)
         return lines
 
-    def on_key_row(self) -> None:
-        """Tell who listens where the cursor is."""
-        self.post_message(self.Moved(self, self.cursor_key))
+    def _draw(self, column: Column, row: RowData) -> Cell:
+        try:
+            return column.draw(row, self.view)
+        except MISSHAPEN:
+            return "?", "warn"
+
+    def _line(self, row: RowData, columns: Sequence[tuple[Column, int]]) -> list[Span]:
+        """Return a row's cells; the gap behind a changed figure holds its arrow."""
+        line: list[Span] = []
+        for column, width in columns:
+            line += _fitted(column, self._draw(column, row), width)
+            arrow = " "
+            if column.mark is not None:
+                arrow = self._marks.get((self.key(row), self.columns.index(column)), " ")
+            line.append((arrow, ARROWS[arrow]))
+        return line[:-1] if line[-1][0] == " " else line
+
+    def _mark(self, rows: Sequence[RowData], view: View) -> None:
+        """Compare the figures of a newly written row with those before; new rows carry none."""
+        written = view.rows.get(self.needs[0]) if self.needs else None
+        if written is None or written.mono_ns == self._marked_ns:
+            return
+        is_first = self._marked_ns is None
+        self._marked_ns = written.mono_ns
+        self._marks.clear()
+        figures: dict[tuple[str, int], Decimal | None] = {}
+        for at, column in enumerate(self.columns):
+            if column.mark is None:
+                continue
+            for row in rows:
+                place = (self.key(row), at)
+                after = figures[place] = number(column.mark(row))
+                before = self._figures.get(place)
+                if not is_first and before is not None and after is not None and after != before:
+                    self._marks[place] = "↑" if after > before else "↓"
+        self._figures = figures
 
     def _stand_on(self, key: str, *, quietly: bool = False) -> None:
         if key == self.cursor_key:
@@ -182,9 +226,9 @@ class LiveTable(Pane):
                 self._sorted_ns = self.view.now_ns
                 sort = self.columns[self.sort_column].sort
                 assert sort is not None, self.sort_column
-                known = [(key, sort(row)) for key, row in found.items()]
+                known = [(key, _sortable(sort, row)) for key, row in found.items()]
                 with_value = [item for item in known if item[1] is not None]
-                with_value.sort(key=lambda item: item[1], reverse=self.is_reversed)
+                with_value.sort(key=lambda item: item[1] or (), reverse=self.is_reversed)
                 none = [item for item in known if item[1] is None]
                 self._order = [key for key, _ in with_value + none]
             held = set(self._order)
@@ -200,7 +244,7 @@ class LiveTable(Pane):
         if not self.pattern.removeprefix("!"):
             return True
         wanted = self.pattern.removeprefix("!")
-        text = " ".join(_words(column.draw(row, self.view)) for column in self.columns)
+        text = " ".join(_words(self._draw(column, row)) for column in self.columns)
         try:
             hit = re.search(wanted, text, re.IGNORECASE) is not None
         except re.error:
@@ -242,7 +286,19 @@ def _words(cell: Cell) -> str:
     return "".join(text for text, _ in _spans(cell)).strip()
 
 
-def _cell(column: Column, cell: Cell, word: str, width: int) -> list[Span]:
+def _sortable(sort: Callable[[RowData], Any], row: RowData) -> tuple[int, Any] | None:
+    """Return what rows are ordered by, so that figures and words never meet; None comes last."""
+    try:
+        value = sort(row)
+    except MISSHAPEN:
+        return None
+    if value is None:
+        return None
+    figure = number(value) if isinstance(value, int | float | Decimal) else None
+    return (1, str(value)) if figure is None else (0, figure)
+
+
+def _fitted(column: Column, cell: Cell, width: int, word: str = "") -> list[Span]:
     spans = _spans(cell, word)
     length = line_width(spans)
     if length > width:

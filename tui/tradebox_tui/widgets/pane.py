@@ -10,9 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from tradebox_tui.text import MISSHAPEN
 from tradebox_tui.theme import Line, Span
 from tradebox_tui.view import View
-from tradebox_tui.widgets.canvas import Canvas, fit, line_width, restyled
+from tradebox_tui.widgets.canvas import Canvas, fit, line_width, misshapen, restyled
 
 FRAME_CELLS: Final = 2
 
@@ -63,10 +64,9 @@ class Pane(Canvas):
         view = self.view
         stale = view.is_stale(self.needs)
         waiting = view.missing(self.needs)
-        if waiting:
-            body: Sequence[Line] = [[(waiting, "dim")]]
-        else:
-            body = self.body(view, inner_width, inner_height)
+        body: Sequence[Line] = [[(waiting, "dim")]]
+        if not waiting:
+            body = self._safe_body(inner_width, inner_height)
         frame = "focus" if self.has_focus else "frame"
         lines: list[Line] = [self._top(width, frame, stale=stale)]
         for at in range(inner_height):
@@ -76,10 +76,22 @@ class Pane(Canvas):
         lines.append([("└" + "─" * (width - 2) + "┘", frame)])
         return lines
 
+    def _safe_body(self, width: int, height: int) -> Sequence[Line]:
+        try:
+            return [list(line) for line in self.body(self.view, width, height)]
+        except MISSHAPEN as fault:
+            return [[(misshapen(fault), "bad")]]
+
+    def _safe_title(self) -> str:
+        try:
+            return self.title(self.view)
+        except MISSHAPEN:
+            return type(self).__name__
+
     def _top(self, width: int, frame: str, *, stale: bool) -> list[Span]:
         age = self._age(stale=stale)
         room = width - 4 - line_width(age)
-        title = f" {self.title(self.view)} "
+        title = f" {self._safe_title()} "
         title = title if len(title) <= room else title[: max(0, room - 1)] + "…"
         fill = "─" * max(0, width - 2 - len(title) - line_width(age) - 1)
         return [("┌", frame), (title, "title"), (fill, frame), *age, ("─┐", frame)]
