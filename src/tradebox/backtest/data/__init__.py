@@ -1,0 +1,1 @@
+"""Where the bars come from: read, vetted once, and shared as memory-mapped arrays."""

@@ -1,0 +1,210 @@
+"""From a source to a shared folder of vetted bars, once per content.
+
+Rules of this file:
+- reading happens in a process of its own (`python -m tradebox.backtest.data`): pyarrow, pandas and
+  what they hold end with it, and the parent of a run stays lean;
+- a source that says it did not change is not read again; the answer names the folder it made;
+- a stock that cannot be used is refused with its reason, and the rest goes on.
+"""
+
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from tradebox.backtest.data.arraystore import ArrayStore, ArrayWriter
+from tradebox.backtest.data.series import Defect, Source
+from tradebox.backtest.data.sources import parse_source
+from tradebox.backtest.data.universe import resolve_universe
+from tradebox.backtest.data.vetting import RULES_VERSION, VettingRules, vet
+from tradebox.errors import ConfigInvalid, ExitCode, HomeUnusable, InputError, VendorUnavailable
+
+KNOWN: Final = "known"
+"""Folder of what is known of sources, beside the folders of bars."""
+
+_FAULTS: Final = {
+    one.__name__: one for one in (InputError, ConfigInvalid, HomeUnusable, VendorUnavailable)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Bars that are ready, and what was wrong on the way.
+
+    defects: kind → "action" → number of stocks. refused: symbol → why.
+    """
+
+    path: str
+    data_hash: str
+    source: str
+    universe: str
+    symbols: tuple[str, ...]
+    refused: dict[str, str] = field(default_factory=dict)
+    defects: dict[str, dict[str, int]] = field(default_factory=dict)
+    bars: int = 0
+    seconds: float = 0.0
+    is_known: bool = False
+
+
+def prepare(
+    source_text: str,
+    universe: str | None,
+    root: Path,
+    rules: VettingRules | None = None,
+) -> Prepared:
+    """Read, vet and store the bars in this process, or find that it was done before.
+
+    Raises: InputError (source, universe, or no usable stock), HomeUnusable, VendorUnavailable.
+    """
+    limits = VettingRules() if rules is None else rules
+    source = parse_source(source_text)
+    note = _note_file(source, universe, root, limits)
+    found = _known(note)
+    if found is not None:
+        return found
+    began_s = time.monotonic()
+    name, symbols = resolve_universe(universe, source)
+    prepared = _store(source, name, symbols, root, limits)
+    done = Prepared(**{**asdict(prepared), "seconds": time.monotonic() - began_s})
+    if note is not None:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        fresh = note.with_suffix(".new")
+        fresh.write_bytes(orjson.dumps(asdict(done)))
+        fresh.replace(note)
+    return done
+
+
+def prepare_apart(
+    source_text: str,
+    universe: str | None,
+    root: Path,
+    rules: VettingRules | None = None,
+) -> Prepared:
+    """Do what `prepare` does in a process of its own, unless it was done before.
+
+    Raises: as prepare.
+    """
+    limits = VettingRules() if rules is None else rules
+    found = _known(_note_file(parse_source(source_text), universe, root, limits))
+    if found is not None:
+        return found
+    wish = {
+        "source": source_text,
+        "universe": universe,
+        "root": str(root),
+        "rules": asdict(limits),
+    }
+    process = subprocess.run(
+        [sys.executable, "-m", "tradebox.backtest.data"],
+        input=orjson.dumps(wish),
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    lines = process.stdout.splitlines()
+    try:
+        answer = orjson.loads(lines[-1])
+    except (IndexError, ValueError) as error:
+        raise InputError(
+            f"data={source_text}: its reader ended with {process.returncode} and no answer:"
+            " out of memory, or killed?",
+            exit_code=process.returncode,
+        ) from error
+    if "error" in answer:
+        raise _FAULTS[answer["kind"]](answer["error"])
+    return _read(answer)
+
+
+def answer_wish(text: bytes) -> tuple[bytes, int]:
+    """Do one wish of `prepare_apart`; return the answer and the exit code."""
+    wish = orjson.loads(text)
+    try:
+        done = prepare(
+            wish["source"], wish["universe"], Path(wish["root"]), VettingRules(**wish["rules"])
+        )
+    except tuple(_FAULTS.values()) as error:
+        kind = type(error).__name__ if type(error).__name__ in _FAULTS else InputError.__name__
+        return orjson.dumps({"error": error.message, "kind": kind}), int(error.exit_code)
+    return orjson.dumps(asdict(done)), int(ExitCode.OK)
+
+
+def _store(
+    source: Source, universe: str, symbols: Sequence[str], root: Path, rules: VettingRules
+) -> Prepared:
+    refused: dict[str, str] = {}
+    found: dict[str, tuple[Defect, ...]] = {}
+    kept: list[str] = []
+    bars = 0
+    with ArrayWriter(root) as writer:
+        for raw in source.read(symbols):
+            vetted = vet(raw, rules)
+            if vetted.defects:
+                found[raw.symbol] = vetted.defects
+            if vetted.bars is None:
+                refused[raw.symbol] = vetted.refusal
+                continue
+            writer.add(vetted.bars)
+            kept.append(raw.symbol)
+            bars += len(vetted.bars)
+        if not kept:
+            first = next(iter(sorted(refused.items())), ("", "nothing was read"))
+            raise InputError(
+                f"data={source.name}: none of {len(symbols)} stocks can be used;"
+                f" {first[0]}: {first[1]}",
+                refused=refused,
+            )
+        folder = writer.finish(found)
+    return Prepared(
+        path=str(folder),
+        data_hash=folder.name,
+        source=source.name,
+        universe=universe,
+        symbols=tuple(sorted(kept)),
+        refused=dict(sorted(refused.items())),
+        defects=_counted(found),
+        bars=bars,
+    )
+
+
+def _counted(found: dict[str, tuple[Defect, ...]]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for defects in found.values():
+        for kind, action in sorted({(defect.kind, str(defect.action)) for defect in defects}):
+            of_kind = counts.setdefault(kind, {})
+            of_kind[action] = of_kind.get(action, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _note_file(
+    source: Source, universe: str | None, root: Path, rules: VettingRules
+) -> Path | None:
+    fingerprint = source.fingerprint()
+    if fingerprint is None:
+        return None
+    of_universe = universe or ""
+    path = Path(of_universe).expanduser()
+    if of_universe and path.is_file():
+        of_universe = f"{path.resolve()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    key = f"{RULES_VERSION}\0{rules}\0{fingerprint}\0{of_universe}"
+    return root / KNOWN / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+
+
+def _known(note: Path | None) -> Prepared | None:
+    if note is None or not note.exists():
+        return None
+    try:
+        found = _read(orjson.loads(note.read_bytes()))
+        ArrayStore.open(found.path)
+    except (InputError, OSError, ValueError, TypeError, KeyError):
+        return None  # a lost folder is made again
+    return Prepared(**{**asdict(found), "is_known": True, "symbols": found.symbols})
+
+
+def _read(answer: dict[str, object]) -> Prepared:
+    fields = {**answer, "symbols": tuple(answer["symbols"])}  # type: ignore[arg-type]
+    return Prepared(**fields)  # type: ignore[arg-type]
