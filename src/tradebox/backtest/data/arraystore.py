@@ -115,10 +115,6 @@ class ArrayStore:
             currency=entry.currency,
         )
 
-    def bar_count(self, symbol: str) -> int:
-        """Return how many bars a stock has, without touching them. Raises: KeyError."""
-        return self._entries[symbol].count
-
     def hash_of(self, symbol: str) -> str:
         """Return the content hash of one stock. Raises: KeyError."""
         return self._entries[symbol].sha256
@@ -135,6 +131,18 @@ class ArrayStore:
     def check(self) -> list[str]:
         """Return the stocks whose bars are not what the index says; reads everything."""
         return [one for one in self.symbols if bars_hash(self.bars(one)) != self.hash_of(one)]
+
+    def length(self, symbol: str) -> int:
+        """Return how many bars a stock has, without touching them. Raises: KeyError."""
+        return self._entries[symbol].count
+
+    def close(self) -> None:
+        """Unmap the columns; what is still lent out keeps its own mapping alive."""
+        self._columns = {}
+        for view in self._maps.values():
+            with contextlib.suppress(BufferError):
+                view.close()
+        self._maps = {}
 
     def release(self) -> None:
         """Let the kernel take this process's mapped pages back; they are read again when used."""
