@@ -146,6 +146,7 @@ class _Desk:
             plant.hub,
             plant.events.publish,
             find_instrument=self._find,
+            carrier=self._keeper,
         )
         demo = Demo(runner, plant.hub, plant.market_clock, plant.clock) if self._demo() else None
         return Controller(runner, plant.hub, self.link.attach, demo=demo)

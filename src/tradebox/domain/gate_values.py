@@ -5,6 +5,7 @@ Rules of this file:
 - shares are fractions of 1, money is in USD, ages are market seconds.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -80,7 +81,7 @@ class SymbolView:
     unproven: str | None = ""
     """What a look at the broker will settle: an unknown send, a gap, a code; "" = nothing."""
     rejects: int | None = None
-    known_refs: frozenset[str] | None = None
+    known_refs: Collection[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,10 @@ class CoverWatch:
         window.is_alarmed = True
         return window.cause
 
+    def forget(self, plan_id: str) -> None:
+        """Let go of a plan that holds nothing."""
+        self._open.pop(plan_id, None)
+
     def _close(self, plan_id: str, window: Window, now_s: float) -> None:
         del self._open[plan_id]
         lasted_s = now_s - window.since_s

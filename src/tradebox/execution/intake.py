@@ -7,6 +7,7 @@ Rules of this file:
 - an order is absent only after two complete reads, far enough apart, both after its send.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,6 +41,7 @@ from tradebox.supervision.clock import Clock
 _NS_PER_S: Final = 1_000_000_000
 _ORDER_IDS_BELOW: Final = 1_000_000_000
 """Higher request ids are questions, not orders."""
+_TOLD_MAX: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class Intake:
         self._gap_s = absence_gap_s
         self._gaps: dict[str, tuple[PositionGap, int]] = {}
         self._vanished: list[OrderRecord] = []
-        self._commissions: set[str] = set()
+        self._commissions: dict[str, str] = {}
         self._told: set[object] = set()
         self.look_at_s: float | None = None
         """When the next look is due that proves an absence or a gap."""
@@ -73,6 +75,13 @@ class Intake:
         """Symbols that a code blocked, until the next clean snapshot."""
         self.clean_ns = 0
         """Monotonic start of the last reconciled snapshot."""
+
+    def forget(self, stems: Iterable[str]) -> None:
+        """Let go of executions that the book forgot."""
+        for stem in stems:
+            self._commissions.pop(stem, None)
+        if len(self._told) > _TOLD_MAX:
+            self._told.clear()
 
     def unproven(self, symbol: str) -> str:
         """Return what the next looks must settle before a symbol takes entries, or ""."""
@@ -119,9 +128,9 @@ class Intake:
 
     def _commission(self, fact: CommissionFact) -> Learnt:
         stem = stem_of(fact.exec_id)[0]
-        if stem not in self._book.fills or fact.exec_id in self._commissions:
+        if stem not in self._book.fills or self._commissions.get(stem) == fact.exec_id:
             return Learnt()
-        self._commissions.add(fact.exec_id)
+        self._commissions[stem] = fact.exec_id
         return Learnt([CommissionSeen(stem, fact.commission, fact.realised_pnl)])
 
     def _code(self, fact: CodeFact) -> Learnt:

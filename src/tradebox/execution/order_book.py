@@ -153,12 +153,17 @@ class OrderBook:
         self.fills: dict[str, FillRow] = {}
         self.quarantined: dict[str, str] = {}
         self.order_id_max = 0
+        self._open: dict[str, OrderRecord] = {}
+        self._open_by_symbol: dict[str, dict[str, OrderRecord]] = {}
         self._by_perm: dict[int, OrderRecord] = {}
         self._by_id: dict[tuple[int, int], OrderRecord] = {}
         self._by_plan: dict[str, list[OrderRecord]] = {}
         self._positions: dict[str, int] = {}
         self._plan_fills: dict[str, list[str]] = {}
-        self._plan_adjusted: dict[str, int] = {}
+        self._plan_positions: dict[str, int] = {}
+        self._versions: dict[str, int] = {}
+        self._last_prices: dict[str, Decimal] = {}
+        self.fills_booked = 0
 
     def load(self, books: LoadedBooks) -> None:
         """Take over what PostgreSQL holds. The book must be empty."""
@@ -186,8 +191,15 @@ class OrderBook:
 
     def plan_position(self, plan_id: str) -> int:
         """Return the signed shares a plan holds."""
-        filled = sum(fill.side.sign * fill.quantity for fill in self.plan_fills(plan_id))
-        return filled + self._plan_adjusted.get(plan_id, 0)
+        return self._plan_positions.get(plan_id, 0)
+
+    def version(self, plan_id: str) -> int:
+        """Return a number that rises with every change of the plan's orders and fills."""
+        return self._versions.get(plan_id, 0)
+
+    def last_price(self, symbol: str) -> Decimal | None:
+        """Return the price of the symbol's newest booked fill."""
+        return self._last_prices.get(symbol)
 
     def position(self, symbol: str) -> int:
         """Return the signed shares the account holds of a symbol, by our books."""
@@ -199,11 +211,9 @@ class OrderBook:
 
     def open_orders(self, symbol: str | None = None) -> list[OrderRecord]:
         """Return the orders that may still work."""
-        return [
-            record
-            for record in self.orders.values()
-            if not record.is_over and (symbol is None or record.row.symbol == symbol)
-        ]
+        if symbol is None:
+            return list(self._open.values())
+        return list(self._open_by_symbol.get(symbol, {}).values())
 
     def find(
         self, order_ref: str, perm_id: int, client_id: int, order_id: int
@@ -358,6 +368,7 @@ class OrderBook:
                     limit_price=change.limit_price,
                     stop_price=change.stop_price,
                 )
+                self._file(record)
             elif isinstance(change, PermSeen):
                 record = self.orders[change.order_ref]
                 record.perm_ids.add(change.perm_id)
@@ -378,28 +389,77 @@ class OrderBook:
         self._by_id[(row.client_id, row.order_id)] = record
         self._by_plan.setdefault(row.plan_id, []).append(record)
         self.order_id_max = max(self.order_id_max, row.order_id)
+        self._file(record)
         for perm_id in known.perm_ids if known else ():
             record.perm_ids.add(perm_id)
             self._by_perm[perm_id] = record
+
+    def _file(self, record: OrderRecord) -> None:
+        """Keep the open orders at hand, all and by symbol."""
+        ref, row = record.ref, record.row
+        self._touch(row.plan_id)
+        if record.is_over:
+            if self._open.pop(ref, None) is not None:
+                del self._open_by_symbol[row.symbol][ref]
+            return
+        self._open[ref] = record
+        self._open_by_symbol.setdefault(row.symbol, {})[ref] = record
+
+    def _touch(self, plan_id: str) -> None:
+        self._versions[plan_id] = self._versions.get(plan_id, 0) + 1
 
     def _adjust(self, change: PositionAdjusted) -> None:
         held = self._positions.get(change.symbol, 0)
         self._positions[change.symbol] = held + change.quantity
         if change.plan_id is not None:
-            adjusted = self._plan_adjusted.get(change.plan_id, 0)
-            self._plan_adjusted[change.plan_id] = adjusted + change.quantity
+            self._move_plan(change.plan_id, change.quantity)
+
+    def _move_plan(self, plan_id: str, shares: int) -> None:
+        self._plan_positions[plan_id] = self._plan_positions.get(plan_id, 0) + shares
+        self._touch(plan_id)
 
     def _put_fill(self, fill: FillRow) -> None:
         old = self.fills.get(fill.exec_stem)
         delta = fill.quantity - (old.quantity if old else 0)
         self.fills[fill.exec_stem] = fill
+        self._last_prices[fill.symbol] = fill.price
         held = self._positions.get(fill.symbol, 0)
         self._positions[fill.symbol] = held + fill.side.sign * delta
         record = self.orders.get(fill.order_ref)
         if record is not None:
             record.booked += delta
-        if old is None and fill.plan_id is not None:
-            self._plan_fills.setdefault(fill.plan_id, []).append(fill.exec_stem)
+        if fill.plan_id is not None:
+            self._move_plan(fill.plan_id, fill.side.sign * delta)
+        if old is None:
+            self.fills_booked += 1
+            if fill.plan_id is not None:
+                self._plan_fills.setdefault(fill.plan_id, []).append(fill.exec_stem)
+
+    # forgetting
+
+    def forget_plan(self, plan_id: str) -> list[str]:
+        """Let go of a plan that is flat and has nothing open; return its execution stems.
+
+        Holds:   positions stay as they are; a replay of what was forgotten is external to the
+                 book, so it books nothing a second time.
+        """
+        records = self._by_plan.get(plan_id, [])
+        assert not self.plan_position(plan_id), plan_id
+        assert all(record.is_over and record.is_settled for record in records), plan_id
+        for record in self._by_plan.pop(plan_id, []):
+            del self.orders[record.ref]
+            key = (record.row.client_id, record.row.order_id)
+            if self._by_id.get(key) is record:
+                del self._by_id[key]
+            for perm_id in record.perm_ids:
+                if self._by_perm.get(perm_id) is record:
+                    del self._by_perm[perm_id]
+        stems = self._plan_fills.pop(plan_id, [])
+        for stem in stems:
+            del self.fills[stem]
+        self._plan_positions.pop(plan_id, None)
+        self._versions.pop(plan_id, None)
+        return stems
 
 
 def _move_of(status: str, record: OrderRecord, filled: int, quantity: int) -> Move | None:

@@ -63,6 +63,8 @@ from tradebox.ports.order_store import Change, DaySeen, FillSeen, Noted, OrderSt
 from tradebox.ports.orders import (
     AccountValueFact,
     BrokerFact,
+    CompletedOrderFact,
+    ExecutionFact,
     FactSink,
     PositionFact,
     SnapshotTaken,
@@ -73,6 +75,12 @@ _SWITCH_PERIOD_S: Final = 1.0
 _DAY_PERIOD_S: Final = 60.0
 _ALARM_PERIOD_S: Final = 30.0
 _DENIED_KEPT_MAX: Final = 1000
+_ALARMS_KEPT_MAX: Final = 1000
+_SLICES: Final = 4
+"""A quiet desk is looked at in every so many timers: each second, a part at a time."""
+_SLICE_MIN: Final = 16
+_MEMORY_NS: Final = 26 * 3600 * 1_000_000_000
+"""Market time for which a finished plan's orders stay in memory: all that one day's lists show."""
 
 
 class OrderPath:
@@ -113,6 +121,8 @@ class OrderPath:
         self._intake = Intake(self._book, self._link, self._world.clock, self._rules.absence_gap_s)
         self._views = Views(self._book, self._intake, self._link, self._world, self._rules)
         self._desks = self._views.desks
+        self._finished_ns: dict[str, int] = {}
+        self._turn: list[str] = []
         self._sender = OrderSender(
             self._book, self._link, self._keeper, self._views, self._kill, self._rules, self._world
         )
@@ -132,7 +142,7 @@ class OrderPath:
     @property
     def fills_booked(self) -> int:
         """Executions in the books of this account."""
-        return len(self._book.fills)
+        return self._book.fills_booked
 
     def holding(self, plan_id: str) -> Holding:
         """Return what a plan holds."""
@@ -204,6 +214,7 @@ class OrderPath:
             desk = PlanDesk(req.plan_id, req.symbol, req.side, self._book)
             desk.patience = self._rules.patience
             self._desks[req.plan_id] = desk
+            self._finished_ns.pop(req.plan_id, None)
         desk.stop_level, desk.procedure = req.protective_stop, Enter()
 
     async def _request_on(
@@ -269,9 +280,10 @@ class OrderPath:
         if isinstance(fact, SnapshotTaken):
             self._reconciled(fact)
             await self._run_all()
-        else:
+        elif learnt.changes or not isinstance(fact, ExecutionFact | CompletedOrderFact):
             for plan_id in dict.fromkeys(record.row.plan_id for record in learnt.records):
-                await self._run(self._desk(plan_id))
+                if learnt.changes or plan_id in self._desks:
+                    await self._run(self._desk(plan_id))
         return self.take_events()
 
     def _desk(self, plan_id: str) -> PlanDesk:
@@ -281,6 +293,7 @@ class OrderPath:
             desk = desk_of(plan_id, self._book)
             desk.patience = self._rules.patience
             self._desks[plan_id] = desk
+            self._finished_ns.pop(plan_id, None)
         return desk
 
     def _reconciled(self, fact: SnapshotTaken) -> None:
@@ -470,16 +483,41 @@ class OrderPath:
         if now_s - self._looked_s >= self._rules.look_period_s:
             self._looked_s = now_s
             self._link.want_look("hourly")
-        await self._run_all()
-        self._forget()
+        await self._run_due()
+        self._forget_plans()
         return self.take_events()
 
-    def _forget(self) -> None:
-        """Let go of desks that are flat and quiet; a later request makes them anew."""
-        for plan_id, desk in list(self._desks.items()):
-            if desk.procedure is None and not desk.position and not self._has_open(desk.records):
-                del self._desks[plan_id]
-                self._said.pop(plan_id, None)
+    async def _run_due(self) -> None:
+        """Run the desks that are at work, and the next part of the quiet ones."""
+        if not self._turn:
+            self._turn = list(self._desks)
+        count = max(_SLICE_MIN, -(-len(self._desks) // _SLICES))
+        due, self._turn = self._turn[:count], self._turn[count:]
+        busy = [key for key, desk in self._desks.items() if desk.procedure is not None]
+        for plan_id in dict.fromkeys((*busy, *due)):
+            desk = self._desks.get(plan_id)
+            if desk is not None:
+                await self._run(desk)
+                self._forget(desk)
+
+    def _forget(self, desk: PlanDesk) -> None:
+        """Let go of a desk that is flat and quiet; a later request makes it anew."""
+        if desk.procedure is None and not desk.position and not self._has_open(desk.records):
+            self._views.forget(desk.plan_id)
+            self._said.pop(desk.plan_id, None)
+            self.cover.forget(desk.plan_id)
+            self._finished_ns[desk.plan_id] = self._world.market_clock.now_ns()
+
+    def _forget_plans(self) -> None:
+        """Let go of the orders of plans that finished longer ago than the broker's lists reach."""
+        before_ns = self._world.market_clock.now_ns() - _MEMORY_NS
+        while self._finished_ns:
+            plan_id, finished_ns = next(iter(self._finished_ns.items()))
+            if finished_ns > before_ns:
+                return
+            del self._finished_ns[plan_id]
+            self._closed_entries -= {record.ref for record in self._book.of_plan(plan_id)}
+            self._intake.forget(self._book.forget_plan(plan_id))
 
     @staticmethod
     def _has_open(records: Iterable[OrderRecord]) -> bool:
@@ -527,6 +565,8 @@ class OrderPath:
         now_s = self._world.clock.now()
         if now_s - self._alarmed.get(key, float("-inf")) < _ALARM_PERIOD_S:
             return False
+        if len(self._alarmed) >= _ALARMS_KEPT_MAX:
+            self._alarmed.clear()
         self._alarmed[key] = now_s
         return True
 

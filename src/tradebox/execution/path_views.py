@@ -95,6 +95,7 @@ class Views:
         self.desks: dict[str, PlanDesk] = {}
         self.rejects = 0
         self.rejects_by_symbol: dict[str, int] = {}
+        self._risks: dict[str, tuple[tuple[int, Decimal | None], Decimal]] = {}
 
     def price(self, symbol: str) -> PriceView | None:
         """Return what the last price of a symbol is worth now."""
@@ -109,11 +110,10 @@ class Views:
 
     def mark(self, symbol: str) -> Decimal | None:
         """Return a price to value shares by: the last one, else the last fill's."""
-        price = self.price(symbol)
-        if price is not None:
-            return price.price
-        fills = [fill.price for fill in self._book.fills.values() if fill.symbol == symbol]
-        return fills[-1] if fills else None
+        tick = self._world.prices.last(symbol)
+        if tick is not None:
+            return to_decimal(tick.price_micros)
+        return self._book.last_price(symbol)
 
     def account(self, kill: KillSwitch, buckets: Buckets, *, audit_is_up: bool) -> AccountView:
         """Return the account as the gate sees it."""
@@ -153,7 +153,7 @@ class Views:
             blocked=self._book.quarantined.get(symbol, ""),
             unproven=self._intake.unproven(symbol),
             rejects=self.rejects_by_symbol.get(symbol, 0),
-            known_refs=frozenset(self._book.orders),
+            known_refs=self._book.orders.keys(),
         )
 
     def reduce(self, desk: PlanDesk, apart_from: OrderRecord | None = None) -> ReduceView:
@@ -178,18 +178,37 @@ class Views:
 
     def open_risk(self) -> Decimal:
         """Return the loss if all stops hit, entries counted as filled."""
-        return sum((self._plan_risk(desk) for desk in self.desks.values()), Decimal(0))
+        return sum((self._known_risk(desk) for desk in self.desks.values()), Decimal(0))
 
-    def _plan_risk(self, desk: PlanDesk) -> Decimal:
-        shares = desk.held
+    def _known_risk(self, desk: PlanDesk) -> Decimal:
+        """Return a plan's open risk, computed anew where its orders, fills or stop changed."""
+        state = (self._book.version(desk.plan_id), desk.stop_level)
+        known = self._risks.get(desk.plan_id)
+        if known is not None and known[0] == state:
+            return known[1]
+        risk, is_lasting = self._plan_risk(desk)
+        if is_lasting:
+            self._risks[desk.plan_id] = (state, risk)
+        return risk
+
+    def forget(self, plan_id: str) -> None:
+        """Let go of a plan's desk and of what is known of it."""
+        self.desks.pop(plan_id, None)
+        self._risks.pop(plan_id, None)
+
+    def _plan_risk(self, desk: PlanDesk) -> tuple[Decimal, bool]:
+        """Return a plan's open risk, and whether it holds until its orders change."""
+        shares, is_lasting = desk.held, True
         entry = desk.entry
         price = average_entry(self._book, desk.plan_id, desk.side)
         if entry is not None and not entry.is_over:
             shares += entry.remaining
-            price = price or entry.row.limit_price or self.mark(desk.symbol)
+            price = price or entry.row.limit_price
+            is_lasting = price is not None
+            price = price or self.mark(desk.symbol)
         if shares <= 0 or price is None or desk.stop_level is None:
-            return Decimal(0)
-        return max(Decimal(0), (price - desk.stop_level) * desk.side.sign * shares)
+            return Decimal(0), is_lasting
+        return max(Decimal(0), (price - desk.stop_level) * desk.side.sign * shares), is_lasting
 
     def holding(self, plan_id: str) -> Holding:
         """Return what a plan holds."""

@@ -16,6 +16,7 @@ from tradebox.domain.path import (
     PathRequest,
     RecoveredState,
 )
+from tradebox.ports.order_store import PlanMoved
 from tradebox.ports.orders import BrokerFact
 
 
@@ -62,6 +63,21 @@ class PlanPath(Protocol):
 
     def take_events(self) -> list[PathEvent]:
         """Return the events that requests gave."""
+        ...
+
+
+class Carrier(Protocol):
+    """Takes a plan's state along with the next commit; execution/record_keeper.py is the real one.
+
+    One state at a time: carry, let the path work, ask once whether it landed.
+    """
+
+    def carry(self, state: PlanMoved) -> None:
+        """Take this state along with the next commit of the account."""
+        ...
+
+    def has_landed(self) -> bool:
+        """Say whether the state is in PostgreSQL, and forget it either way."""
         ...
 
 

@@ -1,7 +1,8 @@
 """Runs the plan machines of one account: prices and facts in, saved states and requests out.
 
 Rules of this file:
-- a state is committed before the requests it causes leave; PostgreSQL away holds entries back,
+- a state is committed before the requests it causes leave, or with the intent that stands
+  before their bytes; PostgreSQL away holds entries back,
   never an exit, a slice or a stop move: what was not saved is saved as soon as it can be;
 - after facts the machine is asked again at once, with what the path is busy with now;
 - one call handles a bounded number of events; what is left waits for the next call.
@@ -20,13 +21,14 @@ from tradebox.domain.path import (
     Evidence,
     LinkState,
     PathEvent,
+    PathRequest,
     RecoveredState,
     RequestDenied,
     RequestRejected,
 )
 from tradebox.domain.plan_document import document_from
 from tradebox.domain.plan_machine import step
-from tradebox.domain.plan_state import Phase, PlanState, essence, state_from_json
+from tradebox.domain.plan_state import Phase, PlanState, essence, state_from_json, state_to_json
 from tradebox.domain.plan_turn import (
     Adjusted,
     CancelAsked,
@@ -40,10 +42,11 @@ from tradebox.domain.session import session_at
 from tradebox.errors import BrokerUnavailable, PlanInvalid, StoreUnavailable
 from tradebox.execution.plan_arming import FindInstrument, arm
 from tradebox.execution.plan_display import PlanDisplay
-from tradebox.execution.plan_needs import PlanPath, Prices
+from tradebox.execution.plan_needs import Carrier, PlanPath, Prices
 from tradebox.execution.plan_recovery import book_of
 from tradebox.execution.running_plan import RunningPlan
 from tradebox.ports.clock import MarketClock
+from tradebox.ports.order_store import PlanMoved
 from tradebox.ports.orders import BrokerFact
 from tradebox.ports.plan_store import CancelCommand, PlanStore, StoredPlan
 from tradebox.ports.reference import ReferencePort
@@ -57,6 +60,9 @@ SESSIONS_PERIOD_S: Final = 5.0
 SESSIONS_AHEAD_NS: Final = 400 * 86_400 * 1_000_000_000
 VENUE: Final = "XNYS"
 SAVE_S_MAX: Final = 2.0
+SLICES: Final = 4
+"""A quiet plan is told the time in every so many timers: each second, a part at a time."""
+SLICE_MIN: Final = 16
 
 
 class PlanRunner:
@@ -78,6 +84,7 @@ class PlanRunner:
         publish: Callable[[object], object],
         *,
         find_instrument: FindInstrument | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         self.account = account
         self.path = path
@@ -89,6 +96,10 @@ class PlanRunner:
         self._display = PlanDisplay(account, market_clock, clock, prices, publish)
         self._find = find_instrument
         self.plans: dict[str, RunningPlan] = {}
+        self._carrier = carrier
+        self._active: dict[str, RunningPlan] = {}
+        self._by_symbol: dict[str, dict[str, RunningPlan]] = {}
+        self._turn: list[str] = []
         self.is_loaded = False
         self._sessions: tuple[Session, ...] = ()
         self._sessions_due_s = 0.0
@@ -126,11 +137,36 @@ class PlanRunner:
     @property
     def symbols(self) -> frozenset[str]:
         """The symbols whose prices are needed."""
-        return frozenset(p.document.symbol for p in self.active())
+        return frozenset(self._by_symbol)
 
     def active(self) -> list[RunningPlan]:
         """Return the plans that have not ended."""
-        return [p for p in self.plans.values() if not p.state.phase.is_final]
+        return list(self._active.values())
+
+    def _file(self, running: RunningPlan) -> None:
+        """Keep the plans that have not ended at hand, all and by symbol."""
+        plan_id, symbol = running.state.plan_id, running.document.symbol
+        if not running.state.phase.is_final:
+            self._active[plan_id] = running
+            self._by_symbol.setdefault(symbol, {})[plan_id] = running
+        elif self._active.pop(plan_id, None) is not None:
+            del self._by_symbol[symbol][plan_id]
+            if not self._by_symbol[symbol]:
+                del self._by_symbol[symbol]
+
+    def _due(self) -> list[RunningPlan]:
+        """Return the plans that wait for something, and the next part of the quiet ones."""
+        if not self._turn:
+            self._turn = list(self._active)
+        count = max(SLICE_MIN, -(-len(self._active) // SLICES))
+        due, self._turn = self._turn[:count], self._turn[count:]
+        waiting = [
+            key
+            for key, running in self._active.items()
+            if running.state.is_waiting or running.state.phase is Phase.REQUESTED
+        ]
+        found = (self._active.get(key) for key in dict.fromkeys((*waiting, *due)))
+        return [running for running in found if running is not None]
 
     @property
     def is_quiet(self) -> bool:
@@ -150,9 +186,8 @@ class PlanRunner:
         evidence = Evidence(
             price, tick.source, quality, tick.event_ns, tick.mono_ns, tick.mailbox_mono_ns
         )
-        for running in self.active():
-            if running.document.symbol == tick.symbol:
-                await self._tell(running, self._price_seen(running, evidence))
+        for running in list(self._by_symbol.get(tick.symbol, {}).values()):
+            await self._tell(running, self._price_seen(running, evidence))
         await self._drain()
 
     async def on_fact(self, fact: BrokerFact) -> None:
@@ -170,7 +205,7 @@ class PlanRunner:
         if self._clock.now() >= self._poll_due_s:
             self._poll_due_s = self._clock.now() + POLL_PERIOD_S
             await self._poll()
-        for running in self.active():
+        for running in self._due():
             if running.state.phase is Phase.REQUESTED:
                 await self._arm(running)
             else:
@@ -249,19 +284,44 @@ class PlanRunner:
             return
         steps = tuple(action for action in actions if isinstance(action, StepTaken))
         requests = [action for action in actions if not isinstance(action, StepTaken)]
+        if len(requests) == 1 and not (steps or running.unsaved) and self._carrier is not None:
+            await self._request_with_state(self._carrier, running, state, requests[0])
+            return
         if actions or running.is_dirty or essence(state) != essence(before):
             is_saved = await self._save(running, state, steps)
             if not is_saved and any(isinstance(r, EnterRequest) for r in requests):
                 return
             running.row_is_due = True
+        self._set(running, state, steps)
+        for request in requests:
+            await self.path.request(request)
+
+    async def _request_with_state(
+        self, carrier: Carrier, running: RunningPlan, state: PlanState, request: PathRequest
+    ) -> None:
+        """Let the state travel in the commit that stands before the request's first byte."""
+        before = running.state
+        symbol, machine = running.document.symbol, state_to_json(state)
+        carrier.carry(PlanMoved(state.plan_id, symbol, before.phase, state.phase, machine))
+        running.row_is_due, running.is_dirty = True, True
+        self._set(running, state, ())
+        await self.path.request(request)
+        if carrier.has_landed() and running.state is state:
+            running.is_dirty = False
+        elif running.is_dirty:
+            await self._save(running, running.state, ())
+
+    def _set(self, running: RunningPlan, state: PlanState, steps: tuple[StepTaken, ...]) -> None:
+        """Make a state the plan's own, and show what is new in it."""
+        before = running.state
         running.state = state
+        if state.phase is not before.phase:
+            self._file(running)
         for taken in steps:
             running.kinds.add(taken.kind)
             self._display.step(running, taken)
         if state.phase is not before.phase:
             self._display.phase(running, before.phase)
-        for request in requests:
-            await self.path.request(request)
 
     async def _save(
         self, running: RunningPlan, state: PlanState, steps: tuple[StepTaken, ...]
@@ -325,6 +385,7 @@ class PlanRunner:
             return None
         running = RunningPlan(document, state, row.is_demo)
         self.plans[row.plan_id] = running
+        self._file(running)
         return running
 
     async def _arm(self, running: RunningPlan) -> None:

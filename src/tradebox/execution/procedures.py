@@ -111,6 +111,7 @@ class Enter:
     cancel_is_asked: bool = False
     partial_since_s: float | None = None
     ended_s: float | None = None
+    is_shrunk: bool = False
 
 
 @dataclass(slots=True)
@@ -333,11 +334,30 @@ class PlanDesk:
             elif entry.booked and not self.working(OrderRole.STOP):
                 enter.cancel_wanted = "the stop is gone"
         if enter.cancel_wanted:
-            return self._cancel(entry, enter.cancel_wanted, now_s)
+            shrink = self._shrink_child(enter, entry, now_s)
+            return self._cancel(entry, enter.cancel_wanted, now_s) if shrink is None else shrink
         if not self.working(OrderRole.STOP):
             enter.cancel_wanted = "the stop was refused"
             return self._cancel(entry, enter.cancel_wanted, now_s)
         return []
+
+    def _shrink_child(self, enter: Enter, entry: OrderRecord, now_s: float) -> list[Action] | None:
+        """Fit the child to the filled part before the rest is cancelled; None: go on.
+
+        What a broker does with the child of a partly filled, cancelled parent is not known:
+        where it arms the child as it is, more than what is held would be for sale.
+        """
+        stops = self.working(OrderRole.STOP)
+        if len(stops) != 1 or not entry.booked or entry.cancel_asked_s is not None:
+            return None
+        stop = stops[0]
+        if stop.change_wanted is not None:
+            is_late = now_s - stop.change_asked_s >= self.patience.change_s
+            return None if is_late or stop.change_doubted_ns is not None else []
+        if enter.is_shrunk or stop.remaining <= self.held or self.stop_level is None:
+            return None
+        enter.is_shrunk = True
+        return [ChangeStop(stop, stop.filled + self.held, self.stop_level, "fit what is filled")]
 
     # the stop
 
@@ -480,6 +500,12 @@ class PlanDesk:
         taken = sum(self._book.orders[ref].booked for ref in leave.refs)
         entries = self.working(OrderRole.ENTRY)
         if entries:
+            stops = self.working(OrderRole.STOP)
+            asked_s = stops[0].cancel_asked_s if stops else None
+            is_late = asked_s is not None and now_s - asked_s >= self.patience.change_s
+            if stops and entries[0].booked and not is_late:
+                # The child goes first: alone it could be armed for more than is held.
+                return self._cancel(stops[0], leave.reason, now_s)
             return self._cancel(entries[0], leave.reason, now_s)
         reducers = self.working(OrderRole.EXIT, OrderRole.SLICE)
         if reducers:

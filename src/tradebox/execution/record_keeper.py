@@ -3,6 +3,7 @@
 Rules of this file:
 - while anything waits in the spool, nothing goes past it: order is kept;
 - entries never go through the spool: no PostgreSQL, no entry;
+- a plan's state may ride in a batch; it never waits in the spool, where it would grow old;
 - a commit that gave no answer in time is not trusted either way: its batch is committed again
   under the same batch id, which the store recognises.
 """
@@ -10,13 +11,14 @@ Rules of this file:
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from tradebox.domain.orders import AccountName
 from tradebox.errors import StoreUnavailable
 from tradebox.execution.record_codec import decode, encode
 from tradebox.ports.clock import MarketClock
-from tradebox.ports.order_store import Batch, Change, Noted, OrderStore, SpoolPort
+from tradebox.ports.order_store import Batch, Change, Noted, OrderStore, PlanMoved, SpoolPort
 from tradebox.supervision.clock import Clock
 
 _RETRY_S: Final = 1.0
@@ -50,6 +52,17 @@ class RecordKeeper:
         self._is_waiting = bool(spool.pending())
         self._retry_s = float("-inf")
         self._is_down = False
+        self._rider: PlanMoved | None = None
+        self._is_landed = False
+
+    def carry(self, state: PlanMoved) -> None:
+        """Take a plan's state along with the next batch that PostgreSQL takes."""
+        self._rider, self._is_landed = state, False
+
+    def has_landed(self) -> bool:
+        """Say whether the state that was to be carried is in PostgreSQL, and forget it."""
+        landed, self._rider, self._is_landed = self._is_landed, None, False
+        return landed
 
     @property
     def is_up(self) -> bool:
@@ -76,11 +89,15 @@ class RecordKeeper:
             await self.replay()
         failure: StoreUnavailable | None = None
         if not self._is_waiting and not self._is_resting():
+            rider = self._rider
+            riding = batch if rider is None else replace(batch, changes=(rider, *batch.changes))
             try:
-                await self._write(batch)
+                await self._write(riding)
             except StoreUnavailable as error:
                 failure = error
             else:
+                if rider is not None:
+                    self._rider, self._is_landed = None, True
                 return
         if not may_spool:
             raise failure or StoreUnavailable("PostgreSQL is away and batches wait for it")

@@ -9,9 +9,10 @@ Rules of this file:
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
+from tradebox.domain.plan_state import Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,17 @@ class Noted:
     data: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PlanMoved:
+    """The state of a plan that asked for orders: saved with the intent, in one commit."""
+
+    plan_id: str
+    symbol: str
+    before: Phase
+    phase: Phase
+    machine: dict[str, Any]
+
+
 Change = (
     OrderRecorded
     | OrderMoved
@@ -173,6 +185,7 @@ Change = (
     | IntentRefused
     | DaySeen
     | Noted
+    | PlanMoved
 )
 
 

@@ -309,7 +309,7 @@ def test_a_mutant_is_caught(name, monkeypatch):
             PathMachine,
             settings=settings(
                 EXAMPLES,
-                max_examples=120,
+                max_examples=400,
                 database=None,
                 derandomize=True,
                 report_multiple_bugs=False,
@@ -356,3 +356,30 @@ def test_without_the_ratchet_a_restart_in_a_stop_move_is_noticed(holder, monkeyp
     monkeypatch.setattr(DESK, "_ratchet", lambda _: None)
     with pytest.raises(AssertionError):
         live_through_a_restart(holder, 0)
+
+
+@pytest.mark.parametrize("on_cancel", ["dies", "shrinks", "arms"])
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_partly_filled_entry_is_cancelled_with_a_child_that_fits(on_cancel, leaves):
+    """A broker that arms the child of a cancelled parent as it is must find it shrunk."""
+    machine = PathMachine()
+    machine.begin(on_partial="held", on_cancel=on_cancel, is_limit=False, is_open=False)
+    while machine.broker.inbox:
+        machine.broker.read_one()
+    machine.entry_fills(shares=7)
+    machine.broker.deliver_all()
+    machine.settle()
+    if leaves:
+        machine.do(machine.path.request(ExitRequest("p1", SEEN, "out")))
+    for _ in range(40):
+        machine.time_passes(seconds=1.0)
+        machine.settle()
+        while machine.broker.inbox:
+            machine.broker.read_one()
+        machine.broker.finish_cancels()
+        machine.an_outsider_objects_to_nothing()
+        machine.broker.deliver_all()
+        machine.settle()
+    held = machine.path.holding("p1")
+    assert (held.position, held.stop_quantity) == ((0, 0) if leaves else (7, 7))
+    machine.teardown()

@@ -31,6 +31,7 @@ from tradebox.ports.order_store import (
     OrderRecorded,
     OrderRow,
     PermSeen,
+    PlanMoved,
     PositionAdjusted,
     SymbolQuarantined,
     SymbolReleased,
@@ -49,7 +50,13 @@ FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
 WHERE EXISTS (SELECT FROM claim)
 ORDER BY place
 """
-_CLAIM: Final = _IF_NEW + _EVENTS
+_PLAN: Final = """
+plan AS (
+    UPDATE trade.plan SET state = $12, machine = $13, updated_at = clock_timestamp()
+    WHERE plan_id = $11 AND EXISTS (SELECT FROM claim)
+)
+"""
+_CLAIM: Final = f"{_IF_NEW}, {_PLAN} {_EVENTS}"
 _ROW_TYPES: Final = """
 order_ref text, plan_id text, account text, account_id text, symbol text, con_id bigint, role text,
 side text, quantity integer, order_type text, limit_price numeric, stop_price numeric, tif text,
@@ -58,9 +65,9 @@ epoch bigint, reason text
 """
 _ROW: Final = ", ".join(part.split()[0] for part in _ROW_TYPES.split(","))
 _INTENTS: Final = f"""
-{_IF_NEW}, events AS ({_EVENTS})
+{_IF_NEW}, {_PLAN}, events AS ({_EVENTS})
 INSERT INTO trade.broker_order ({_ROW})
-SELECT {_ROW} FROM jsonb_to_recordset($11::jsonb) AS new({_ROW_TYPES})
+SELECT {_ROW} FROM jsonb_to_recordset($14::jsonb) AS new({_ROW_TYPES})
 WHERE EXISTS (SELECT FROM claim)
 ON CONFLICT (order_ref) DO NOTHING
 """  # noqa: S608 - constants of this file
@@ -133,8 +140,8 @@ class PgOrderStore:
 
     async def commit(self, batch: Batch) -> None:
         """Write a batch in one transaction, once. Raises StoreUnavailable."""
-        notes = [_event_of(change) for change in batch.changes]
-        claim = (
+        notes = [_event_of(change) for change in batch.changes if not _is_silent(change)]
+        claim: tuple[Any, ...] = (
             batch.batch_id,
             batch.at_ns,
             batch.run_id,
@@ -146,10 +153,14 @@ class PgOrderStore:
             [note[3] for note in notes],
             [note[4] for note in notes],
         )
+        plans = [change for change in batch.changes if isinstance(change, PlanMoved)]
+        assert len(plans) <= 1, "one state rides in a batch"
+        plan = plans[0] if plans else None
+        claim += (plan.plan_id, plan.phase.value, plan.machine) if plan else (None, None, None)
         intents = [change.row for change in batch.changes if isinstance(change, OrderRecorded)]
         has_writers = any(type(change) in _WRITERS for change in batch.changes)
         async with self._pool.connection() as connection:
-            if len(intents) == len(batch.changes):
+            if len(intents) + len(plans) == len(batch.changes):
                 rows = [_values(row, batch) for row in intents]
                 await connection.execute(_INTENTS, *claim, rows)
                 return
@@ -268,7 +279,15 @@ Note = tuple[str, str | None, str | None, str | None, dict[str, Any]]
 """(kind, plan id, orderRef, symbol, data) of one event."""
 
 
+def _is_silent(change: Change) -> bool:
+    """Say whether a change is none that the journal tells: a state within the same phase."""
+    return isinstance(change, PlanMoved) and change.before is change.phase
+
+
 def _event_of(change: Change) -> Note:
+    if isinstance(change, PlanMoved):
+        news = {"from": change.before.value, "to": change.phase.value, "reason": ""}
+        return "plan_state", change.plan_id, None, change.symbol, dict(news)
     if isinstance(change, OrderRecorded):
         row = change.row
         data = {
