@@ -1,6 +1,7 @@
 """A market that does what a test says."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 from tradebox.sim.exchange.market_port import (
     MICROS,
@@ -65,6 +66,16 @@ class ScriptedMarket:
 
     def quote(self, symbol: str) -> Quote | None:
         return self._quotes.get(symbol)
+
+    def day(self, symbol: str) -> SimpleNamespace | None:
+        trades = [one.trade for one in self.past if one.trade.symbol == symbol]
+        prices = [trade.price_micros for trade in trades] or [0]
+        return SimpleNamespace(
+            open_micros=prices[0],
+            high_micros=max(prices),
+            low_micros=min(prices),
+            volume=sum(trade.size for trade in trades),
+        )
 
     def subscribe(self, callback: Callable[[MarketEvent], None]) -> Callable[[], None]:
         self._callbacks.append(callback)

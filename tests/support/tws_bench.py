@@ -46,6 +46,7 @@ class RawClient:
         values[2:14] = CONTRACT
         values[16:21] = [side, str(quantity), kind, str(limit), str(trigger)]
         values[21] = fields.get("tif", "DAY")
+        values[22], values[23] = fields.get("oca_group", ""), fields.get("account", "")
         values[26] = fields.get("order_ref", "")
         values[27] = fields.get("transmit", "1")
         values[28] = str(fields.get("parent_id", 0))

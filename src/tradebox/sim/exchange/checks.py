@@ -36,6 +36,9 @@ OCA_GROUP_CHANGED = Refusal(10326, "OCA group revision is not allowed.")
 OCA_TYPE_CHANGED = Refusal(10327, "OCA group type revision is not allowed.")
 PARENT_CHANGED = Refusal(10341, "Parent order id cannot be modified.")
 PARENT_GONE = Refusal(REJECTED, "Order rejected - reason:Parent order is being cancelled.")
+RESIZE_REFUSED = Refusal(
+    REJECTED, "Order rejected - reason:Revision rejected due to unapproved modification."
+)
 BELOW_FILLED = Refusal(REJECTED, "Order rejected - reason:The size is below what has been filled.")
 TOO_FAR = "Order price is too far through the market"
 NO_SHORT = Refusal(

@@ -94,6 +94,9 @@ class Desk:
         if self._recorded.get(order.perm_id) != row:
             self._recorded[order.perm_id] = row
             self._ledger.append("order_state", at_ns, **row)
+        if order.status.is_done:
+            # Nothing more is to be compared: a long run must not keep every order twice.
+            self._recorded.pop(order.perm_id, None)
 
     def refuse(self, order: Order, refusal: Refusal) -> None:
         """Say a refusal about an order or a request for one."""
@@ -141,6 +144,8 @@ class Desk:
     def group_children(self, parent: Order) -> None:
         """Put the children of one parent into the group that the gateway makes of them."""
         children = self._books[parent.account].children(parent)
+        if self._settings.gateway_oca_groups == "none":
+            return
         if len(children) < (1 if self._settings.oca_for_single_child else 2):
             return
         for child in children:

@@ -464,8 +464,12 @@ class Exchange:
             side, more = ticket.side, ticket.quantity - order.filled
             opening = more - book.account.closing_part(ticket.symbol, side, more)
             refusal = self._check_margin(book, ticket, min(opening, ticket.quantity - order.total))
+        if refusal is None and self._is_resize_refused(order, ticket):
+            refusal = checks.RESIZE_REFUSED
         if refusal is not None:
             self._desk.refuse(order, refusal)
+            if refusal is checks.RESIZE_REFUSED and self.settings.stop_resize == "cancels":
+                self._desk.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
             return
         if not ticket.transmit:
             return
@@ -491,6 +495,14 @@ class Exchange:
             self._desk.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
             return
         self._desk.activate(order, at_ns, is_ack=True)
+
+    def _is_resize_refused(self, order: Order, ticket: Ticket) -> bool:
+        mode = self.settings.stop_resize
+        if mode == "accepted" or not ticket.order_type.has_trigger or order.is_triggered:
+            return False
+        return ticket.quantity > order.total or (
+            mode != "reduce_only" and ticket.quantity != order.total
+        )
 
     def _check_crossing(self, order: Order, ticket: Ticket) -> Refusal | None:
         is_refused = self.settings.stop_through_market == "refused"

@@ -80,6 +80,15 @@ class Bar:
 MarketEvent = Trade | QuoteChange
 
 
+class SessionFigures(Protocol):
+    """A symbol's session so far. Units: micros, shares; 0 before its first print."""
+
+    open_micros: int
+    high_micros: int
+    low_micros: int
+    volume: int
+
+
 class CompanyAction(Protocol):
     """A split or a dividend of one symbol."""
 
@@ -148,6 +157,10 @@ class MarketView(Protocol):
 
     def quote(self, symbol: str, /) -> Quote | None:
         """Return the present quote, or None before the first one."""
+        ...
+
+    def day(self, symbol: str, /) -> SessionFigures | None:
+        """Return a symbol's session so far, or None for an unknown symbol."""
         ...
 
     def subscribe(self, callback: Callable[[MarketEvent], None], /) -> Callable[[], None]:

@@ -14,6 +14,10 @@ StopThroughMarket = Literal["fires", "refused", "held"]
 RestateFilledParent = Literal["refused", "accepted"]
 MarketDepth = Literal["displayed", "walks"]
 OversellOutcome = Literal["goes_short", "refused"]
+StopResize = Literal["accepted", "reduce_only", "refused", "cancels"]
+GatewayOcaGroups = Literal["made", "none"]
+InstantFillStatus = Literal["said", "omitted"]
+DelayedRequest = Literal["delayed", "live"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,14 @@ class ExchangeSettings:
     stop_through_market: StopThroughMarket = "fires"
     oversell: OversellOutcome = "goes_short"
     oca_for_single_child: bool = False
+    stop_resize: StopResize = "accepted"
+    """A change of a resting stop's size."""
+    gateway_oca_groups: GatewayOcaGroups = "made"
+    """Whether the gateway puts the children of one parent into a group of its own at all."""
+    instant_fill_status: InstantFillStatus = "said"
+    """The orderStatus of a market order that is filled as it arrives."""
+    delayed_request: DelayedRequest = "delayed"
+    """What a client gets that asks for delayed data and has live ones."""
     market_depth: MarketDepth = "displayed"
     """A market order larger than the display waits for the next quote, or walks on."""
     restate_filled_parent: RestateFilledParent = "refused"

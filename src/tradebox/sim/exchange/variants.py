@@ -58,6 +58,36 @@ VARIANTS: tuple[Variant, ...] = (
         "Captures show the group for two children; for one there is only a claim.",
     ),
     Variant(
+        "gateway_oca_groups",
+        get_args(words.GatewayOcaGroups),
+        "whether the gateway makes an OCA group (type 3) of the children of one parent",
+        "Captures show ocaGroup = the parent's permId and ocaType 3 where the client sent none;"
+        " a client of another setting may see none.",
+    ),
+    Variant(
+        "stop_resize",
+        get_args(words.StopResize),
+        "a change of a resting stop's size: accepted, accepted where it shrinks, refused (201, the"
+        " order stays), or refused and the stop cancelled",
+        "A capture shows a limit order reduced from 5 to 3; of a stop child nothing is published."
+        " Bulk changes were once answered with 'Revision rejected due to unapproved modification"
+        " followed by cancelled order'.",
+    ),
+    Variant(
+        "instant_fill_status",
+        get_args(words.InstantFillStatus),
+        "orderStatus Filled of a market order that fills as it arrives: said, or left out",
+        "IB's pages (by pysystemtrade #188): there may be no orderStatus; captures mostly show it.",
+    ),
+    Variant(
+        "delayed_request",
+        get_args(words.DelayedRequest),
+        "a client that asks for delayed data (type 3) though the account has live ones: gets"
+        " delayed ticks, or live ones",
+        "IB's pages: live data go before delayed ones. The default serves what is asked for, so"
+        " that a program for delayed data can be tried without a fault.",
+    ),
+    Variant(
         "restate_filled_parent",
         get_args(words.RestateFilledParent),
         "a change that still names a filled parent: code 135, or accepted",

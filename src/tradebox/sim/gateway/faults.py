@@ -42,6 +42,16 @@ CATALOGUE: tuple[FaultSpec, ...] = (
         {**_ANY_ORDER, "lost": False},
     ),
     FaultSpec("perm_id_zero", "say permId 0 when the order arrives", dict(_ANY_ORDER)),
+    FaultSpec(
+        "double_perm_id",
+        "say the permId of the order before it when the order arrives",
+        dict(_ANY_ORDER),
+    ),
+    FaultSpec(
+        "oca_account",
+        "refuse an order of an OCA group that names no account, with 10224",
+        dict(_ANY_ORDER),
+    ),
     FaultSpec("duplicate_status", "say each orderStatus more often", {**_ANY_ORDER, "times": 5}),
     FaultSpec("omit_fill_status", "say no orderStatus Filled", dict(_ANY_ORDER)),
     FaultSpec("status_before_fill", "say orderStatus before its execDetails", dict(_ANY_ORDER)),

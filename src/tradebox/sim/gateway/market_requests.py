@@ -17,11 +17,22 @@ from tradebox.sim.gateway.order_messages import Fields, wire_time
 from tradebox.sim.gateway.place_order import read_contract
 from tradebox.sim.gateway.reference_requests import NO_SECURITY_TEXT
 from tradebox.sim.gateway.session import Handler, Session
-from tradebox.sim.gateway.streams import CLOSE, LAST, Stream, say_quote
+from tradebox.sim.gateway.streams import (
+    CLOSE,
+    DELAY_NS,
+    LAST,
+    OPEN,
+    VOLUME,
+    WAITING_EVENTS_MAX,
+    Stream,
+    say_halted,
+    say_quote,
+    say_range,
+)
 from tradebox.sim.gateway.times import epoch_ns, read_time
 from tradebox.sim.gateway.wire import FieldReader, price_text
 
-LIVE, DELAYED_TYPE = 1, 3
+LIVE, FROZEN, DELAYED_TYPE, DELAYED_FROZEN = 1, 2, 3, 4
 DELAYED_TEXT = "Requested market data is not subscribed. Displaying delayed market data."
 NO_DATA_TEXT = "Historical Market Data Service error message:HMDS query returned no data"
 DAY_S = 86_400
@@ -66,15 +77,39 @@ def market_data(session: Session, reader: FieldReader) -> None:
     increment = price_text(instrument.increment_micros)
     session.send([81, request_id, increment, "9c0001", 3])
     stream = Stream(session, request_id, instrument.symbol)
-    stream.is_delayed = session.tick_fault("delayed_data", instrument.symbol) is not None
-    if stream.is_delayed:
+    is_unsubscribed = session.tick_fault("delayed_data", instrument.symbol) is not None
+    is_asked = session.data_type in (DELAYED_TYPE, DELAYED_FROZEN)
+    stream.is_delayed = is_unsubscribed or (
+        is_asked and gateway.exchange.settings.delayed_request == "delayed"
+    )
+    if is_unsubscribed:
         session.say_error(request_id, 10167, DELAYED_TEXT)
-    session.send([58, 1, request_id, DELAYED_TYPE if stream.is_delayed else LIVE])
+    session.send([58, 1, request_id, _said_type(session, is_delayed=stream.is_delayed)])
     _say_first(session, stream, instrument)
     if is_snapshot:
         session.send([57, 1, request_id])
     else:
         streams.add(stream)
+
+
+def market_data_type(session: Session, reader: FieldReader) -> None:
+    """Take note of the type of data that later streams are asked for."""
+    reader.skip()
+    wanted = reader.integer()
+    if wanted not in (LIVE, FROZEN, DELAYED_TYPE, DELAYED_FROZEN):
+        session.say_error(-1, 321, "Error validating request.-'bY' : cause - Invalid type")
+        return
+    session.data_type = wanted
+
+
+def _said_type(session: Session, *, is_delayed: bool) -> int:
+    """Return the type that is said of a stream: frozen where the market is closed."""
+    gateway = session.gateway
+    is_frozen = session.data_type in (FROZEN, DELAYED_FROZEN)
+    is_frozen = is_frozen and not gateway.exchange.market.clock.is_open(gateway.now_ns())
+    if is_delayed:
+        return DELAYED_FROZEN if is_frozen else DELAYED_TYPE
+    return FROZEN if is_frozen else LIVE
 
 
 def cancel_market_data(session: Session, reader: FieldReader) -> None:
@@ -156,25 +191,39 @@ MARKET_HANDLERS: dict[int, Handler] = {
     1: market_data,
     2: cancel_market_data,
     20: historical_bars,
-    59: lambda _session, _reader: None,
+    59: market_data_type,
     87: head_time,
     90: lambda _session, _reader: None,
 }
 
 
 def _say_first(session: Session, stream: Stream, instrument: Instrument) -> None:
-    gateway = session.gateway
-    quote = gateway.exchange.market.quote(instrument.symbol)
-    say_quote(stream, quote or Quote(0, 0, 0, 0, 0, 0, gateway.now_ns()))
+    """Say what is known when a stream begins: of a delayed one, what was known then."""
+    gateway, symbol = session.gateway, instrument.symbol
+    market, now_ns = gateway.exchange.market, gateway.now_ns()
+    quote, figures = market.quote(symbol), market.day(symbol)
+    if stream.is_delayed:
+        seen_ns, most = now_ns - DELAY_NS, WAITING_EVENTS_MAX // 2
+        before = market.ticks(symbol, 0, seen_ns, -1)
+        quote = before[0].quote if before else None
+        stream.begin_delayed(market.ticks(symbol, seen_ns, now_ns, -most), figures)
+    say_quote(stream, quote or Quote(0, 0, 0, 0, 0, 0, now_ns))
     if quote is not None and quote.last_micros > 0:
-        send, request_id = session.send, stream.request_id
-        send(
-            [1, 6, request_id, stream.kind(LAST), price_text(quote.last_micros), quote.last_size, 0]
-        )
-    bars = gateway.exchange.market.bars(instrument.symbol, DAY_S, gateway.now_ns(), 1)
+        last = price_text(quote.last_micros)
+        session.send([1, 6, stream.request_id, stream.kind(LAST), last, quote.last_size, 0])
+    bars = market.bars(symbol, DAY_S, now_ns, 1)
     if bars:
         close = price_text(bars[-1].close_micros)
         session.send([1, 6, stream.request_id, stream.kind(CLOSE), close, 0, 0])
+    is_begun = not stream.is_delayed or stream.volume > 0
+    if figures is not None and figures.open_micros > 0 and is_begun:
+        if not stream.is_delayed:
+            stream.volume = figures.volume
+            say_range(stream, figures)
+        first = price_text(figures.open_micros)
+        session.send([1, 6, stream.request_id, stream.kind(OPEN), first, 0, 0])
+        session.send([2, 6, stream.request_id, stream.kind(VOLUME), stream.volume])
+    say_halted(stream, is_halted=market.is_halted(symbol))
 
 
 def _bars(

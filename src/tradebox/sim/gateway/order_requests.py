@@ -32,7 +32,7 @@ READ_ONLY = Refusal(
 )
 CANCEL_FILLED = "OrderId {} that needs to be cancelled cannot be cancelled, state: Filled."
 PRESET_TIF = Refusal(10349, "Order TIF was set to DAY based on order preset.")
-DAY_FIELDS = 8
+OCA_ACCOUNT = Refusal(10224, "Every order of an OCA group must specify the same account.")
 
 
 def place_order(session: Session, reader: FieldReader) -> None:
@@ -52,6 +52,8 @@ def place_order(session: Session, reader: FieldReader) -> None:
     where: dict[str, Value] = {"client_id": session.client_id, "order_id": order_id}
     existing = _find_open(session, order_id)
     refusal = _scripted_refusal(session, where, is_change=existing is not None)
+    if ticket.oca_group and not message.fields["account"] and refusal is None:
+        refusal = OCA_ACCOUNT if gateway.take_fault("oca_account", **where) else None
     if refusal is not None:
         session.say_error(order_id, refusal.code, refusal.text)
         return

@@ -13,6 +13,7 @@ from tradebox.sim.gateway.order_messages import Fields
 from tradebox.sim.gateway.place_order import read_contract
 from tradebox.sim.gateway.session import Handler, Session
 from tradebox.sim.gateway.wire import FieldReader, escaped, price_text
+from tradebox.sim.market import hours
 
 FIRST_RULE = 26
 SAMPLES_MAX = 16
@@ -122,17 +123,19 @@ def _details(session: Session, request_id: int, instrument: Instrument, exchange
 
 
 def _hours(now_ns: int) -> tuple[str, str]:
-    """Return trading and liquid hours of the next days, weekends closed."""
+    """Return trading and liquid hours of the next days, by the exchange's own calendar."""
     first = datetime.fromtimestamp(now_ns // SECOND_NS, tz=UTC).astimezone(NEW_YORK).date()
     trading: list[str] = []
     liquid: list[str] = []
     for offset in range(HOURS_DAYS):
         day = first + timedelta(days=offset)
         text = day.strftime("%Y%m%d")
-        if day.isoweekday() > 5:
+        session = hours.session(hours.number_of(day))
+        if session.day != day:
             trading.append(f"{text}:CLOSED")
             liquid.append(f"{text}:CLOSED")
         else:
-            trading.append(f"{text}:0400-{text}:2000")
-            liquid.append(f"{text}:0930-{text}:1600")
+            late, close = ("1700", "1300") if session.is_early_close else ("2000", "1600")
+            trading.append(f"{text}:0400-{text}:{late}")
+            liquid.append(f"{text}:0930-{text}:{close}")
     return ";".join(trading), ";".join(liquid)

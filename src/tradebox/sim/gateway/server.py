@@ -23,6 +23,7 @@ from tradebox.sim.exchange.orders import (
     OrderExecuted,
     OrderOpened,
     OrderStatusChanged,
+    OrderType,
     Status,
 )
 from tradebox.sim.faults import FaultBoard, Value
@@ -44,6 +45,7 @@ from tradebox.sim.gateway.reference_requests import REFERENCE_HANDLERS
 from tradebox.sim.gateway.scripts import Scripts
 from tradebox.sim.gateway.session import Handler, Registry, Session
 from tradebox.sim.gateway.streams import MarketStreams
+from tradebox.sim.gateway.tick_requests import TICK_HANDLERS
 
 CONNECTIONS_MAX = 512
 CLIENTS_MAX = 32
@@ -76,7 +78,7 @@ class TwsGateway:
         self.account_name = account_name
         self.account_id = exchange.account_id(account_name)
         self.faults: FaultBoard = faults or Faults()
-        self.streams = MarketStreams()
+        self.streams = MarketStreams(exchange.market.day)
         self.followers = Followers()
         instruments = exchange.market.symbols()
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
@@ -100,6 +102,7 @@ class TwsGateway:
             **MARKET_HANDLERS,
             **FOLLOW_HANDLERS,
             **REFERENCE_HANDLERS,
+            **TICK_HANDLERS,
         }
 
     async def start(self) -> tuple[str, int]:
@@ -114,13 +117,18 @@ class TwsGateway:
                 lambda: Session(self, registry, self._handlers), self._host, self._port
             )
         except OSError as error:
+            name = f"gateway_{self.account_name}"
             raise AddressInUse(
-                f"the gateway cannot listen: {error}", host=self._host, port=self._port
+                f"port {self._port} for {name} cannot be bound ({error.strerror}):"
+                " give another one",
+                field=name,
+                value=self._port,
             ) from error
         self._detachers = [
             self.exchange.attach(self.account_name, self._on_exchange),
             self.exchange.market.subscribe(self.streams.on_event),
             self.exchange.market.subscribe(self.followers.on_event),
+            self.exchange.market.listen_halts(self._on_halt),
             self.faults.listen(self._scripts.on_fault),
         ]
         self._beat = loop.call_later(BEAT_S, self._on_beat)
@@ -239,9 +247,9 @@ class TwsGateway:
         where: dict[str, Value] = {"client_id": order.client_id, "order_id": order.order_id}
         if is_ack and self.take_fault("drop_ack", **where):
             return
-        is_zero = is_ack and self.take_fault("perm_id_zero", **where)
+        perm_id = self._said_perm_id(order, where) if is_ack else None
         for session in self._listeners_of(order.client_id):
-            say_order(session, order, perm_id=0 if is_zero else None)
+            say_order(session, order, perm_id=perm_id)
 
     def _push_status(self, order: Order, *, is_ack: bool) -> None:
         where: dict[str, Value] = {"client_id": order.client_id, "order_id": order.order_id}
@@ -249,11 +257,18 @@ class TwsGateway:
             return
         if order.status is Status.FILLED and self.take_fault("omit_fill_status", **where):
             return
-        is_zero = is_ack and self.take_fault("perm_id_zero", **where)
+        perm_id = self._said_perm_id(order, where) if is_ack else None
         repeated = self.take_fault("duplicate_status", **where)
         for session in self._listeners_of(order.client_id):
             for _ in range(int(repeated["times"]) if repeated else 1):
-                say_status(session, order, perm_id=0 if is_zero else None)
+                say_status(session, order, perm_id=perm_id)
+
+    def _said_perm_id(self, order: Order, where: Mapping[str, Value]) -> int | None:
+        """Return the permId that a fault script wants to be said, or None."""
+        if self.take_fault("perm_id_zero", **where):
+            return 0
+        is_double = self.take_fault("double_perm_id", **where)
+        return order.perm_id - 1 if is_double else None
 
     def _push_execution(self, execution: Execution) -> None:
         where: dict[str, Value] = {
@@ -273,7 +288,7 @@ class TwsGateway:
 
     def _reordered(self, events: Sequence[ExchangeEvent]) -> list[ExchangeEvent]:
         """Return the events as they are, or fills behind their status where a fault says so."""
-        ordered = self._statuses_turned(list(events))
+        ordered = self._statuses_turned(self._without_instant(list(events)))
         events = tuple(ordered)
         for index, event in enumerate(events):
             if not isinstance(event, OrderExecuted):
@@ -292,6 +307,27 @@ class TwsGateway:
                 ordered[index:behind] = [*ordered[index + 1 : behind], event]
         return ordered
 
+    def _without_instant(self, events: list[ExchangeEvent]) -> list[ExchangeEvent]:
+        """Return the events without the status of a market order that fills as it arrives."""
+        if self.exchange.settings.instant_fill_status == "said":
+            return events
+        arrived = {
+            event.order.perm_id
+            for event in events
+            if isinstance(event, OrderOpened)
+            and event.is_ack
+            and event.order.ticket.order_type is OrderType.MKT
+        }
+        return [
+            event
+            for event in events
+            if not (
+                isinstance(event, OrderStatusChanged)
+                and event.order.status is Status.FILLED
+                and event.order.perm_id in arrived
+            )
+        ]
+
     def _statuses_turned(self, events: list[ExchangeEvent]) -> list[ExchangeEvent]:
         """Return the events with an order's statuses backwards where a fault says so."""
         places: dict[int, list[int]] = {}
@@ -309,6 +345,10 @@ class TwsGateway:
                     events[index] = event
         return events
 
+    def _on_halt(self, symbol: str) -> None:
+        is_halted = self.exchange.market.is_halted(symbol)
+        self.streams.on_halt(symbol, is_halted=is_halted)
+
     # -- time and scripts -----------------------------------------------------------------
 
     def _on_beat(self) -> None:
@@ -318,6 +358,7 @@ class TwsGateway:
             self.faults.tick()
         self._scripts.look()
         self.followers.on_beat(self.now_ns())
+        self.streams.on_beat(self.now_ns())
         self._beats += 1
         for session in tuple(self._clients.values()):
             for request_id in tuple(session.profits):

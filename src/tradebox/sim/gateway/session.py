@@ -62,6 +62,8 @@ class Session(asyncio.Protocol):
         self.is_ready = False
         self.positions_said: dict[str, tuple[int, int]] | None = None
         self.account_subscribed = False
+        self.data_type = 1
+        """The market data type the client asked for: live, frozen, delayed, delayed-frozen."""
         self.summaries: dict[int, tuple[str, ...]] = {}
         self.profits: dict[int, str] = {}
         self.tag_updates: set[int] = set()

@@ -3,14 +3,24 @@
 Rules of this file:
 - a missing price leaves as -1 with size 0;
 - only what changed since the client was last told is sent;
+- a delayed stream says what happened a quarter of an hour ago, by the delayed tick types;
 - a client that reads too slowly loses ticks, never order messages.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tradebox.sim.exchange.market_port import SECOND_NS, MarketEvent, Quote, Trade
+from tradebox.sim.exchange.market_port import (
+    SECOND_NS,
+    MarketEvent,
+    Quote,
+    QuoteChange,
+    SessionFigures,
+    Tick,
+    Trade,
+)
 from tradebox.sim.faults import Value
 from tradebox.sim.gateway.order_messages import Fields
 from tradebox.sim.gateway.wire import price_text
@@ -18,9 +28,16 @@ from tradebox.sim.gateway.wire import price_text
 BID, ASK, LAST = 1, 2, 4
 BID_SIZE, ASK_SIZE, VOLUME = 0, 3, 8
 LAST_TIME = 45
-CLOSE = 9
-DELAYED = {1: 66, 2: 67, 4: 68, 0: 69, 3: 70, 8: 74, 9: 75, 45: 88}
+HIGH, LOW, CLOSE, OPEN = 6, 7, 9, 14
+HALTED = 49
+DELAYED = {1: 66, 2: 67, 4: 68, 0: 69, 3: 70, 6: 72, 7: 73, 8: 74, 9: 75, 14: 76, 45: 88, 49: 90}
 """The delayed tick type of each live one."""
+
+DELAY_NS = 15 * 60 * SECOND_NS
+"""How old delayed data are; market nanoseconds."""
+
+WAITING_EVENTS_MAX = 20_000
+"""So many events wait in a delayed stream; of more, the oldest are lost."""
 
 
 class Client(Protocol):
@@ -60,18 +77,55 @@ class Stream:
     said: Quote | None = None
     is_delayed: bool = False
     last_price: str = ""
+    high_micros: int = 0
+    low_micros: int = 0
+    volume: int = 0
+    waiting: deque[MarketEvent] = field(
+        default_factory=lambda: deque[MarketEvent](maxlen=WAITING_EVENTS_MAX)
+    )
+    """What a delayed stream says later."""
 
     def kind(self, tick_type: int) -> int:
         """Return the tick type that this stream says instead of a live one."""
         return DELAYED.get(tick_type, tick_type) if self.is_delayed else tick_type
+
+    def begin_delayed(self, ticks: Sequence[Tick], figures: SessionFigures | None) -> None:
+        """Let what has happened within the delay wait for its time."""
+        for tick in ticks:
+            self.waiting.append(QuoteChange(self.symbol, tick.quote))
+            self.waiting.append(tick.trade)
+        whole = figures.volume if figures else 0
+        self.volume = max(0, whole - sum(tick.trade.size for tick in ticks))
+
+    def on_event(self, event: MarketEvent, figures: SessionFigures | None) -> None:
+        """Say an event, or let it wait; then say what has waited long enough."""
+        if not self.is_delayed:
+            self._say(event, figures)
+            return
+        self.waiting.append(event)
+        self.say_due(_time_of(event))
+
+    def say_due(self, now_ns: int) -> None:
+        """Say what has waited for the delay."""
+        while self.waiting and _time_of(self.waiting[0]) <= now_ns - DELAY_NS:
+            self._say(self.waiting.popleft(), None)
+
+    def _say(self, event: MarketEvent, figures: SessionFigures | None) -> None:
+        if not isinstance(event, Trade):
+            say_quote(self, event.quote)
+            return
+        self.volume = figures.volume if figures is not None else self.volume + event.size
+        _say_trade(self, event, self.volume)
+        if figures is not None:
+            say_range(self, figures)
 
 
 @dataclass(slots=True)
 class MarketStreams:
     """Every subscription of one gateway, by symbol."""
 
+    figures: Callable[[str], SessionFigures | None] = lambda _: None
     _by_symbol: dict[str, dict[tuple[int, int], Stream]] = field(default_factory=dict)
-    _volumes: dict[str, int] = field(default_factory=dict)
 
     def add(self, stream: Stream) -> None:
         """Begin a subscription."""
@@ -105,19 +159,47 @@ class MarketStreams:
 
     def on_event(self, event: MarketEvent) -> None:
         """Send one market event to who follows its symbol."""
-        if isinstance(event, Trade):
-            self._volumes[event.symbol] = self._volumes.get(event.symbol, 0) + event.size
         streams = self._by_symbol.get(event.symbol)
         if not streams:
             return
+        figures = self.figures(event.symbol) if isinstance(event, Trade) else None
         for stream in tuple(streams.values()):
             session = stream.session
-            if session.is_backlogged or session.is_frozen(event.symbol):
-                continue
-            if isinstance(event, Trade):
-                _say_trade(stream, event, self._volumes[event.symbol])
-            else:
-                say_quote(stream, event.quote)
+            if not session.is_backlogged and not session.is_frozen(event.symbol):
+                stream.on_event(event, figures)
+
+    def on_halt(self, symbol: str, *, is_halted: bool) -> None:
+        """Say to who follows a symbol that it is halted, or trades again."""
+        for stream in tuple(self._by_symbol.get(symbol, {}).values()):
+            say_halted(stream, is_halted=is_halted)
+
+    def on_beat(self, now_ns: int) -> None:
+        """Let time pass for what is delayed."""
+        for stream in self.all():
+            if stream.waiting and not stream.session.is_backlogged:
+                stream.say_due(now_ns)
+
+
+def _time_of(event: MarketEvent) -> int:
+    return event.event_ns if isinstance(event, Trade) else event.quote.event_ns
+
+
+def say_halted(stream: Stream, *, is_halted: bool) -> None:
+    """Send whether the symbol is halted (1: by the exchange; 0: it trades)."""
+    value = "1.0" if is_halted else "0.0"
+    stream.session.send([45, 6, stream.request_id, stream.kind(HALTED), value])
+
+
+def say_range(stream: Stream, figures: SessionFigures) -> None:
+    """Send the session's high and low where they are new."""
+    for tick_type, micros, said in (
+        (HIGH, figures.high_micros, stream.high_micros),
+        (LOW, figures.low_micros, stream.low_micros),
+    ):
+        if micros > 0 and micros != said:
+            kind = stream.kind(tick_type)
+            stream.session.send([1, 6, stream.request_id, kind, price_text(micros), 0, 0])
+    stream.high_micros, stream.low_micros = figures.high_micros, figures.low_micros
 
 
 def say_quote(stream: Stream, quote: Quote) -> None:

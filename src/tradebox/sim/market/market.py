@@ -104,7 +104,7 @@ class Market:
         """Return the present quote, or None for an unknown symbol."""
         return self._quotes.get(symbol)
 
-    def day(self, symbol: str) -> DayFigures | None:
+    def day(self, symbol: str, /) -> DayFigures | None:
         """Return a symbol's session so far, or None for an unknown symbol."""
         return self._days.get(symbol)
 

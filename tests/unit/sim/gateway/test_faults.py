@@ -157,6 +157,33 @@ async def test_perm_id_zero_comes_with_the_ack_only():
 
 
 @pytest.mark.asyncio
+async def test_double_perm_id_is_the_one_of_the_order_before():
+    async with tws() as bench:
+        client = await bench.client()
+        client.place(1, "BUY", 10, "LMT", limit="99.0")
+        first = await client.sync()
+        bench.faults.set("double_perm_id", order_id=2)
+        client.place(2, "BUY", 10, "LMT", limit="98.0")
+        opened, status = await client.sync()
+        assert (opened[25], status[6]) == (first[0][25], first[1][6])
+        bench.market.print_trade(98.0)
+        filled = [one for one in await client.sync() if one[0] == "3" and one[1] == "2"]
+        assert filled[0][6] not in ("0", first[1][6])
+
+
+@pytest.mark.asyncio
+async def test_oca_account_refuses_an_order_of_a_group_without_an_account():
+    async with tws() as bench:
+        client = await bench.client()
+        bench.faults.set("oca_account")
+        client.place(1, "BUY", 10, "LMT", limit="99.0", oca_group="g")
+        assert [fields[2:4] for fields in await client.sync()] == [["1", "10224"]]
+        client.place(2, "BUY", 10, "LMT", limit="99.0", oca_group="g", account="SIM1234567P")
+        client.place(3, "BUY", 10, "LMT", limit="99.0")
+        assert ids(await client.sync()) == ["5", "3", "5", "3"]
+
+
+@pytest.mark.asyncio
 async def test_duplicate_status_repeats_each():
     async with tws() as bench:
         client = await bench.client()

@@ -297,3 +297,34 @@ async def test_orders_that_cannot_be_are_refused_by_their_code(changes, code):
         assert (await client.until(4))[3] == code
         client.send(16, 1)
         assert ids(await client.sync()) == ["53"]
+
+
+@pytest.mark.parametrize(("mode", "statuses"), [("said", 2), ("omitted", 1)])
+@pytest.mark.asyncio
+async def test_the_status_of_an_instant_fill_may_be_left_out(mode, statuses):
+    async with tws(instant_fill_status=mode) as bench:
+        client = await bench.client()
+        client.place(1, "BUY", 10, "MKT")
+        messages = await client.sync()
+        assert ids(messages).count("3") == statuses
+        assert {"11", "59"} <= set(ids(messages))
+        client.place(2, "BUY", 10, "LMT", limit="99.0")
+        await client.sync()
+        bench.market.print_trade(99.0)
+        assert "Filled" in await client.until(3, "Filled")
+
+
+@pytest.mark.asyncio
+async def test_hours_know_holidays_and_early_closes():
+    async with tws() as bench:
+        bench.market.clock.time_ns = 1_751_472_000 * SECOND_NS  # 2025-07-02
+        client = await bench.client()
+        client.send(9, 8, 3, *CONTRACT, 0, "", "", "")
+        details = await client.until(10)
+        liquid = next(one for one in details if one.startswith("20250702:0930"))
+        assert liquid.split(";")[:4] == [
+            "20250702:0930-20250702:1600",
+            "20250703:0930-20250703:1300",
+            "20250704:CLOSED",
+            "20250705:CLOSED",
+        ]
