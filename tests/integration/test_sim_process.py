@@ -154,6 +154,16 @@ def test_a_taken_port_is_refused_by_name_and_number(tmp_path: Path) -> None:
         (("--ports", "x"), "no list of numbers"),
         (("--ports", "4001,0,0,0"), "no real gateway's"),
         (("--ports", "0,0,0,70000"), "give 1 to 65535"),
+        (("--ports", "5000,0,5000,0"), "port 5000 is given twice"),
+        (("--symbols", "0"), "symbols=0 is out of range: give 1 to 2000"),
+        (("--day", "tomorrow"), "day=tomorrow is no date: give YYYY-MM-DD"),
+        (("--day", "2016-01-09"), "has no session: the next one is 2016-01-11"),
+        (("--day", "1999-01-04"), "give 2016-01-04 to 2099-12-31"),
+        (("--variant", "walks"), "variant='walks' is no NAME=VALUE"),
+        (("--variant", "market_depth=x"), "give one of displayed, walks"),
+        (("--variant", "oversell=refused", "--variant", "oversell=goes_short"), "given twice"),
+        (("--script", "/none"), "script=/none is no file"),
+        (("--tape", "/none"), "tape=/none is no file"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
@@ -164,6 +174,46 @@ def test_wrong_options_are_refused_before_anything_is_written(
     assert output == ""
     assert match in errors
     assert not (tmp_path / "home").exists()
+
+
+def test_the_market_begins_on_the_day_that_is_said_and_never_goes_back(tmp_path: Path) -> None:
+    for day in ("2017-03-08", "2017-03-08", "2026-11-20"):
+        with running(tmp_path, "--day", day) as (process, ready):
+            assert control(ready, "/clock")["session"] == day
+            assert ended(process, signal.SIGTERM)[0] == ExitCode.OK
+    code, errors = refused(tmp_path, "--day", "2017-03-08")
+    assert code == ExitCode.CONFIG
+    assert "has reached 2026-11-20 and never goes back: give a later day" in errors.replace(
+        ";", ":"
+    )
+
+
+def test_a_script_row_that_could_not_happen_is_refused_at_the_start(tmp_path: Path) -> None:
+    script = tmp_path / "script.jsonl"
+    script.write_text('{"after_s": 900, "do": "fault", "name": "market.halt", "symbol": "NO"}')
+    code, errors = refused(tmp_path / "home", "--script", str(script))
+    assert code == ExitCode.CONFIG
+    assert "there is no symbol 'NO'" in errors
+
+
+def test_a_fault_that_waits_cannot_end_the_simulator(tmp_path: Path) -> None:
+    folder = tmp_path / "sim"
+    with running(tmp_path, "--speed", "200") as (process, _):
+        for name, arguments in (
+            ("market.halt", {"symbol": "NONE", "on": "open"}),
+            ("finnhub.close_connection", {"code": 1, "after_s": 1.0}),
+            ("yahoo.stream_close", {"code": 1005, "on": "order"}),
+        ):
+            with pytest.raises(ConfigInvalid):
+                ask(folder, "/faults/set", {"name": name, "arguments": arguments})
+        asked = {"name": "market.split", "arguments": {"symbol": "SPY", "after_s": 20.0}}
+        assert ask(folder, "/faults/set", asked)["market"]["split"][0]["waits"]
+        begin_ns = ask(folder, "/clock")["now_ns"]
+        while ask(folder, "/clock")["now_ns"] < begin_ns + 30 * 10**9:
+            assert process.poll() is None
+        rows = ask(folder, "/ledger")["rows"]
+        assert [row["symbol"] for row in rows if row["kind"] == "action_announced"] == ["SPY"]
+        assert ended(process, signal.SIGTERM)[0] == ExitCode.OK
 
 
 def test_a_person_is_told_that_all_of_it_is_simulated(tmp_path: Path) -> None:

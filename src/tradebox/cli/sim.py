@@ -5,6 +5,7 @@ Rules of this file:
 - values of a fault's arguments are read as its defaults are typed; the simulator judges the rest.
 """
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="As `fault lis
 
 
 @app.callback()
-def sim(
+def sim(  # noqa: PLR0917 - one argument per option
     context: typer.Context,
     home: HomeOption = None,
     ports: Annotated[
@@ -39,6 +40,30 @@ def sim(
         float | None, typer.Option("--speed", help="Market seconds per second (0.1 to 200).")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="The market's seed.")] = None,
+    day: Annotated[
+        str | None,
+        typer.Option("--day", metavar="YYYY-MM-DD", help="The session where the market begins."),
+    ] = None,
+    symbols: Annotated[
+        int | None,
+        typer.Option("--symbols", help="Trade so many (1 to 2000), the further ones synthetic."),
+    ] = None,
+    tape: Annotated[
+        Path | None,
+        typer.Option("--tape", metavar="FILE", help="Recorded trades: symbol,at_ns,price,size."),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option("--script", metavar="FILE", help="Orders, cancels and faults by market time."),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="NAME=VALUE",
+            help="A behaviour in which real gateways differ; may be repeated.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Serve the stand-in world; one line says where, then it serves until a signal."""
@@ -47,7 +72,7 @@ def sim(
     place = find_home(home)
     settings = load_settings(place, nested(sim__speed=speed, sim__seed=seed))
 
-    from tradebox.sim.__main__ import parse_ports
+    from tradebox.sim.__main__ import parse_ports, parse_variants
     from tradebox.sim.runner import SimOptions, run_sim
 
     return run_sim(
@@ -57,6 +82,11 @@ def sim(
             speed=settings.sim.speed,
             seed=settings.sim.seed,
             as_json=json,
+            variants=parse_variants(variant or ()),
+            script=script,
+            symbols=symbols,
+            tape=tape,
+            day=day,
         )
     )
 

@@ -23,10 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME=VALUE", help="see GET /variants"
     )
-    parser.add_argument(
-        "--symbols", type=int, default=0, help="trade so many, the further ones synthetic"
-    )
+    parser.add_argument("--symbols", type=int, help="trade so many, the further ones synthetic")
     parser.add_argument("--tape", type=Path, help="recorded trades: symbol,at_ns,price,size")
+    parser.add_argument("--day", metavar="YYYY-MM-DD", help="where the market begins")
     given = parser.parse_args(argv)
     try:
         options = SimOptions(
@@ -35,10 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=given.seed,
             ports=parse_ports(given.ports or ""),
             as_json=given.json,
-            variants=dict(pair.partition("=")[::2] for pair in given.variant),
+            variants=parse_variants(given.variant),
             script=given.script,
             symbols=given.symbols,
             tape=given.tape,
+            day=given.day,
         )
         return run_sim(options)
     except TradeboxError as error:
@@ -56,6 +56,26 @@ def parse_ports(text: str) -> tuple[int, ...]:
             field="ports",
             value=text,
         ) from error
+
+
+def parse_variants(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the switches of `NAME=VALUE` texts, each once. Raises ConfigInvalid."""
+    chosen: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise ConfigInvalid(
+                f"variant={pair!r} is no NAME=VALUE: give e.g. market_depth=walks",
+                field="variant",
+                value=pair,
+            )
+        if chosen.setdefault(name, value) != value:
+            raise ConfigInvalid(
+                f"variant {name} is given twice, {chosen[name]} and {value}: give one",
+                field="variant",
+                value=pair,
+            )
+    return chosen
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from tradebox.sim.alphavantage.faults import alphavantage_faults
 from tradebox.sim.alphavantage.server import AlphaVantage
 from tradebox.sim.calls import KeptCalls
 from tradebox.sim.control.routes import Routes
+from tradebox.sim.day import begin_ns, session_of
 from tradebox.sim.exchange.accounts import AccountSpec
 from tradebox.sim.exchange.engine import Exchange
 from tradebox.sim.exchange.ledger import Ledger
@@ -49,7 +50,7 @@ from tradebox.sim.market.more import with_symbols
 from tradebox.sim.market.pump import Pump
 from tradebox.sim.market.replay import Replay
 from tradebox.sim.market.tape import with_tape
-from tradebox.sim.script import Script, read_script
+from tradebox.sim.script import Row, Script, read_script
 from tradebox.sim.yahoo.authority import authority_file, server_context
 from tradebox.sim.yahoo.faults import yahoo_faults
 from tradebox.sim.yahoo.server import Yahoo
@@ -83,8 +84,9 @@ class SimOptions:
     seed: none: the home's own.
     variants: switches of the exchange's behaviour, by name.
     script: a file of events that happen by themselves.
-    symbols: so many are traded, the further ones synthetic; 0: the shipped ones.
+    symbols: so many are traded, the further ones synthetic; none: the shipped ones.
     tape: a file of recorded trades that replaces what its symbols trade.
+    day: where the market begins, YYYY-MM-DD; none: where it was, or at its first day.
     """
 
     home: Path
@@ -94,11 +96,15 @@ class SimOptions:
     as_json: bool = False
     variants: dict[str, str] = field(default_factory=dict)
     script: Path | None = None
-    symbols: int = 0
+    symbols: int | None = None
     tape: Path | None = None
+    day: str | None = None
 
     def check(self) -> None:
         """Refuse what cannot be run. Raises ConfigInvalid."""
+        if self.day is not None:
+            session_of(self.day)
+        with_variants(ExchangeSettings(), self.variants)
         if not SPEED_MIN <= self.speed <= SPEED_MAX:
             raise ConfigInvalid(
                 f"speed={self.speed} is out of range: give {SPEED_MIN} to {SPEED_MAX:g}",
@@ -121,12 +127,26 @@ class SimOptions:
                     value=port,
                 )
 
+        given = [port for port in self.ports if port]
+        for port in given:
+            if given.count(port) > 1:
+                raise ConfigInvalid(
+                    f"port {port} is given twice: give each server its own, or 0",
+                    field="ports",
+                    value=port,
+                )
+        for name, path in (("script", self.script), ("tape", self.tape)):
+            if path is not None and not path.is_file():
+                raise ConfigInvalid(
+                    f"{name}={path} is no file: give the path of one", field=name, value=str(path)
+                )
+
     def data(self) -> MarketData:
         """Return what is traded. Raises ConfigInvalid for an unusable tape or number."""
         data = load()
         if self.tape is not None:
             data = with_tape(data, self.tape)
-        return with_symbols(data, self.symbols) if self.symbols else data
+        return data if self.symbols is None else with_symbols(data, self.symbols)
 
 
 class World:
@@ -143,13 +163,14 @@ class World:
         settings: ExchangeSettings | None = None,
         data: MarketData | None = None,
         mono_ns: Callable[[], int] = time.monotonic_ns,
+        not_before_ns: int = 0,
     ) -> None:
         assert len(ports) == len(SERVERS), ports
         timer = MonotonicClock()
         identity = home.identity
         replay = Replay(data or load(), identity.seed)
         ledger = Ledger(home.ledger_file, time.monotonic_ns)
-        latest_ns = 0
+        latest_ns = not_before_ns
         for row in ledger.rows():
             latest_ns = max(latest_ns, int(str(row["at_ns"])))
             recall(row, replay)
@@ -206,8 +227,8 @@ class World:
 
     def _open_vendors(self, timer: Clock, finnhub: int, alphavantage: int, yahoo: int) -> None:
         """Make the three vendors' servers, each on its port."""
-        calls = KeptCalls(self.home.calls_file, timer.now())
         identity, boards, market = self.home.identity, self.boards, self.market
+        calls = KeptCalls(self.home.calls_file, timer.now())
         self.finnhub = FinnhubServer(
             market, identity.finnhub_key, timer, boards["finnhub"], HOST, finnhub, calls=calls
         )
@@ -237,8 +258,8 @@ class World:
 
     async def stop(self) -> None:
         """Close every port and connection, and the ledger; orders rest in it."""
-        self.streamer.stop()
         await self.finnhub.stop()
+        self.streamer.stop()
         for gateway in self.gateways.values():
             await gateway.stop()
         for server in (self.control, self.alphavantage, self.yahoo):
@@ -290,8 +311,8 @@ class World:
             "finnhub": f"http://{at['finnhub']}{PREFIX}",
             "finnhub_ws": f"ws://{at['finnhub']}",
             "alphavantage": f"http://{at['alphavantage']}",
-            "yahoo_ws": f"wss://{at['yahoo']}/?version=2",
             "yahoo": f"https://{at['yahoo']}",
+            "yahoo_ws": f"wss://{at['yahoo']}/?version=2",
             "yahoo_ca": str(authority_file(self.home.tls_dir)),
             "control": f"http://{at['control']}",
             "clock_file": str(self.clock.path),
@@ -308,25 +329,28 @@ def run_sim(options: SimOptions) -> int:
     Raises: ConfigInvalid, HomeUnusable or AddressInUse, before anything is printed.
     """
     options.check()
+    data, rows = options.data(), read_script(options.script) if options.script else []
     home = SimHome(Home(options.home).sim_dir, options.seed)
     try:
         ports = padded(options.ports) if options.ports else free_ports(home.identity.ports)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(home, options, ports))
+            runner.run(_serve(home, options, ports, data, rows))
     finally:
         home.close()
     return ExitCode.OK
 
 
-async def _serve(home: SimHome, options: SimOptions, ports: Sequence[int]) -> None:
+async def _serve(
+    home: SimHome, options: SimOptions, ports: Sequence[int], data: MarketData, rows: Sequence[Row]
+) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     settings = with_variants(ExchangeSettings(), options.variants)
-    world = World(home, options.speed, ports, settings, options.data())
+    from_ns = begin_ns(options.day, home.clock_file) if options.day else 0
+    world = World(home, options.speed, ports, settings, data, not_before_ns=from_ns)
     try:
-        if options.script is not None:
-            world.script.add(read_script(options.script))
+        world.script.add(rows)
         await world.start()
         home.say_ready(world.ready())
         # What was loaded stays: a full collection over it would hold the loop for 50 ms.

@@ -168,10 +168,19 @@ def _arguments(row: Row) -> dict[str, Value]:
 
 def read_script(path: Path) -> list[Row]:
     """Return the rows of a file of JSON lines. Raises ConfigInvalid."""
+    rows: list[Row] = []
+    at_line = 1
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                if line.strip():
+                    rows.append(json.loads(line))
+                at_line += 1
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigInvalid(
-            f"the script {path} cannot be read: {error}", field="script", value=str(path)
+            f"the script {path} cannot be read at line {at_line} ({error}): give one JSON"
+            " object per line",
+            field="script",
+            value=str(path),
         ) from error
+    return rows

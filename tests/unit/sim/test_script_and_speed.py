@@ -172,9 +172,11 @@ def test_a_script_file_is_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "script.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n\n")
     assert read_script(path) == ROWS
-    path.write_text("{")
-    with pytest.raises(ConfigInvalid, match="cannot be read"):
-        read_script(path)
+    for text, line in (("{", 1), ('{"do": 1}\n\n{\n', 3), ("[" * 100_000, 1)):
+        path.write_text(text)
+        match = f"cannot be read at line {line} .*: give one JSON object per line"
+        with pytest.raises(ConfigInvalid, match=match):
+            read_script(path)
 
 
 def test_faults_of_the_market_are_judged(tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
 """Recorded trades as a market: a tape's symbols trade what was recorded, print by print.
 
 Rules of this file:
-- a tape is CSV with a header: symbol, at_ns (UTC), price, size; oldest first within a symbol;
+- what a tape is stands in `tradebox.domain.tape`; a name that ends in .gz is compressed;
 - its days are replayed in order from the first session on, each at the same time of day; after
   the last comes the first again;
 - trades outside the regular session are passed over.
 """
 
-import csv
+import gzip
+import zlib
+from collections.abc import Iterable
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, date, datetime
 from pathlib import Path
 from statistics import median
 
+from tradebox.domain.tape import TapeTrade, read_tape
 from tradebox.errors import ConfigInvalid
 from tradebox.sim.exchange.market_port import Instrument
 from tradebox.sim.market import hours
@@ -20,6 +23,8 @@ from tradebox.sim.market.data import INCREMENT_MICROS, MarketData, Series, contr
 from tradebox.sim.market.paths import Corners, Print, fold
 
 ROWS_MAX = 5_000_000
+FIRST_DAY = date(2008, 1, 2)
+LAST_DAY = date(2099, 12, 31)
 _MILLISECOND_NS = 1_000_000
 
 Minutes = dict[int, list[Print]]
@@ -30,16 +35,20 @@ def with_tape(data: MarketData, path: Path) -> MarketData:
 
     Raises: ConfigInvalid if the tape cannot be read or holds no trade of a session.
     """
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            days = _days(csv.DictReader(file))
-    except (OSError, KeyError, ValueError, TypeError, InvalidOperation) as error:
+        with opened(path, "rt", encoding="utf-8", newline="") as file:
+            days = _days(read_tape(file))
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise ConfigInvalid(
-            f"the tape {path} cannot be read: {error!r}", field="tape", value=str(path)
+            f"the tape {path} cannot be read: {error}", field="tape", value=str(path)
         ) from error
     if not days:
         raise ConfigInvalid(
-            f"the tape {path} holds no trade of a session", field="tape", value=str(path)
+            f"the tape {path} holds no trade of a session: give trades between 09:30 and 16:00"
+            " New York time of a trading day",
+            field="tape",
+            value=str(path),
         )
     shipped = {one.instrument.symbol: one for one in data.series}
     taped = tuple(_series(symbol, days[symbol], shipped.get(symbol)) for symbol in days)
@@ -47,21 +56,23 @@ def with_tape(data: MarketData, path: Path) -> MarketData:
     return MarketData(kept + taped, data.first_number)
 
 
-def _days(rows: "csv.DictReader[str]") -> dict[str, dict[int, Minutes]]:
+def _days(trades: Iterable[TapeTrade]) -> dict[str, dict[int, Minutes]]:
     """Return symbol, session number, minute of the session: the prints."""
     days: dict[str, dict[int, Minutes]] = {}
-    for count, row in enumerate(rows):
+    for count, trade in enumerate(trades):
         if count >= ROWS_MAX:
-            raise ValueError(f"it has more than {ROWS_MAX} rows")
-        at_ns, size = int(row["at_ns"]), int(row["size"])
-        price = int(Decimal(row["price"]) * 1_000_000) // INCREMENT_MICROS
-        session = hours.session_from(at_ns)
-        if at_ns < session.open_ns or price <= 0 or size <= 0:
+            raise ValueError(f"it has more than {ROWS_MAX} trades")
+        day = datetime.fromtimestamp(trade.at_ns // hours.SECOND_NS, UTC).date()
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise ValueError(f"trade {count + 1} is of {day}: give {FIRST_DAY} to {LAST_DAY}")
+        price = trade.price_micros // INCREMENT_MICROS
+        session = hours.session_from(trade.at_ns)
+        if trade.at_ns < session.open_ns or price <= 0:
             continue
-        minute, rest_ns = divmod(at_ns - session.open_ns, hours.MINUTE_NS)
-        minutes = days.setdefault(row["symbol"], {}).setdefault(session.number, {})
+        minute, rest_ns = divmod(trade.at_ns - session.open_ns, hours.MINUTE_NS)
+        minutes = days.setdefault(trade.symbol, {}).setdefault(session.number, {})
         prints = minutes.setdefault(minute, [])
-        prints.append(Print(rest_ns // _MILLISECOND_NS, price, size))
+        prints.append(Print(rest_ns // _MILLISECOND_NS, price, trade.size))
     return days
 
 

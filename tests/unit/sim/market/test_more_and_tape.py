@@ -1,10 +1,12 @@
 """Synthetic symbols and recorded tapes."""
 
+import gzip
 from pathlib import Path
 
 import pytest
 
 from support.sim_market import HandClock, run, trades
+from tradebox.domain.tape import HEADER, TapeTrade, tape_line
 from tradebox.errors import ConfigInvalid
 from tradebox.sim.market import hours
 from tradebox.sim.market.data import load
@@ -86,7 +88,7 @@ def test_a_tape_is_traded_print_by_print_and_turns_round(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("", "no trade of a session"),
+        ("", "it is empty"),
         ("symbol,at_ns,price\nA,5,1\n", "cannot be read"),
         ("symbol,at_ns,price,size\nA,x,1,1\n", "cannot be read"),
         ("symbol,at_ns,price,size\nA,1500000000000000000,x,1\n", "cannot be read"),
@@ -119,3 +121,38 @@ def test_very_many_symbols_are_kept_small_and_trade_the_same():
     assert tuple(replay.minutes(symbol, 3)) == replay._minutes_of(symbol, 3)
     day = [bar for bar in replay.minutes(symbol, 3) if bar is not None]
     assert fold(day) == replay.day(symbol, 3)
+
+
+def test_a_recorded_line_is_traded_and_a_compressed_tape_too(tmp_path):
+    at_ns = hours.session(100).open_ns + 30 * hours.SECOND_NS
+    lines = HEADER + tape_line(TapeTrade("NEWCO", at_ns, 12_340_000, 700))
+    plain, packed = tmp_path / "tape.csv", tmp_path / "tape.csv.gz"
+    plain.write_text(lines + "NEWCO,17")
+    packed.write_bytes(gzip.compress(lines.encode()))
+    for path in (plain, packed):
+        market = market_of(with_tape(load(), path))
+        events = [one for one in trades(run(market, OPEN_NS + 10**11)) if one.symbol == "NEWCO"]
+        assert [(one.price_micros, one.size) for one in events] == [(12_340_000, 700)]
+        assert market.instrument("NEWCO").name == "NEWCO FROM A TAPE"
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "it is empty"),
+        (b"symbol,at_ns,price,size\n", "holds no trade of a session: give trades between"),
+        (b"symbol,at_ns,price,size\nAAPL,x,1,1\n", "line 2: at_ns='x'"),
+        (b"symbol,at_ns,price,size\nAAPL,5,1,1\n", "is of 1970-01-01: give 2008-01-02 to"),
+        (b"symbol,at_ns,price,size\nAAPL,4611686018427387903,1,1\n", "is of 2116-"),
+        (b"\xff\xfe", "codec can't decode"),
+    ],
+)
+@pytest.mark.parametrize("name", ["tape.csv", "tape.csv.gz"])
+def test_an_unusable_tape_says_what_is_wrong(tmp_path, content, match, name):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(ConfigInvalid, match=match):
+        with_tape(load(), path)
+    path.write_bytes(gzip.compress(b"symbol" * 999)[:-9] if name.endswith("gz") else b"x" * 9)
+    with pytest.raises(ConfigInvalid, match="cannot be read"):
+        with_tape(load(), path)
