@@ -192,8 +192,9 @@ class DashboardState:
             path = [state]
             kept = {"first_ns": event.at_ns, "average_price": None, "fill_quantity": 0}
             reference = self.plans.get(event.plan_id, {}).get("last_price")
-        wanted = event.stop_price if event.stop_price is not None else event.limit_price
-        return {**kept, "path": path[-PATH_MAX:], "reference_price": wanted or reference}
+        if event.stop_price is not None:  # a limit is only the worst price we would take
+            reference = event.stop_price
+        return {**kept, "path": path[-PATH_MAX:], "reference_price": reference}
 
     def _restarted(self, event: ChildExited) -> None:
         if event.name not in self._restarts and len(self._restarts) >= CHILDREN_MAX:

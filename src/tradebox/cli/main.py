@@ -8,11 +8,26 @@ Rules of this file:
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import orjson
 import typer
 
-from tradebox.cli import config, ctl, db, plan, run, service, sim, status, tree, tui
+from tradebox.cli import (
+    books,
+    completion,
+    config,
+    ctl,
+    db,
+    plan,
+    run,
+    service,
+    sim,
+    status,
+    tree,
+    tui,
+)
+from tradebox.cli.options import print_json
 from tradebox.errors import EXIT_CODE_MEANINGS, ExitCode, TradeboxError
 
 EXIT_TABLE = "Exit codes:\n\n" + "\n\n".join(
@@ -37,6 +52,11 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("tree")(tree.tree)
 app.command("tui")(tui.tui)
+app.command("journal")(books.journal)
+app.command("orders")(books.orders)
+app.command("fills")(books.fills)
+app.command("positions")(books.positions)
+app.command("completion")(completion.completion)
 app.add_typer(ctl.app, name="ctl")
 app.add_typer(service.app, name="service")
 app.add_typer(sim.app, name="sim")
@@ -45,29 +65,39 @@ app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 
 
-def _version(wanted: bool) -> None:
+def _version(context: typer.Context, wanted: bool) -> None:
     if wanted:
-        from tradebox.app.run import product_version
+        from tradebox.cli.build import build
 
-        print(f"tradebox {product_version()}")
+        told = build()
+        if context.obj:
+            print_json(told)
+        else:
+            print(f"tradebox {told['version']} · build {told['build']} · schema {told['schema']}")
         raise typer.Exit
 
 
 @app.callback()
 def root(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and leave."
+        False,
+        "--version",
+        callback=_version,
+        is_eager=True,
+        help="Print version, build and schema, and leave.",
     ),
+    json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
 ) -> None:
     """Hold the options that stand before a command."""
-    del version
+    del version, json
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; nothing escapes but SystemExit of --help."""
     as_json = "--json" in arguments
+    completion.listen()
     try:
-        result = app(list(arguments), prog_name="tradebox", standalone_mode=False)
+        result = app(list(arguments), prog_name="tradebox", standalone_mode=False, obj=as_json)
     except typer.Abort:
         return int(ExitCode.OK)
     except typer.TyperException as error:

@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import typer
 
+from tradebox.adapters.postgres.migrate import load_migrations
+from tradebox.cli.build import digest
 from tradebox.cli.main import app, run_command_line
 from tradebox.errors import EXIT_CODE_MEANINGS, ExitCode
 
@@ -60,13 +64,41 @@ def test_everything_that_prints_can_print_json(capsys: pytest.CaptureFixture[str
 def test_the_help_prints_the_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     out = called(capsys, "--help")[1]
     assert all(f"{code.value}  {meaning}" in out for code, meaning in EXIT_CODE_MEANINGS.items())
-    assert "completion" not in out  # a shell's files are outside the home
+    assert "--install-completion" not in out  # a shell's files are outside the home
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = called(capsys, "--version")
     assert code == ExitCode.OK
     assert out.startswith("tradebox 0")
+    code, out, _ = called(capsys, "--version", "--json")
+    assert code == ExitCode.OK
+    told = json.loads(out)
+    assert re.fullmatch(r"[0-9a-f]{12}", told["build"])
+    assert told["schema"] == max(each.number for each in load_migrations())
+
+
+def test_the_build_changes_with_the_code(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    before = digest(tmp_path)
+    (tmp_path / "a.py").write_text("x = 2\n")
+    assert digest(tmp_path) != before
+    assert digest(tmp_path, ["more"]) != digest(tmp_path)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_learns_our_words(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    code, out, _ = called(capsys, "completion", shell)
+    assert code == ExitCode.OK
+    assert "_TRADEBOX_COMPLETE" in out
+
+
+def test_a_shell_that_asks_is_answered() -> None:
+    asked = {"_TRADEBOX_COMPLETE": "complete_bash", "COMP_WORDS": "tradebox po", "COMP_CWORD": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **asked}
+    command = [sys.executable, "-m", "tradebox"]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert done.stdout.split() == [b"positions"]
 
 
 @pytest.mark.parametrize("words", [(), ("plan",), ("config",), ("db",), ("sim", "fault")])

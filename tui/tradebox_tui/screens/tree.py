@@ -39,18 +39,18 @@ class TreeTable(LiveTable):
     needs = ("health",)
     empty = "the tree is not known yet"
     columns = (
-        Column("CHILD", 24, lambda row, _: _child(row), grows=True),
+        Column("CHILD", 22, lambda row, _: _child(row), grows=True),
         Column("TYPE", 9, lambda row, _: text.clean(row.get("restart_type") or "·"), priority=7),
         Column("STATE", 10, lambda row, _: _state(row), lambda row: str(row.get("state"))),
         Column("UP", 6, lambda row, _: text.span(row.get("uptime_s")), None, True),
         Column("↻", 3, lambda row, _: _restarts(row), lambda row: row.get("restarts"), True),
-        Column("n/m in t", 10, lambda row, _: text.clean(row.get("intensity") or "·"), priority=6),
+        Column("n/m in t", 11, lambda row, _: text.clean(row.get("intensity") or "·"), priority=2),
         Column("LAST HOUR", STRIP_CELLS, strip_cell, priority=3),
         Column("MAIL", 4, lambda row, _: str(row.get("mailbox_depth")),
                lambda row: row.get("mailbox_depth"), is_right=True),
         Column("BEAT", 4, lambda row, _: _beat(row), None, True, 5),
         Column("EPOCH", 9, lambda row, _: _epoch(row), None, True, 8),
-        Column("LAST END", 18, lambda row, _: text.clean(row.get("last_reason") or "·"),
+        Column("LAST END", 16, lambda row, _: text.clean(row.get("last_reason") or "·"),
                priority=4),
     )  # fmt: skip
 
