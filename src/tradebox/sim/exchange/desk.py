@@ -98,11 +98,24 @@ class Desk:
             # Nothing more is to be compared: a long run must not keep every order twice.
             self._recorded.pop(order.perm_id, None)
 
-    def refuse(self, order: Order, refusal: Refusal) -> None:
+    def refuse(self, order: Order, refusal: Refusal, at_ns: int) -> None:
         """Say a refusal about an order or a request for one."""
-        self.events.append(
-            OrderError(order.account, order.client_id, order.order_id, refusal.code, refusal.text)
+        self.say((order.account, order.client_id, order.order_id), refusal, at_ns)
+
+    def say(self, ids: tuple[str, int, int], refusal: Refusal, at_ns: int) -> None:
+        """Say a code about an order id of an account's client, and keep it."""
+        account, client_id, order_id = ids
+        code, text = refusal.code, refusal.text
+        self._ledger.append(
+            "order_code",
+            at_ns,
+            account=account,
+            client_id=client_id,
+            order_id=order_id,
+            code=code,
+            text=text,
         )
+        self.events.append(OrderError(account, client_id, order_id, code, text))
 
     # -- life -----------------------------------------------------------------------------
 
@@ -136,7 +149,7 @@ class Desk:
     def reject(self, order: Order, parent: Order | None, refusal: Refusal, at_ns: int) -> None:
         """Refuse a new order; what the broker rejects (201) becomes an inactive order."""
         if refusal.code != checks.REJECTED:
-            self.refuse(order, refusal)
+            self.refuse(order, refusal, at_ns)
             return
         self.release(order, parent, at_ns)
         self.end(order, Status.INACTIVE, at_ns, refusal)
@@ -209,10 +222,10 @@ class Desk:
         book.retire(order)
         is_rejected = status is Status.INACTIVE
         if refusal is not None and is_rejected:
-            self.refuse(order, refusal)
+            self.refuse(order, refusal, at_ns)
         self.report(order, at_ns)
         if refusal is not None and not is_rejected:
-            self.refuse(order, refusal)
+            self.refuse(order, refusal, at_ns)
         for child in book.children(order):
             self._orphan(child, order, at_ns)
 

@@ -128,11 +128,11 @@ class Exchange:
             if existing is not None and not existing.status.is_done:
                 self._modify(existing, order, at_ns)
             elif existing is not None and existing.status is Status.FILLED:
-                self._desk.refuse(order, checks.MODIFY_FILLED)
+                self._desk.refuse(order, checks.MODIFY_FILLED, at_ns)
             elif (client_id, order_id) in book.held:
                 self._place(book, order, at_ns)
             elif order_id < book.next_order_id(client_id):
-                self._desk.refuse(order, checks.DUPLICATE_ID)
+                self._desk.refuse(order, checks.DUPLICATE_ID, at_ns)
             else:
                 self._ledger.append(
                     "id_used", at_ns, account=account, client_id=client_id, order_id=order_id
@@ -149,16 +149,16 @@ class Exchange:
             book = self._books[account]
             order = book.find(client_id, order_id)
             if book.held.pop((client_id, order_id), None) is not None:
-                self._say(account, client_id, order_id, Refusal(202, CANCEL_TEXT))
+                self._say(account, client_id, order_id, Refusal(202, CANCEL_TEXT), at_ns)
             elif order is None:
                 text = f"OrderId {order_id} that needs to be cancelled is not found."
-                self._say(account, client_id, order_id, Refusal(10147, text))
+                self._say(account, client_id, order_id, Refusal(10147, text), at_ns)
             elif order.status.is_done:
                 text = (
                     f"OrderId {order_id} that needs to be cancelled cannot be cancelled, "
                     f"state: {order.status}."
                 )
-                self._say(account, client_id, order_id, Refusal(10148, text))
+                self._say(account, client_id, order_id, Refusal(10148, text), at_ns)
             else:
                 self._desk.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
         return events
@@ -180,7 +180,7 @@ class Exchange:
         with self._step(at_ns) as events:
             order = self._books[account].find(client_id, order_id)
             if order is None or order.status.is_done:
-                self._say(account, client_id, order_id, refusal)
+                self._say(account, client_id, order_id, refusal, at_ns)
             else:
                 self._desk.end(order, Status.INACTIVE, at_ns, refusal)
         return events
@@ -234,6 +234,23 @@ class Exchange:
                 )
                 events += [OrderExecuted(new), CommissionCharged(new), AccountChanged(account)]
         return events
+
+    def heard(
+        self, account: str, client_id: int, message_id: int, payload: bytes, at_ns: int
+    ) -> None:
+        """Keep the bytes of an order message as they came; `settle` puts them on disk."""
+        self._ledger.append(
+            "message",
+            at_ns,
+            account=account,
+            client_id=client_id,
+            message_id=message_id,
+            payload=payload.hex(),
+        )
+
+    def settle(self) -> None:
+        """Put on disk what was kept. Raises HomeUnusable if the disk refuses."""
+        self._ledger.commit()
 
     def note(self, kind: str, at_ns: int, **fields: object) -> None:
         """Put a row of the market's own into the ledger."""
@@ -467,7 +484,7 @@ class Exchange:
         if refusal is None and self._is_resize_refused(order, ticket):
             refusal = checks.RESIZE_REFUSED
         if refusal is not None:
-            self._desk.refuse(order, refusal)
+            self._desk.refuse(order, refusal, at_ns)
             if refusal is checks.RESIZE_REFUSED and self.settings.stop_resize == "cancels":
                 self._desk.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
             return
@@ -531,12 +548,12 @@ class Exchange:
             f"Order Message:\n{ticket.side} {order.total} {ticket.symbol}\nWarning: Your order "
             "will not be placed at the exchange until the next regular session."
         )
-        self._say(order.account, order.client_id, order.order_id, Refusal(399, text))
+        self._say(order.account, order.client_id, order.order_id, Refusal(399, text), at_ns)
 
-    def _say(self, account: str, client_id: int, order_id: int, refusal: Refusal) -> None:
-        self._desk.events.append(
-            OrderError(account, client_id, order_id, refusal.code, refusal.text)
-        )
+    def _say(
+        self, account: str, client_id: int, order_id: int, refusal: Refusal, at_ns: int
+    ) -> None:
+        self._desk.say((account, client_id, order_id), refusal, at_ns)
 
 
 def _new_book(spec: AccountSpec) -> Book:

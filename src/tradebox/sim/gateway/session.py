@@ -29,6 +29,9 @@ BACKLOG_BYTES_MAX = 16 * 1024 * 1024
 SHED_TICKS_BYTES = 1024 * 1024
 START_API = 71
 PLACE_ORDER = 3
+ORDER_MESSAGES = frozenset({PLACE_ORDER, 4, 58})
+"""What the ledger keeps byte by byte: placeOrder, cancelOrder, reqGlobalCancel."""
+
 READ_CHUNK_BYTES = 4096
 _PREFIX = b"API\0"
 _FARMS = (
@@ -156,6 +159,17 @@ class Session(asyncio.Protocol):
         if not self.is_ready:
             self._start(message_id, reader)
             return
+        if message_id not in ORDER_MESSAGES:
+            self._answer(message_id, reader, fields)
+            return
+        gateway = self.gateway
+        exchange, account = gateway.exchange, gateway.account_name
+        exchange.heard(account, self.client_id, message_id, payload, gateway.now_ns())
+        self._answer(message_id, reader, fields)
+        exchange.settle()
+
+    def _answer(self, message_id: int, reader: FieldReader, fields: list[str]) -> None:
+        """Let a message have its handler, unless a fault or the pace keeps it from that."""
         context: dict[str, Value] = {"client_id": self.client_id, "message_id": message_id}
         if self._fault("mute_request", **context):
             return
