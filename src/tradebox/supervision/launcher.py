@@ -1,7 +1,7 @@
 """The launcher: one thread, no loop but poll(), that starts the servers and forks the engine.
 
-Order of a run: servers by their needs, modules loaded meanwhile → engine forked once the
-required servers are ready → READY → console, `run_s` → stop: console and engine first, then
+Order of a run: the console at once, servers by their needs, modules loaded meanwhile → engine
+forked once the required servers are ready → READY → `run_s` → stop: console and engine first, then
 each server when nobody needs it any more → the summary as the last line of stdout.
 
 Rules of this file:
@@ -202,7 +202,7 @@ class Launcher:
         if self._state.phase is Phase.STOPPING:
             return False
         if spec.tty:
-            return self._state.phase is Phase.RUNNING and self._terminal.is_ours
+            return self._terminal.is_ours
         return can_start(spec, self._ready)
 
     def server_environ(self, spec: ServerSpec) -> Mapping[str, str]:
