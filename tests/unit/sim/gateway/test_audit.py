@@ -55,7 +55,7 @@ async def test_an_order_is_on_disk_in_one_write_before_anything_is_said_of_it(
         happened.append("disk")
 
     def sent(self, fields):
-        happened.append(fields[0])
+        happened.append(str(fields[0]))
         send(self, fields)
 
     async with tws(path) as bench:
@@ -64,7 +64,7 @@ async def test_an_order_is_on_disk_in_one_write_before_anything_is_said_of_it(
         monkeypatch.setattr(Session, "send", sent)
         client.place(1, "BUY", 10, "LMT", limit="99.0")
         await client.until(3, "Submitted")
-        assert happened == ["disk", 5, 3]
+        assert happened == ["disk", "5", "3"]
         rows = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
         kinds = [kind for kind in rows if kind not in ("account_opened", "day_started")]
         assert kinds == ["message", "id_used", "order_placed", "order_state"]
