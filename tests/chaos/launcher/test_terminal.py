@@ -26,8 +26,8 @@ def test_the_console_opens_before_the_servers_are_ready(run):
 
 def test_what_ends_a_start_is_told_once_the_console_is_gone(run):
     run.start_on_terminal(servers=[{"name": "bad", "what": "fail1"}, dict(CONSOLE)])
-    run.on_terminal(b"CONSOLE")
-    run.on_terminal(b"bad: ended before it was ready")
+    run.on_terminal(b"rc=1")
+    assert "bad: ended before it was ready" in run.err()
     run.gone()
 
 
