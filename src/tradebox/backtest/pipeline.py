@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from tradebox.backtest import kernel, walkforward
 from tradebox.backtest.costs import Costs
+from tradebox.backtest.grade import grade
 from tradebox.backtest.kernel_books import Books, keep_books
 from tradebox.backtest.layers import LAYERS
 from tradebox.backtest.layers.state import Choice, State
-from tradebox.backtest.records import Reason, StockResult
+from tradebox.backtest.metrics import measure
+from tradebox.backtest.records import Grade, Reason, StockResult
 from tradebox.backtest.rows import Rows, rows_of, walk_forward
 from tradebox.backtest.verify import Verdict, verify
 from tradebox.strategies.bars import Bars
@@ -84,12 +86,23 @@ def _judge(state: State, watch: "_Watch") -> StockResult:
     reasons = (*state.reasons, _verified(verdicts, wrong))
     first_day = int(state.blocks.edges[1])
     books = out if out is not None else _no_books(state)
+    metrics = {
+        "in": measure(whole.trades, whole.equity, state.trials),
+        "out": measure(books.trades, books.equity[first_day:], state.trials),
+    }
+    metrics["out"] |= _stability(state, books)
+    letter: Grade = ""
+    if "grades" in state.config:
+        graded = grade(metrics["out"], state.config["grades"], is_verified=wrong is None)
+        letter, reasons = graded.letter, (*reasons, *graded.reasons)
     result = StockResult(
         symbol=state.bars.symbol,
         status="ok" if wrong is None else "mismatch",
         strategy=state.final.strategy.name,
         setting=dict(state.final.setting),
+        grade=letter,
         reasons=reasons,
+        metrics=metrics,
         details=state.details,
         trials=state.trials,
         verified=wrong is None,
@@ -100,6 +113,36 @@ def _judge(state: State, watch: "_Watch") -> StockResult:
     )
     watch.lap("grade")
     return result
+
+
+def _stability(state: State, books: Books) -> dict[str, float]:
+    """Return what a grade asks beside an account's own metrics, all of it out of sample.
+
+    costs_doubled_expectancy_r: of the same choices when all costs are twice as high.
+    neighbour_share: of the final setting's neighbours, how many earned in the judged blocks.
+    positive_splits: share of the judged blocks that earned, those stayed out of among them.
+    """
+    doubled = rows_out(state, cost_factor=2.0)
+    r = doubled.books().trades["r"] if doubled is not None else np.empty(0)
+    into = state.blocks.of_entry[books.trades["entry_bar"] - 1]
+    earned = np.bincount(into, weights=books.trades["r"], minlength=state.blocks.count)
+    return {
+        "costs_doubled_expectancy_r": float(r.mean()) if len(r) else 0.0,
+        "neighbour_share": _neighbour_share(state),
+        "positive_splits": float(np.mean(earned[1:] > 0.0)),
+    }
+
+
+def _neighbour_share(state: State) -> float:
+    final = state.final
+    if final is None or final.index < 0:
+        return 0.0
+    sweep = state.sweeps[final.strategy.name]
+    beside = walkforward.neighbours(final.index, final.strategy.shape)
+    if not beside:
+        return 0.0
+    earned = sweep.by_entry[beside, :, 1].sum(axis=1)
+    return float(np.mean(earned > 0.0))
 
 
 def _by_default(state: State) -> State:
