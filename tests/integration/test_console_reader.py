@@ -189,5 +189,53 @@ async def test_a_store_that_never_answers_does_not_hold_the_console(tmp_path, mo
         )
         reader = Reader(path)
         assert await reader.rows(["header"]) == {"header": None}
-        assert "Redis" in reader.waiting
+        assert reader.waiting == "Redis: no answer in time"
+        await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_what_is_not_up_yet_is_said_in_words(tmp_path, pg_console_dsn):
+    path = write_places(
+        tmp_path / "console.json",
+        f"postgresql://console_ro:secret@/x?host={tmp_path}",
+        f"unix://console:secret@{tmp_path}/none.sock",
+    )
+    reader = Reader(path)
+    assert await reader.rows(["header"]) == {"header": None}
+    assert await reader.schema() is None
+    assert (reader.waiting, reader.history_waiting) == (
+        "Redis: not up yet",
+        "PostgreSQL: not up yet",
+    )
+    await reader.close()
+    database = pg_console_dsn.partition("?")[0].rpartition("/")[2]
+    for wrong, why in (
+        (pg_console_dsn.replace(f"/{database}?", "/nowhere?"), "its schema is being made"),
+        (pg_console_dsn.replace("console_ro:", "console_ro:x"), "its logins are being made"),
+    ):
+        reader = Reader(write_places(tmp_path / "console.json", wrong, f"unix://x:y@{tmp_path}/z"))
+        assert await reader.schema() is None
+        assert why in reader.history_waiting
+        await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_the_schema_and_pages_of_the_journal(console_file, pg_dsn):
+    trade = await asyncpg.connect(pg_dsn)
+    await trade.execute(
+        "INSERT INTO trade.event (at_ns, run_id, epoch, kind, symbol)"
+        " SELECT n, 'r', 1, 'k', 'NVDA' FROM generate_series(1, 20) AS n"
+    )
+    await trade.close()
+    reader = Reader(console_file)
+    try:
+        assert await reader.schema() >= 2
+        newest = await reader.events(count=5)
+        assert [event.at_ns for event in newest] == [16, 17, 18, 19, 20]
+        older = await reader.events(count=5, before=newest[0].seq)
+        assert [event.at_ns for event in older] == [11, 12, 13, 14, 15]
+        assert [e.at_ns for e in await reader.events(after=newest[-2].seq)] == [20]
+        assert await reader.events("AAPL") == []
+        assert len(await reader.events("NVDA", after=newest[-2].seq)) == 1
+    finally:
         await reader.close()

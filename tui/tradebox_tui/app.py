@@ -36,6 +36,8 @@ from tradebox_tui.widgets.canvas import Canvas, misshapen
 
 PERIODS_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 PRELOAD_S: Final = 3.0
+START_S: Final = 0.2
+"""While nothing has been seen yet the stores are asked this often."""
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 MADE: Final[dict[str, Callable[[], FrameScreen]]] = {
@@ -136,7 +138,11 @@ class ConsoleApp(App[int], inherit_bindings=False):
                 self._history_ns = None
                 self.refresh(layout=True)
             self._grant_wish()
-            await self._read_history(frame)
+            if "header" in view.rows:
+                await self._read_history(frame)
+            else:
+                view.schema = await self.source.schema()
+                view.history_waiting = self.source.history_waiting
         except MISSHAPEN as fault:
             self._tell(fault)
         self.repaint()
@@ -189,6 +195,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             await self.pulse()
         finally:
             self._is_reading = False
+        if "header" not in self.view.rows:
+            self.set_timer(START_S, self._begin_read)
         if self._reads_again:
             self._reads_again = False
             self._begin_read()

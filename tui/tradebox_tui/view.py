@@ -32,6 +32,7 @@ class View:
     epoch: int = 0
     waiting: str = "starting"
     history_waiting: str = ""
+    schema: int | None = None
     world: str = ""
     profile: str = ""
     is_frozen: bool = False
@@ -93,7 +94,12 @@ class View:
         absent = [name for name in names if name not in self.rows]
         if not absent:
             return ""
-        return f"waiting: {self.waiting or 'the engine has not written ' + absent[0] + ' yet'}"
+        if self.waiting:
+            return f"waiting: {self.waiting}"
+        if "header" in self.rows:
+            return f"waiting: the engine has not written {absent[0]} yet"
+        store = self.history_waiting or f"PostgreSQL up, schema {self.schema or '?'}"
+        return f"waiting: the engine · Redis up · {store}"
 
     @property
     def market_ns(self) -> int:

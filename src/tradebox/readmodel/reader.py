@@ -43,7 +43,7 @@ ANSWER_S_MAX: Final = 1.5
 QUERY_S_MAX: Final = 3.0
 CLOSE_S_MAX: Final = 0.5
 RETRY_S_MIN: Final = 0.25
-RETRY_S_MAX: Final = 5.0
+RETRY_S_MAX: Final = 1.0
 REASON_CHARS_MAX: Final = 100
 
 T = TypeVar("T")
@@ -67,10 +67,25 @@ class StoreState:
 
     def went(self, now_s: float, error: BaseException) -> None:
         """Note why it does not answer, and when to ask again."""
-        reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-        self.waiting = f"{self.name}: {reason or type(error).__name__}"[:REASON_CHARS_MAX]
+        self.waiting = f"{self.name}: {reason_of(error)}"[:REASON_CHARS_MAX]
         self.retry_at_s = now_s + self.retry_s
         self.retry_s = min(RETRY_S_MAX, self.retry_s * 2)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a store does not answer, in words that hold no address."""
+    if isinstance(error, asyncpg.InvalidCatalogNameError | asyncpg.UndefinedTableError):
+        return "its schema is being made"
+    if isinstance(error, asyncpg.CannotConnectNowError):
+        return "starting up"
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return "its logins are being made, or they changed"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    text = str(error)
+    if "No such file" in text or "refused" in text:
+        return "not up yet"
+    return text or type(error).__name__
 
 
 class Reader:
