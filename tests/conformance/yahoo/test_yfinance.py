@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from support.sim_market import market_at
+from support.sim_market import market_at, run, trades
 from tradebox.sim.http import HttpServer
 from tradebox.sim.market import hours
 from tradebox.sim.yahoo.authority import authority_file, server_context
 from tradebox.sim.yahoo.faults import yahoo_faults
 from tradebox.sim.yahoo.server import Yahoo
+from tradebox.sim.yahoo.streamer import Streamer
 
 NOON_NS = hours.session(50).open_ns + 150 * hours.MINUTE_NS
 DEADLINE_S = 50
@@ -27,12 +28,14 @@ ASKER = Path(__file__).parents[2] / "support" / "yfinance_asker.py"
 
 
 class Desk:
-    def __init__(self, address, faults, market, folder) -> None:
+    def __init__(self, address, faults, market, folder, streamer) -> None:
         self.address, self.faults, self.market, self.folder = address, faults, market, folder
+        self.streamer = streamer
 
     async def ask(self, *lines):
         """Let yfinance evaluate each line; return the results."""
-        environment = {**os.environ, "HOME": str(self.folder)}
+        authority = str(authority_file(self.folder))
+        environment = {**os.environ, "HOME": str(self.folder), "SSL_CERT_FILE": authority}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(ASKER),
@@ -53,11 +56,19 @@ class Desk:
 @asynccontextmanager
 async def desk_at(folder):
     market, faults = market_at(NOON_NS), yahoo_faults()
-    server = HttpServer("yahoo", Yahoo(market, "s", faults), tls=server_context(folder))
+    streamer = Streamer(market, faults)
+    streamer.start()
+    server = HttpServer(
+        "yahoo",
+        Yahoo(market, "s", faults),
+        tls=server_context(folder),
+        take_upgrade=streamer.serve,
+    )
     address = await server.start()
     try:
-        yield Desk(address, faults, market, folder)
+        yield Desk(address, faults, market, folder, streamer)
     finally:
+        streamer.stop()
         await server.stop()
 
 
@@ -126,3 +137,23 @@ async def test_yfinance_raises_what_it_raises_at_the_real_vendor(tmp_path):
         assert page == "JSONDecodeError"
         assert down == "JSONDecodeError"
         assert missing in ("YFPricesMissingError", "YFTzMissingError", "HTTPError")
+
+
+@pytest.mark.asyncio
+async def test_yfinance_reads_the_stream(tmp_path):
+    async with desk_at(tmp_path) as desk:
+        asking = asyncio.ensure_future(desk.ask("live('AAPL')"))
+        seen = []
+        while not asking.done():
+            if any("AAPL" in client.symbols for client in desk.streamer._clients):
+                at_ns = desk.market.clock.at_ns + 5 * hours.SECOND_NS
+                seen += [one for one in trades(run(desk.market, at_ns)) if one.symbol == "AAPL"]
+                desk.streamer.flush()
+            await asyncio.wait((asking,), timeout=0.01)
+        (messages,) = asking.result()
+        told = {(int(one["time"]), round(one["price"], 2)) for one in messages}
+        made = {(one.event_ns // 10**6, one.price_micros / 1e6) for one in seen}
+        assert len(messages) == 5
+        assert told <= made
+        assert {one["id"] for one in messages} == {"AAPL"}
+        assert {"day_volume", "bid", "ask", "previous_close", "change_percent"} <= set(messages[0])

@@ -167,7 +167,9 @@ class Streamer:
             return
         if len(self._clients) >= CLIENTS_MAX:
             silent = (one for one in self._clients if not one.symbols)
-            (next(silent, None) or next(iter(self._clients))).abort()
+            oldest = next(silent, None) or next(iter(self._clients))
+            del self._clients[oldest]
+            oldest.abort()
         self._clients[client] = None
         try:
             await client.serve()
