@@ -19,10 +19,12 @@ from bench.report import RESULTS, write_readme
 BENCHES = {
     "runtime": "crash to replacement, tells and asks a second",
     "takeover": "the feed pair, by crash and by hang",
+    "failover": "the feed pair inside a whole run, by crash and by hang",
     "price_path": "vendor bytes to a mailbox",
     "restart": "the launcher brings an engine back, beside a fresh start",
     "orders": "price in the mailbox to order bytes at the gateway; memory",
     "recovery": "the engine killed under plans, until it trades again",
+    "isolation": "live beside a burning paper, a flooded dashboard, busy cores",
 }
 
 

@@ -22,11 +22,14 @@ from tradebox.adapters.embedded.lease import SERVERS, stop_servers
 from tradebox.cli.status import ask, compose
 from tradebox.config import Home
 from tradebox.errors import NotRunning
+from tradebox.supervision.control import ask_control
+from tradebox.supervision.launch_errors import ControlUnreachable
 
 ROOT = Path(__file__).resolve().parents[1]
 READY_S_MAX = 60.0
 STOP_S_MAX = 20.0
 POLL_S = 0.02
+ANSWER_S = 10.0
 T = TypeVar("T")
 
 BASE_CONFIG: dict[str, dict[str, Any]] = {
@@ -71,6 +74,16 @@ class LiveRun:
     def launcher(self) -> dict[str, Any]:
         """Return the launcher's own view."""
         return dict(ask(self.home, "status")["launcher"])
+
+    def forward(self, question: str, **data: object) -> dict[str, Any] | None:
+        """Return the engine's answer to a question, None while there is none."""
+        request = {"ask": "forward", "to": question, "data": data}
+        try:
+            answer = ask_control(self.home.control_socket, request, ANSWER_S)
+        except ControlUnreachable:
+            return None
+        found = answer.get("answer")
+        return dict(found) if isinstance(found, dict) else None
 
     def blob(self) -> dict[str, Any]:
         """Return what the engine last told of itself. Raises TimeoutError without one."""

@@ -109,6 +109,7 @@ async def flow_into(run: LiveRun, dsn: str) -> AsyncIterator[Flow]:
 class Sample:
     """One order whose price and arrival are known. Units: microseconds."""
 
+    account: str
     socket_to_mailbox_us: float
     mailbox_to_gateway_us: float
     gateway_mono_ns: int
@@ -133,6 +134,7 @@ async def samples(flow: Flow, ledger: Iterable[Mapping[str, Any]]) -> list[Sampl
             continue
         found.append(
             Sample(
+                intent["account"],
                 (seen["mailbox_mono_ns"] - seen["mono_ns"]) / US_NS,
                 (at_ns - seen["mailbox_mono_ns"]) / US_NS,
                 at_ns,

@@ -183,6 +183,46 @@ def _takeover(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _failover(found: Mapping[str, Any]) -> list[str]:
+    fresh_us = found["fresh_start_ms"]["p50"] * 1000
+    beside = f"a fresh `python -m` start {span_us(fresh_us)}"
+    gaps = found["gaps_in_the_admitted_log"]
+    rows = {
+        f"whole run, feed takeover after a crash ({gaps} gaps admitted)": "crash_to_takeover_us",
+        "whole run, feed takeover after an await without end": "hang_to_takeover_us",
+    }
+    return [
+        _row(
+            f"{what} (n = {found[key]['count']})",
+            found[key],
+            beside,
+            f"1/{math.floor(fresh_us / found[key]['p50'])}",
+            1,
+        )
+        for what, key in rows.items()
+    ]
+
+
+NEIGHBOURS = {
+    "paper_burns_50_ms_a_tick": "while paper's handler burns 50 ms a tick and is cut off",
+    "dashboard_folds_10000_a_s": "while the dashboard is told 10,000 events a second",
+    "both_cores_busy_at_nice_19": "while numpy keeps every core busy at nice 19",
+}
+
+
+def _isolation(found: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for name, what in NEIGHBOURS.items():
+        one = found["live_tick_to_order"][name]
+        peace = f"in peace {span_us(one['peace_us']['p50'])}, p99 {span_us(one['peace_us']['p99'])}"
+        ratio = f"{one['median_ratio_p50']}; at p99 {one['median_ratio_p99']}"
+        count = one["during_us"]["count"]
+        rows.append(
+            _row(f"live, tick → order, {what} (n = {count})", one["during_us"], peace, ratio, 1)
+        )
+    return rows
+
+
 def _memory(found: Mapping[str, Mapping[str, float]]) -> str:
     words = [
         f"{name} {up(held['rss_mb'])} MB resident, {up(held['pss_mb'])} MB as its share"
@@ -197,6 +237,8 @@ ROWS = {
     "restart": _restart,
     "recovery": _recovery,
     "takeover": _takeover,
+    "failover": _failover,
+    "isolation": _isolation,
     "runtime": _runtime,
 }
 

@@ -251,6 +251,7 @@ class FeedSlot:
         self.closes: dict[str, PreviousClose] = {}
         self.subscribed = Subscribed(0, frozenset())
         self.takeovers = 0
+        self.took_over_mono_ns = 0
         self.restart_wishes: list[RestartWish] = []
         self.on_restart: Callable[[], object] = lambda: None
         self._clock = clock
@@ -414,6 +415,7 @@ class FeedSlot:
         epoch = self.gate.acquire(action.member)
         replayed = self._members[action.member].promote(epoch)
         self.takeovers += 1
+        self.took_over_mono_ns = time.monotonic_ns()
         self._publish(
             FeedFailover(
                 action.old,

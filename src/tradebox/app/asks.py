@@ -2,17 +2,21 @@
 
 Rules of this file:
 - a question is answered by the actor it concerns, never by this file's own judgement;
-- `harm` exists in profile sim alone: there it proves that the tree stands what it claims to.
+- `harm` and `flood` exist in profile sim alone: there they prove that the tree stands what it
+  claims to.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from tradebox.actors.feed_monitor import SwapFeeds
+from tradebox.app.flood import flood
 from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
 from tradebox.supervision.harm import Harm, harm
 from tradebox.supervision.link import Ask
+from tradebox.supervision.ref import Ping
 from tradebox.supervision.tree import Runtime, TreeRow
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ class Asks:
                 self._actor(ask)
             case "harm" if self._plant.settings.profile == "sim":
                 self._harm(ask)
+            case "flood" if self._plant.settings.profile == "sim":
+                self._start(self._flood(ask))
             case _:
                 ask.refuse(f"unknown question {ask.name}")
 
@@ -78,4 +84,20 @@ class Asks:
         if incarnation is None:
             ask.refuse(f"no actor {name}")
         else:
-            ask.reply({"actor": name, "how": kind.value, "incarnation": incarnation})
+            mono_ns = time.monotonic_ns()
+            answer = {"actor": name, "how": kind.value, "incarnation": incarnation}
+            ask.reply({**answer, "mono_ns": mono_ns})
+
+    async def _flood(self, ask: Ask) -> None:
+        """Answer when it is over: what the dashboard was told, and what it has handled of it."""
+        try:
+            per_s, seconds = (float(str(ask.data[name])) for name in ("per_s", "seconds"))
+        except (KeyError, ValueError):
+            ask.refuse("per_s and seconds: two numbers")
+            return
+        dashboard = self._runtime.registry.via("dashboard")
+        before = await dashboard.ask(Ping(), ANSWER_S)
+        told = await flood(dashboard, self._plant.clock, per_s, seconds)
+        after = await dashboard.ask(Ping(), ANSWER_S)
+        handled = after.handled - before.handled
+        ask.reply({"told": told.count, "took_s": told.took_s, "handled": handled})

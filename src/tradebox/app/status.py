@@ -19,6 +19,10 @@ def header(plant: "Plant") -> dict[str, Any]:
         "generation": plant.context.generation,
         "epoch": plant.slot.gate.epoch,
         "active_feed": plant.slot.active,
+        "takeovers": {
+            "count": plant.slot.takeovers,
+            "last_mono_ns": plant.slot.took_over_mono_ns,
+        },
         "market_ns": now_ns,
         "speed": plant.market_clock.speed,
         "session": {True: "open", False: "closed", None: "unknown"}[is_open],

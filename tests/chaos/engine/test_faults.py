@@ -32,7 +32,16 @@ def fast(piece: str) -> Iterator[Chaos]:
 def refusals_change_nothing(run: Chaos) -> None:
     assert run.ask("harm", actor="nobody", how="crash") is None
     assert run.ask("harm", actor="alerts", how="tickle") is None
+    assert run.ask("flood", per_s="much", seconds=1) is None
     assert run.actor("nobody") == {}
+
+
+def the_dashboard_stands_a_flood(run: Chaos) -> None:
+    seen = run.ask("flood", per_s=2_000, seconds=0.5)
+    assert seen is not None
+    assert seen["took_s"] >= 0.5
+    assert seen["told"] > 0
+    assert seen["handled"] > 0
 
 
 def feeds_swap_on_request(run: Chaos) -> None:
@@ -52,6 +61,7 @@ def nothing_was_imported(run: Chaos) -> None:
 def test_what_matters_most_is_survived(quick: Chaos) -> None:
     refusals_change_nothing(quick)
     feeds_swap_on_request(quick)
+    the_dashboard_stands_a_flood(quick)
     nothing_was_imported(quick)
     quick.harm("crash", "trading.live.controller")
     quick.harm("burn", "trading.paper.controller")

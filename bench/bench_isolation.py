@@ -1,0 +1,232 @@
+"""Live beside bad neighbours: paper burning CPU, a flooded dashboard, both cores busy.
+
+Rules of this file:
+- one whole run in profile sim; plans go in on both accounts all the while; a sample is one entry
+  of the live account, from the tick's bytes at the vendor's socket to the order at the gateway;
+- each neighbour has ROUNDS windows, each right after a window of peace: pairs, so that a drift of
+  the box is in both; the ratio told is the median of the pairs' ratios;
+- the busy cores are numpy loops at nice 19, one a core: a stand-in for a backtest's workers.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from bench import plan_flow
+from bench.live_run import LiveRun, live_run
+from bench.machine import load_average, quantile, spread
+from tradebox.domain.orders import AccountName
+
+ROUNDS = 5
+WINDOW_S = 12.0
+SETTLE_S = 1.0
+WARM_UP_S = 10.0
+PLANS_PER_S = 4.0
+EVENTS_PER_S = 10_000
+FLOOD_S = 4.0
+BURN_EVERY_S = 1.0
+PAPER = "trading.paper.controller"
+NICE = 19
+SPIN = f"""
+import os
+os.nice({NICE})
+import numpy as np
+prices = np.random.default_rng(1).random((500, 500))
+while True:
+    prices = np.sin(prices @ prices)
+"""
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+SHORT: dict[str, object] = {"time_exit": {"after_minutes": 1}}
+Neighbour = Callable[[LiveRun, dict[str, Any]], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def _repeating(turn: Callable[[], Any], period_s: float) -> AsyncIterator[None]:
+    """Do something again and again, outside this loop's thread, until the block ends."""
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.to_thread(turn)
+            await asyncio.sleep(period_s)
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def peace(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]:
+    """Nothing but the trading itself."""
+    del run, told
+    yield
+
+
+@asynccontextmanager
+async def paper_burns(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]:
+    """Paper's handler takes 50 ms of CPU a message, again as soon as its successor runs."""
+
+    def burn() -> None:
+        if run.forward("harm", actor=PAPER, how="burn") is not None:
+            told["burns"] = told.get("burns", 0) + 1
+
+    async with _repeating(burn, BURN_EVERY_S):
+        yield
+
+
+@asynccontextmanager
+async def dashboard_flooded(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]:
+    """The dashboard folds EVENTS_PER_S events a second."""
+
+    def pour() -> None:
+        seen = run.forward("flood", per_s=EVENTS_PER_S, seconds=FLOOD_S)
+        if seen is not None:
+            rates = told.setdefault("handled_per_s", [])
+            rates.append(round(seen["handled"] / seen["took_s"]))
+
+    async with _repeating(pour, 0.0):
+        yield
+
+
+@asynccontextmanager
+async def cores_busy(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]:
+    """One numpy loop a core at nice 19, as a backtest's workers run."""
+    del run
+    told["burners"], told["nice"] = os.cpu_count(), NICE
+    burners = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SPIN, env={**os.environ, **ONE_THREAD}
+        )
+        for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            await burner.wait()
+
+
+NEIGHBOURS: dict[str, Neighbour] = {
+    "paper_burns_50_ms_a_tick": paper_burns,
+    "dashboard_folds_10000_a_s": dashboard_flooded,
+    "both_cores_busy_at_nice_19": cores_busy,
+}
+
+
+class Windows:
+    """When what went on. Units: monotonic ns."""
+
+    def __init__(self) -> None:
+        self.known: list[tuple[str, int, int]] = []
+
+    async def hold(self, name: str, neighbour: AbstractAsyncContextManager[None]) -> None:
+        """Let one thing go on for a window."""
+        async with neighbour:
+            await asyncio.sleep(SETTLE_S)
+            began_ns = time.monotonic_ns()
+            await asyncio.sleep(WINDOW_S)
+            self.known.append((name, began_ns, time.monotonic_ns()))
+
+    def sorted_out(self, found: Sequence[plan_flow.Sample]) -> list[tuple[str, list[float]]]:
+        """Return each window's samples: live's entries, tick to order, in microseconds."""
+        return [
+            (
+                name,
+                [
+                    one.socket_to_mailbox_us + one.mailbox_to_gateway_us
+                    for one in found
+                    if one.account == AccountName.LIVE.value
+                    and began_ns <= one.gateway_mono_ns < ended_ns
+                ],
+            )
+            for name, began_ns, ended_ns in self.known
+        ]
+
+
+def told_of(name: str, windows: list[tuple[str, list[float]]]) -> dict[str, Any]:
+    """Return one neighbour's figures: all samples of both kinds, and the median of the ratios."""
+    pairs = [
+        (before, during)
+        for (_, before), (what, during) in itertools.pairwise(windows)
+        if what == name and before and during
+    ]
+
+    def ratio(share: float) -> float:
+        ratios = [quantile(two, share) / quantile(one, share) for one, two in pairs]
+        return round(statistics.median(ratios), 3)
+
+    return {
+        "pairs": len(pairs),
+        "peace_us": spread([value for before, _ in pairs for value in before], 1),
+        "during_us": spread([value for _, during in pairs for value in during], 1),
+        "median_ratio_p50": ratio(0.50),
+        "median_ratio_p99": ratio(0.99),
+    }
+
+
+def cut_off_ms(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return how paper's controller was ended for its CPU, by the engine's own log."""
+    ended = [
+        line["reason"]
+        for line in lines
+        if line.get("event") == "child_exited"
+        and line.get("actor") == PAPER
+        and "BudgetSpent" in str(line.get("reason"))
+    ]
+    return {"cut_off_by_the_budget": len(ended), "reason": ended[0] if ended else None}
+
+
+async def _measure(run: LiveRun, dsn: str) -> dict[str, Any]:
+    windows, told = Windows(), {name: dict[str, Any]() for name in NEIGHBOURS}
+    async with plan_flow.flow_into(run, dsn) as flow:
+        flow.more = SHORT
+        asking = asyncio.create_task(flow.keep_asking(PLANS_PER_S, float("inf")))
+        try:
+            await asyncio.sleep(WARM_UP_S)
+            for _ in range(ROUNDS):
+                for name, neighbour in NEIGHBOURS.items():
+                    await windows.hold("peace", peace(run, {}))
+                    await windows.hold(name, neighbour(run, told[name]))
+            await windows.hold("peace", peace(run, {}))
+            load, engines = load_average(), run.launcher()["generation"]
+        finally:
+            asking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asking
+        await asyncio.sleep(SETTLE_S)
+        sorted_out = windows.sorted_out(await plan_flow.samples(flow, run.ledger()))
+    after = [
+        value
+        for (what, _), (_, following) in itertools.pairwise(sorted_out)
+        if what == "paper_burns_50_ms_a_tick"
+        for value in following
+    ]
+    measured = {name: {**told_of(name, sorted_out), **told[name]} for name in NEIGHBOURS}
+    measured["paper_burns_50_ms_a_tick"] |= {
+        "after_us": spread(after, 1),
+        **cut_off_ms(list(run.log())),
+    }
+    return {
+        "load_during": load,
+        "engines": engines,
+        "window_s": WINDOW_S,
+        "plans_per_s": PLANS_PER_S,
+        "live_tick_to_order": measured,
+    }
+
+
+def run() -> dict[str, Any]:
+    """Trade beside bad neighbours and return the figures. Units stand in the names."""
+    with live_run(plan_flow.CONFIG) as started, plan_flow.stores_of(started) as dsn:
+        return asyncio.run(_measure(started, dsn))
