@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     from ibapi.tag_value import TagValue
     from ibapi.wrapper import EWrapper
 
-ORDERS_PER_CASE = 250
+ORDERS_PER_CASE = 700
 SCALARS = {
     "account": "SIM1",
     "activeStartTime": "20250604 10:00:00",
