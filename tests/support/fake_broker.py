@@ -113,6 +113,9 @@ class FakeBroker:
     def watch_account(self, account_id):
         self.facts.append(AccountValueFact(ACCOUNT, "NetLiquidation", "1000000", "USD"))
 
+    def prepare(self, ticket):
+        """Nothing is encoded here."""
+
     def send(self, ticket):
         self.inbox.append(ticket)
 

@@ -290,6 +290,10 @@ class OrderLink:
         self._show("window")
         return await self._port.heartbeat(self.deadlines.heartbeat_deadline_s)
 
+    def prepare(self, ticket: OrderTicket) -> None:
+        """Encode what `send` will write; nothing leaves."""
+        self._port.prepare(ticket)
+
     def send(self, ticket: OrderTicket) -> None:
         """Write an order or a modify. Raises BrokerUnavailable; the caller checked the gate."""
         self._check_may_send()

@@ -343,8 +343,13 @@ class OrderSender:
         rows = [self._row(intent, order_id + index) for index, intent in enumerate(approved.orders)]
         self._book.order_id_max = max(self._book.order_id_max, order_id + len(rows) - 1)
         recorded: list[Change] = [OrderRecorded(row, evidence) for row in rows]
+        tickets = self._tickets(approved, rows, instrument)
         try:
-            await self._keeper.commit(recorded, may_spool=not approved.is_entry)
+            await self._keeper.commit(
+                recorded,
+                may_spool=not approved.is_entry,
+                meanwhile=lambda: self._prepare(tickets),
+            )
         except StoreUnavailable as error:
             await self._never_sent(rows, "PostgreSQL did not take the intent")
             return Denied("audit", "committed", error.message, "no record, no entry")
@@ -354,9 +359,9 @@ class OrderSender:
             await self._unsent(rows, "the link broke before the send")
             return Denied("link", LinkState.CLEAN, str(self._link.state), "the link broke")
         now_s = self._world.clock.now()
-        for index, (intent, row) in enumerate(zip(approved.orders, rows, strict=True)):
+        for index, (row, ticket) in enumerate(zip(rows, tickets, strict=True)):
             try:
-                self._link.send(self._ticket(intent, row, instrument))
+                self._link.send(ticket)
             except BrokerUnavailable as error:
                 await self._unsent(rows[index:], error.message)
                 return Denied("link", LinkState.CLEAN, error.message, "the link broke")
@@ -388,21 +393,30 @@ class OrderSender:
             reason=intent.reason,
         )
 
-    def _ticket(self, intent: OrderIntent, row: OrderRow, instrument: Instrument) -> OrderTicket:
-        parent = self._book.orders.get(intent.parent_ref or "")
-        return OrderTicket(
-            order_id=row.order_id,
-            intent=intent,
-            account_id=row.account_id,
-            instrument=instrument,
-            quantity=row.quantity,
-            order_type=row.order_type,
-            tif=row.tif,
-            limit_price=row.limit_price,
-            stop_price=row.stop_price,
-            parent_id=0 if parent is None else parent.row.order_id,
-            transmit=intent.transmit,
-        )
+    def _prepare(self, tickets: list[OrderTicket]) -> None:
+        for ticket in tickets:
+            self._link.prepare(ticket)
+
+    def _tickets(
+        self, approved: Approved, rows: list[OrderRow], instrument: Instrument
+    ) -> list[OrderTicket]:
+        ids = {row.order_ref: row.order_id for row in rows}
+        return [
+            OrderTicket(
+                order_id=row.order_id,
+                intent=intent,
+                account_id=row.account_id,
+                instrument=instrument,
+                quantity=row.quantity,
+                order_type=row.order_type,
+                tif=row.tif,
+                limit_price=row.limit_price,
+                stop_price=row.stop_price,
+                parent_id=ids.get(intent.parent_ref or "", 0),
+                transmit=intent.transmit,
+            )
+            for intent, row in zip(approved.orders, rows, strict=True)
+        ]
 
     async def _never_sent(self, rows: list[OrderRow], cause: str) -> None:
         """Say of rows that are in no book, but maybe in PostgreSQL, that they never left."""

@@ -28,7 +28,7 @@ from tradebox.domain.path import (
 )
 from tradebox.domain.plan_document import document_from
 from tradebox.domain.plan_machine import step
-from tradebox.domain.plan_state import Phase, PlanState, essence, state_from_json, state_to_json
+from tradebox.domain.plan_state import Phase, PlanState, essence, state_from_json
 from tradebox.domain.plan_turn import (
     Adjusted,
     CancelAsked,
@@ -102,6 +102,7 @@ class PlanRunner:
         self._turn: list[str] = []
         self.is_loaded = False
         self._sessions: tuple[Session, ...] = ()
+        self._session: Session | None = None
         self._sessions_due_s = 0.0
         self._poll_due_s = 0.0
         self._queue: deque[PathEvent] = deque()
@@ -260,7 +261,9 @@ class PlanRunner:
         return not can_reduce or self.path.is_busy(running.state.plan_id)
 
     def _close_ns(self) -> int | None:
-        session = session_at(self._sessions, self._market_clock.now_ns())
+        now_ns, session = self._market_clock.now_ns(), self._session
+        if session is None or not session.open_ns <= now_ns < session.close_ns:
+            session = self._session = session_at(self._sessions, now_ns)
         return None if session is None else session.close_ns
 
     async def _drain(self) -> None:
@@ -292,7 +295,8 @@ class PlanRunner:
             if not is_saved and any(isinstance(r, EnterRequest) for r in requests):
                 return
             running.row_is_due = True
-        self._set(running, state, steps)
+        running.state = state
+        self._note(running, before.phase, state.phase, steps)
         for request in requests:
             await self.path.request(request)
 
@@ -301,27 +305,27 @@ class PlanRunner:
     ) -> None:
         """Let the state travel in the commit that stands before the request's first byte."""
         before = running.state
-        symbol, machine = running.document.symbol, state_to_json(state)
-        carrier.carry(PlanMoved(state.plan_id, symbol, before.phase, state.phase, machine))
+        carrier.carry(PlanMoved(state.plan_id, running.document.symbol, before.phase, state))
         running.row_is_due, running.is_dirty = True, True
-        self._set(running, state, ())
+        running.state = state
         await self.path.request(request)
         if carrier.has_landed() and running.state is state:
             running.is_dirty = False
-        elif running.is_dirty:
+        self._note(running, before.phase, state.phase, ())
+        if running.is_dirty:
             await self._save(running, running.state, ())
 
-    def _set(self, running: RunningPlan, state: PlanState, steps: tuple[StepTaken, ...]) -> None:
-        """Make a state the plan's own, and show what is new in it."""
-        before = running.state
-        running.state = state
-        if state.phase is not before.phase:
+    def _note(
+        self, running: RunningPlan, before: Phase, phase: Phase, steps: tuple[StepTaken, ...]
+    ) -> None:
+        """Show what is new in a plan."""
+        if phase is not before:
             self._file(running)
         for taken in steps:
             running.kinds.add(taken.kind)
             self._display.step(running, taken)
-        if state.phase is not before.phase:
-            self._display.phase(running, before.phase)
+        if phase is not before:
+            self._display.phase(running, before)
 
     async def _save(
         self, running: RunningPlan, state: PlanState, steps: tuple[StepTaken, ...]

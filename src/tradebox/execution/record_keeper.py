@@ -69,8 +69,14 @@ class RecordKeeper:
         """PostgreSQL took the last batch, and nothing waits."""
         return not self._is_down and not self._is_waiting
 
-    async def commit(self, changes: Sequence[Change], *, may_spool: bool) -> None:
-        """Write the changes durably.
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        may_spool: bool,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
+        """Write the changes durably; do `meanwhile` while PostgreSQL works, if it can be done then.
 
         Raises:  StoreUnavailable where PostgreSQL is away and the spool is not allowed; then
                  the batch may still have landed: follow it with what is so.
@@ -92,7 +98,7 @@ class RecordKeeper:
             rider = self._rider
             riding = batch if rider is None else replace(batch, changes=(rider, *batch.changes))
             try:
-                await self._write(riding)
+                await self._write(riding, meanwhile)
             except StoreUnavailable as error:
                 failure = error
             else:
@@ -147,10 +153,13 @@ class RecordKeeper:
     def _is_resting(self) -> bool:
         return self._is_down and self._clock.now() < self._retry_s
 
-    async def _write(self, batch: Batch) -> None:
+    async def _write(self, batch: Batch, meanwhile: Callable[[], None] | None = None) -> None:
         try:
             async with asyncio.timeout(self._deadline_s):
-                await self._store.commit(batch)
+                if meanwhile is None:
+                    await self._store.commit(batch)
+                else:
+                    await self._overlapped(batch, meanwhile)
         except (StoreUnavailable, TimeoutError) as error:
             self._fell()
             if isinstance(error, StoreUnavailable):
@@ -159,3 +168,10 @@ class RecordKeeper:
                 f"no commit in {self._deadline_s} s", deadline_s=self._deadline_s
             ) from error
         self._is_down = False
+
+    async def _overlapped(self, batch: Batch, work: Callable[[], None]) -> None:
+        """Commit; two turns of the loop later the statement is on its way, and there is time."""
+        loop = asyncio.get_running_loop()
+        commit = asyncio.ensure_future(self._store.commit(batch))
+        loop.call_soon(loop.call_soon, work)
+        await commit

@@ -9,10 +9,10 @@ Rules of this file:
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Protocol
 
 from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
-from tradebox.domain.plan_state import Phase
+from tradebox.domain.plan_state import Phase, PlanState
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +169,7 @@ class PlanMoved:
     plan_id: str
     symbol: str
     before: Phase
-    phase: Phase
-    machine: dict[str, Any]
+    state: PlanState
 
 
 Change = (

@@ -234,6 +234,10 @@ class OrderPort(Protocol):
         """Ask for the account's money to be streamed as AccountValueFacts."""
         ...
 
+    def prepare(self, ticket: OrderTicket) -> None:
+        """Encode what `send` of the same ticket will write, while there is time; send nothing."""
+        ...
+
     def send(self, ticket: OrderTicket) -> None:
         """Write a new order or a modify. Raises BrokerUnavailable if the socket is gone."""
         ...

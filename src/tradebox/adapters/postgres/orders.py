@@ -14,7 +14,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from tradebox.adapters.postgres.pool import PgPool
+import orjson
+
+from tradebox.adapters.postgres.pool import PgLane, PgPool
 from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
 from tradebox.ports.order_store import (
     Batch,
@@ -52,7 +54,7 @@ ORDER BY place
 """
 _PLAN: Final = """
 plan AS (
-    UPDATE trade.plan SET state = $12, machine = $13, updated_at = clock_timestamp()
+    UPDATE trade.plan SET state = $12, machine = $13::text::jsonb, updated_at = clock_timestamp()
     WHERE plan_id = $11 AND EXISTS (SELECT FROM claim)
 )
 """
@@ -137,6 +139,7 @@ class PgOrderStore:
 
     def __init__(self, pool: PgPool) -> None:
         self._pool = pool
+        self._lane = PgLane(pool)
 
     async def commit(self, batch: Batch) -> None:
         """Write a batch in one transaction, once. Raises StoreUnavailable."""
@@ -156,10 +159,14 @@ class PgOrderStore:
         plans = [change for change in batch.changes if isinstance(change, PlanMoved)]
         assert len(plans) <= 1, "one state rides in a batch"
         plan = plans[0] if plans else None
-        claim += (plan.plan_id, plan.phase.value, plan.machine) if plan else (None, None, None)
+        if plan is None:
+            claim += (None, None, None)
+        else:
+            machine = orjson.dumps(plan.state, default=str).decode()
+            claim += (plan.plan_id, plan.state.phase.value, machine)
         intents = [change.row for change in batch.changes if isinstance(change, OrderRecorded)]
         has_writers = any(type(change) in _WRITERS for change in batch.changes)
-        async with self._pool.connection() as connection:
+        async with self._lane.connection() as connection:
             if len(intents) + len(plans) == len(batch.changes):
                 rows = [_values(row, batch) for row in intents]
                 await connection.execute(_INTENTS, *claim, rows)
@@ -281,12 +288,12 @@ Note = tuple[str, str | None, str | None, str | None, dict[str, Any]]
 
 def _is_silent(change: Change) -> bool:
     """Say whether a change is none that the journal tells: a state within the same phase."""
-    return isinstance(change, PlanMoved) and change.before is change.phase
+    return isinstance(change, PlanMoved) and change.before is change.state.phase
 
 
 def _event_of(change: Change) -> Note:
     if isinstance(change, PlanMoved):
-        news = {"from": change.before.value, "to": change.phase.value, "reason": ""}
+        news = {"from": change.before.value, "to": change.state.phase.value, "reason": ""}
         return "plan_state", change.plan_id, None, change.symbol, dict(news)
     if isinstance(change, OrderRecorded):
         row = change.row

@@ -10,7 +10,7 @@ Rules of this file:
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 import asyncpg
@@ -79,6 +79,17 @@ class PgPool:
             raise
         finally:
             await self._release(connection)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Map what a lost connection raises inside the block, and take note of it."""
+        try:
+            with mapped(self._dsn):
+                yield
+        except StoreUnavailable as error:
+            self._note_down(error)
+            raise
+        self.is_up = True
 
     async def probe(self) -> None:
         """Ask the server for a sign of life, whatever the backoff says.
@@ -153,3 +164,40 @@ class PgPool:
         self._failures += 1
         wait_s = min(BACKOFF_S_MAX, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 10))
         self._retry_s = self._clock.now() + wait_s * (0.5 + 0.5 * self._random.random())
+
+
+class PgLane:
+    """One connection of a pool, kept from use to use: no borrowing on the way of an order.
+
+    Holds: one user at a time; a connection that failed is given back, never used again.
+    """
+
+    def __init__(self, pool: PgPool) -> None:
+        self._pool = pool
+        self._lock = asyncio.Lock()
+        self._stack: contextlib.AsyncExitStack | None = None
+        self._connection: Any = None
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend the connection. Raises: as PgPool.connection."""
+        async with self._lock:
+            if self._stack is None or self._connection.is_closed():
+                await self._open()
+            try:
+                with self._pool.watched():
+                    yield self._connection
+            except BaseException:
+                await self._drop()
+                raise
+
+    async def _open(self) -> None:
+        await self._drop()
+        stack = contextlib.AsyncExitStack()
+        self._connection = await stack.enter_async_context(self._pool.connection())
+        self._stack = stack
+
+    async def _drop(self) -> None:
+        stack, self._stack, self._connection = self._stack, None, None
+        if stack is not None:
+            await stack.aclose()

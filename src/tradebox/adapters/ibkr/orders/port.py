@@ -173,11 +173,18 @@ class IbOrderPort:
         session = self._live()
         session.write(lambda: session.client.reqAccountUpdates(True, account_id))
 
+    def prepare(self, ticket: OrderTicket) -> None:
+        """Encode what `send` of the same ticket will write; nothing leaves."""
+        session = self._session
+        if session is not None and not session.is_over:
+            session.prepared[ticket.order_id] = (ticket, session.encoded(ticket))
+
     def send(self, ticket: OrderTicket) -> None:
         """Write a new order or a modify. Raises BrokerUnavailable if the socket is gone."""
         session = self._live()
-        contract, order = wire.contract_of(ticket.instrument), wire.order_of(ticket)
-        session.write(lambda: session.client.placeOrder(ticket.order_id, contract, order))
+        known, text = session.prepared.pop(ticket.order_id, (None, ""))
+        message = text if known == ticket else session.encoded(ticket)
+        session.write(lambda: session.client.sendMsg(message))
 
     def cancel(self, order_id: int) -> None:
         """Write a cancel. Raises BrokerUnavailable if the socket is gone."""
@@ -209,6 +216,7 @@ class _Session:
         self.reader = FactReader(self._take, self._ended, self.end)
         self.client: Any = SlicedClient(self.reader)
         self.client.MaxRequests = 0
+        self.prepared: dict[int, tuple[OrderTicket, str]] = {}
         self.client.decoder = FactDecoder(self.reader, zone)
         self.is_over = False
         self._is_ready = False
@@ -235,7 +243,14 @@ class _Session:
                 shaking.cancel()
                 with suppress(asyncio.CancelledError, OSError):
                     await shaking
+        # Bytes leave when they are written, not when the loop has time for them.
+        self.client.conn.transport.set_write_buffer_limits(high=0)
         self._is_ready = True
+
+    def encoded(self, ticket: OrderTicket) -> str:
+        """Return the message of an order as the library writes it."""
+        contract, order = wire.contract_of(ticket.instrument), wire.order_of(ticket)
+        return str(self.client.encoded(ticket.order_id, contract, order))
 
     def new_request_id(self) -> int:
         self._request_id += 1

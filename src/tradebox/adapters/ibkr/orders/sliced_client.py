@@ -1,4 +1,4 @@
-"""ib_async's socket client, reading what has arrived in slices.
+"""ib_async's socket client, reading what has arrived in slices, encoding before it sends.
 
 Rules of this file:
 - a slice ends after SLICE_S of work; the rest waits for the next turn of the loop, in order, so
@@ -12,6 +12,8 @@ import time
 from typing import Any, Final
 
 from ib_async.client import Client
+from ib_async.contract import Contract
+from ib_async.order import Order
 
 SLICE_S: Final = 0.004
 LENGTH: Final = struct.Struct(">I")
@@ -25,6 +27,7 @@ class SlicedClient(Client):
     def __init__(self, wrapper: Any) -> None:
         self._waiting = bytearray()
         self._closed_as: str | None = None
+        self._kept: list[str] | None = None
         super().__init__(wrapper)  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:
@@ -35,6 +38,24 @@ class SlicedClient(Client):
         if self._next is not None:
             self._next.cancel()
             self._next = None
+
+    def encoded(self, order_id: int, contract: Contract, order: Order) -> str:
+        """Return the message that placeOrder would write."""
+        kept: list[str] = []
+        self._kept = kept
+        try:
+            self.placeOrder(order_id, contract, order)  # type: ignore[no-untyped-call]
+        finally:
+            self._kept = None
+        (message,) = kept
+        return message
+
+    def sendMsg(self, msg: str) -> None:  # noqa: N802 - the library's name
+        """Write a message, or keep it for `encoded`."""
+        if self._kept is not None:
+            self._kept.append(msg)
+        else:
+            super().sendMsg(msg)
 
     def _onSocketHasData(self, data: bytes) -> None:  # noqa: N802 - the library's name
         self._waiting += data
