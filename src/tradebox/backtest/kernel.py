@@ -8,7 +8,7 @@ Rules of this file:
 - market orders pay half the spread; exits by stop or target pay slippage on top;
 - no threads and no clock: the same arrays give the same bits everywhere.
 
-Public names: simulate, sweep, leave, warm_up, POSITION_COLUMNS, the reasons and the phases.
+Public names: views, leave, simulate, sweep, known_exits, warm_up, POSITION_COLUMNS, reasons, phases.
 """
 
 from typing import Any
@@ -18,6 +18,9 @@ from typing import Any
 # mypy: disable-error-code="no-untyped-def"
 import numba
 import numpy as np
+from numpy.typing import NDArray
+
+from tradebox.strategies.bars import Floats
 
 ENTRY, STOP, TRAIL, BREAK_EVEN, TARGET, SCALE_OUT, SIGNAL, BARS_MAX, END, DELISTED = range(10)
 """Reasons, by their place in records.REASONS."""
@@ -33,54 +36,80 @@ POSITION_COLUMNS = (
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-@_jit
-def leave(open_, high, low, close, flags, first, side, fill, share, row, ratchet_r):
-    """Return (bar, phase, price before costs, reason) of the exit of one position.
+def views(open_: Floats, high: Floats, low: Floats) -> Floats:
+    """Return float64[2, 3, n]: (open, best, worst) as a long position sees them, then as a short.
 
-    flags: bool[n], leave at the next open. row: see Exits.as_row. ratchet_r: least move of a
-    trailing stop in R.
+    The short side's prices are negative: then "below the stop" is one comparison for both.
     """
-    bars = len(close)
-    target_share = row[0] * share
+    return np.array([[open_, high, low], [-open_, -low, -high]])
+
+
+@_jit
+def leave(seen, last_close, flags, first, side, fill, share, row, ratchet_r, start, peak):
+    """Return (bar, phase, price before costs, reason, peak) of the exit of one position.
+
+    seen: float64[3, n], its side of views(). flags: bool[n], leave at the next open. row: see
+    Exits.as_row. ratchet_r: least move of a trailing stop in R.
+    start, peak: the entry's bar and its price as `seen` has it; or where a position with the same
+    exits and a nearer stop left, and the best price it had seen: nothing can have happened before.
+    """
+    open_, best, worst = seen[0], seen[1], seen[2]
+    bars = len(open_)
     trails = row[1] > 0.0
-    level = fill * (1.0 + side * (row[2] * share)) if row[2] > 0.0 else np.inf * side
+    entry = side * fill
+    keep = 1.0 - side * share
+    stop = entry * keep
+    target = entry * (1.0 + side * (row[0] * share)) if row[0] > 0.0 else np.inf
+    level = entry * (1.0 + side * (row[2] * share)) if row[2] > 0.0 else np.inf
     last = first + int(row[3]) if row[3] > 0.0 else bars
-    stop = fill * (1.0 - side * share)
-    target = fill * (1.0 + side * target_share) if row[0] > 0.0 else np.inf * side
     least = ratchet_r * fill * share
-    best = fill
     reason = STOP
-    for i in range(first, bars):
+    if trails and peak * keep > stop:
+        stop, reason = peak * keep, TRAIL
+    near = min(target, level)
+    until = min(last, bars)
+    i = start
+    while i < bars:
+        if i > first:
+            # Days on which nothing can happen but a new peak: nearly all of them.
+            while i < until and worst[i] > stop and best[i] < near and not flags[i - 1]:
+                if trails and best[i] > peak:
+                    if least > 0.0 or (open_[i] > peak and worst[i] <= open_[i] * keep):
+                        break
+                    peak = best[i]
+                    if peak * keep > stop:
+                        stop, reason = peak * keep, TRAIL
+                i += 1
+            if i == bars:
+                break
         price = open_[i]
         if i > first:
-            if side * (price - stop) <= 0.0:
-                return i, AT_OPEN_BY_GAP, price, reason
-            if side * (price - target) >= 0.0:
-                return i, AT_OPEN_BY_GAP, price, TARGET
+            if price <= stop:
+                return i, AT_OPEN_BY_GAP, side * price, reason, peak
+            if price >= target:
+                return i, AT_OPEN_BY_GAP, side * price, TARGET, peak
             if flags[i - 1]:
-                return i, AT_OPEN, price, SIGNAL
+                return i, AT_OPEN, side * price, SIGNAL, peak
             if i >= last:
-                return i, AT_OPEN, price, BARS_MAX
-            if side * (price - level) >= 0.0 and side * (fill - stop) > 0.0:
-                stop, reason = fill, BREAK_EVEN
-            if trails and side * (price - best) > 0.0:
-                best = price
-                moved = best * (1.0 - side * share)
-                if side * (moved - stop) > 0.0 and side * (moved - stop) >= least:
-                    stop, reason = moved, TRAIL
-        worst_of_day, best_of_day = (low[i], high[i]) if side > 0 else (high[i], low[i])
-        if side * (worst_of_day - stop) <= 0.0:
-            return i, IN_DAY, stop if side * (price - stop) > 0.0 else price, reason
-        if side * (best_of_day - target) >= 0.0:
-            return i, IN_DAY, target, TARGET
-        if side * (best_of_day - level) >= 0.0 and side * (fill - stop) > 0.0:
-            stop, reason = fill, BREAK_EVEN
-        if trails and side * (best_of_day - best) > 0.0:
-            best = best_of_day
-            moved = best * (1.0 - side * share)
-            if side * (moved - stop) > 0.0 and side * (moved - stop) >= least:
-                stop, reason = moved, TRAIL
-    return bars - 1, AT_END, close[bars - 1], END
+                return i, AT_OPEN, side * price, BARS_MAX, peak
+            if price >= level and stop < entry:
+                stop, reason = entry, BREAK_EVEN
+            if trails and price > peak:
+                peak = price
+                if peak * keep > stop and peak * keep - stop >= least:
+                    stop, reason = peak * keep, TRAIL
+        if worst[i] <= stop:
+            return i, IN_DAY, side * min(price, stop), reason, peak
+        if best[i] >= target:
+            return i, IN_DAY, side * target, TARGET, peak
+        if best[i] >= level and stop < entry:
+            stop, reason = entry, BREAK_EVEN
+        if trails and best[i] > peak:
+            peak = best[i]
+            if peak * keep > stop and peak * keep - stop >= least:
+                stop, reason = peak * keep, TRAIL
+        i += 1
+    return bars - 1, AT_END, last_close, END, peak
 
 
 @_jit
@@ -91,70 +120,101 @@ def _with_costs(price, side, phase, half_spread, slippage):
 
 
 @_jit
-def sweep(
-    open_, high, low, close, signal_bars, signal_sides, shares, exit_long, exit_short,
-    settings, costs, block_of_exit, block_of_entry, blocks,
-):  # fmt: skip
-    """Return (by exit, by entry): per setting and block the count, sum and squares of R.
-
-    signal_bars, signal_sides: where the opinion enters. shares: float64[n], one average true
-    range over the close. settings: float64[m, 8]: stop multiple, sides, then Exits.as_row.
-    costs: float64[4, n]: see Costs.per_bar; least and borrowed days are not in it.
-    block_of_exit, block_of_entry: int64[n], -1 where a trade does not count.
-    """
-    count = len(settings)
-    by_exit = np.zeros((count, blocks, 3))
-    by_entry = np.zeros((count, blocks, 3))
-    bars = len(close)
-    for m in range(count):
-        multiple, sides, row = settings[m, 0], settings[m, 1], settings[m, 2:]
-        free = 0
-        for k in range(len(signal_bars)):
-            first = signal_bars[k] + 1
-            side = signal_sides[k]
-            share = shares[first - 1] * multiple
-            if first < free or first >= bars or share > 0.5 or (side < 0 and sides < 2.0):
-                continue
-            fill = open_[first] * (1.0 + side * costs[0, first])
-            flags = exit_long if side > 0 else exit_short
-            at, phase, price, _ = leave(
-                open_, high, low, close, flags, first, side, fill, share, row, 0.0
-            )
-            free = at + 1 if phase >= IN_DAY else at
-            got = _with_costs(price, -side, phase, costs[0, at], costs[1, at])
-            paid = costs[2, first] + costs[2, at]
-            if side < 0:
-                paid += costs[3, first] * fill * (at - first)
-            r = (side * (got - fill) - paid) / (fill * share)
-            out, into = block_of_exit[at], block_of_entry[first - 1]
-            if out >= 0:
-                by_exit[m, out, 0] += 1.0
-                by_exit[m, out, 1] += r
-                by_exit[m, out, 2] += r * r
-            if into >= 0:
-                by_entry[m, into, 0] += 1.0
-                by_entry[m, into, 1] += r
-                by_entry[m, into, 2] += r * r
-    return by_exit, by_entry
+def _add(sums, r):
+    sums[0] += 1.0
+    sums[1] += r
+    sums[2] += r * r
 
 
 @_jit
-def _excursion(open_, high, low, first, at, phase, side, fill, got):
+def sweep(
+    seen, close, signal_bars, signal_sides, distance, exit_long, exit_short, settings, known,
+    costs, block_of_exit, block_of_entry, blocks,
+):  # fmt: skip
+    """Return (by exit, by entry): per setting and block the count, sum and squares of R.
+
+    seen: see views. signal_bars, signal_sides: where the opinion enters. distance: float64[n], of
+    a stop of multiple 1. settings: float64[m, 8]: stop multiple, sides, then Exits.as_row.
+    known: int64[m, 2]: an earlier setting that differs in sides alone, and one whose stop alone is
+    nearer; -1 for none. costs: float64[4, n]: see Costs.per_bar; least commission is not in it.
+    block_of_exit, block_of_entry: int64[n], -1 where a trade does not count.
+    """
+    count, bars, signals = len(settings), len(close), len(signal_bars)
+    by_exit = np.zeros((count, blocks, 3))
+    by_entry = np.zeros((count, blocks, 3))
+    free_after = np.full((count, signals), -1)  # where the next entry may fill; -1 = not known
+    ended = np.empty((count, signals), np.int64)
+    peaks = np.empty((count, signals))
+    results = np.empty((count, signals))
+    for m in range(count):
+        multiple, sides, row = settings[m, 0], settings[m, 1], settings[m, 2:]
+        twin, nearer = known[m, 0], known[m, 1]
+        free = 0
+        for k in range(signals):
+            first, side = signal_bars[k] + 1, signal_sides[k]
+            if first < free or first >= bars or (side < 0 and sides < 2.0):
+                continue
+            q = m
+            if twin >= 0 and free_after[twin, k] >= 0:
+                q = twin
+            else:
+                share = distance[first - 1] / close[first - 1] * multiple
+                if not 0.0 < share <= 0.5:
+                    continue
+                fill = seen[0, 0, first] * (1.0 + side * costs[0, first])
+                place, flags = (0, exit_long) if side > 0 else (1, exit_short)
+                start, peak = first, side * fill
+                if nearer >= 0 and free_after[nearer, k] >= 0:
+                    start, peak = ended[nearer, k], peaks[nearer, k]
+                at, phase, price, _, peak = leave(
+                    seen[place], close[bars - 1], flags, first, side, fill, share, row, 0.0, start,
+                    peak,
+                )  # fmt: skip
+                got = _with_costs(price, -side, phase, costs[0, at], costs[1, at])
+                paid = costs[2, first] + costs[2, at]
+                if side < 0:
+                    paid += costs[3, first] * fill * (at - first)
+                free_after[m, k] = at + 1 if phase >= IN_DAY else at
+                ended[m, k], peaks[m, k] = at, peak
+                results[m, k] = (side * (got - fill) - paid) / (fill * share)
+            free = free_after[q, k]
+            out, into = block_of_exit[ended[q, k]], block_of_entry[first - 1]
+            if out >= 0:
+                _add(by_exit[m, out], results[q, k])
+            if into >= 0:
+                _add(by_entry[m, into], results[q, k])
+    return by_exit, by_entry
+
+
+def known_exits(settings: Floats) -> NDArray[np.int64]:
+    """Return for each setting of sweep the earlier ones it can learn from, -1 for none."""
+    known = np.full((len(settings), 2), -1, np.int64)
+    for m, own in enumerate(settings):
+        for other in range(m):
+            if not np.array_equal(settings[other, 2:], own[2:]):
+                continue
+            if settings[other, 0] == own[0]:
+                known[m, 0] = other
+            elif settings[other, 0] < own[0] and own[4] == 0.0:
+                known[m, 1] = other
+    return known
+
+
+@_jit
+def _excursion(seen, first, at, phase, side, fill, price):
     """Return (worst, best) price seen by a position; the exit's own bar counts up to the exit."""
-    worst = fill
-    best = fill
-    for i in range(first, at + 1):
-        if i == at and phase < IN_DAY:
-            down, up = open_[i], open_[i]
-        elif i == at and phase == IN_DAY:
-            down, up = got, got
-        else:
-            down, up = (low[i], high[i]) if side > 0 else (high[i], low[i])
-        if side * (down - worst) < 0.0:
-            worst = down
-        if side * (up - best) > 0.0:
-            best = up
-    return worst, best
+    down = side * fill
+    up = down
+    for i in range(first, at):
+        down = min(down, seen[2, i])
+        up = max(up, seen[1, i])
+    if phase == AT_END:
+        down = min(down, seen[2, at])
+        up = max(up, seen[1, at])
+    else:
+        down = min(down, side * price)
+        up = max(up, side * price)
+    return side * down, side * up
 
 
 @_jit
@@ -165,14 +225,15 @@ def _write(row, values):
 
 @_jit
 def simulate(
-    open_, high, low, close, regime, entry, exit_long, exit_short, shares, exits, sizes,
-    costs, final, ratchet_r,
+    seen, close, regime, entry, exit_long, exit_short, shares, exits, sizes, costs, final,
+    ratchet_r,
 ):  # fmt: skip
     """Return float64[positions, 16] of an account that follows row regime[i] at bar i.
 
-    regime: int64[n], the row whose entries count at that bar, -1 for none; a position keeps the
-    row it was opened with. entry, exit_long, exit_short, shares, sizes: [rows, n]; exits: [rows,
-    6]. costs: float64[4, n]. final: (share a long position loses at the end, 1 if delisted).
+    seen: see views. regime: int64[n], the row whose entries count at that bar, -1 for none; a
+    position keeps the row it was opened with. entry, exit_long, exit_short, shares, sizes: [rows,
+    n]; exits: [rows, 6]. costs: float64[4, n]. final: (share a long position loses at the end, 1
+    if delisted).
     Columns: see POSITION_COLUMNS.
     """
     bars = len(close)
@@ -184,14 +245,15 @@ def simulate(
         if k < 0 or entry[k, i] == 0 or first < free:
             continue
         side, share, size = int(entry[k, i]), shares[k, i], sizes[k, i]
-        if not (share <= 0.5 and size > 0.0):
+        if not (0.0 < share <= 0.5 and size > 0.0):
             continue
         row = exits[k]
-        flags = exit_long[k] if side > 0 else exit_short[k]
-        fill = open_[first] * (1.0 + side * costs[0, first])
-        at, phase, price, reason = leave(
-            open_, high, low, close, flags, first, side, fill, share, row, ratchet_r
-        )
+        place, flags = (0, exit_long[k]) if side > 0 else (1, exit_short[k])
+        fill = seen[0, 0, first] * (1.0 + side * costs[0, first])
+        at, phase, price, reason, _ = leave(
+            seen[place], close[bars - 1], flags, first, side, fill, share, row, ratchet_r, first,
+            side * fill,
+        )  # fmt: skip
         if phase == AT_END and final[1] > 0.0:
             reason = DELISTED
             price = price * (1.0 - final[0]) if side > 0 else price
@@ -201,13 +263,14 @@ def simulate(
             early = row.copy()
             early[0] = row[4]
             # Only a lower target differs, so this leg never ends later than the position.
-            bar, when, level, why = leave(
-                open_, high, low, close, flags, first, side, fill, share, early, ratchet_r
-            )
+            bar, when, level, why, _ = leave(
+                seen[place], close[bars - 1], flags, first, side, fill, share, early, ratchet_r,
+                first, side * fill,
+            )  # fmt: skip
             if why == TARGET:
                 cut, cut_phase = bar, when
                 cut_got = _with_costs(level, -side, when, costs[0, bar], costs[1, bar])
-        worst, best = _excursion(open_, high, low, first, at, phase, side, fill, price)
+        worst, best = _excursion(seen[place], first, at, phase, side, fill, price)
         _write(
             found[count],
             (
@@ -223,16 +286,14 @@ def simulate(
 def warm_up() -> None:
     """Compile or load the kernel: a process does this once, before its first stock."""
     prices = np.array([10.0, 10.5, 11.0, 10.0])
+    seen = views(prices, prices, prices)
     flags = np.zeros((1, 4), np.bool_)
     entry = np.array([[1, 0, 0, 0]], np.int8)
     shares, row, costs = np.full((1, 4), 0.05), np.zeros((1, 6)), np.zeros((4, 4))
     block = np.zeros(4, np.int64)
-    simulate(
-        prices, prices, prices, prices, block, entry, flags, flags, shares, row, shares, costs,
-        np.zeros(2), 0.0,
-    )  # fmt: skip
+    simulate(seen, prices, block, entry, flags, flags, shares, row, shares, costs, np.zeros(2), 0.0)
     bars, sides = np.array([0]), np.array([1], np.int8)
     sweep(
-        prices, prices, prices, prices, bars, sides, shares[0], flags[0], flags[0],
-        np.ones((1, 8)), costs, block, block, 1,
+        seen, prices, bars, sides, shares[0], flags[0], flags[0], np.ones((1, 8)),
+        np.full((1, 2), -1), costs, block, block, 1,
     )  # fmt: skip

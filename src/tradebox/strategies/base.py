@@ -140,33 +140,35 @@ class Strategy:
         return self.scaled(self.opine(Indicators(bars), setting), setting)
 
     def opine(self, indicators: Indicators, setting: Setting) -> Signals:
-        """Return the opinion for a stop of one average true range, silent during the warm-up."""
+        """Return the opinion for a stop of one average true range, silent during the warm-up.
+
+        Where there is no distance yet, an entry is none: see scaled.
+        """
         found = self.opinion(indicators, setting)
         found.entry[: self.warm_up(setting)] = 0
         return found
 
     def scaled(self, opinion: Signals, setting: Setting) -> Signals:
         """Return an opinion with the stop distance and the sides of a setting."""
-        entry = opinion.entry
-        if setting[SIDES] < 2:
-            entry = np.maximum(entry, 0).astype(np.int8)
         distance = opinion.stop_distance * setting[STOP_ATR]
+        entry = np.where(distance > 0.0, opinion.entry, 0).astype(np.int8)
+        if setting[SIDES] < 2:
+            entry = np.maximum(entry, 0)
         return Signals(entry, opinion.exit_long, opinion.exit_short, distance)
 
 
 def opinion_of(long: Flags, short: Flags, leave: tuple[Flags, Flags], atr: Floats) -> Signals:
-    """Return the signals of four conditions; no entry where there is no distance yet.
+    """Return the signals of four conditions; a bar that says long and short says nothing.
 
-    leave: (exit_long, exit_short). A bar that says long and short says nothing.
+    leave: (exit_long, exit_short).
     """
-    entry = long.astype(np.int8)
-    entry -= short
-    entry[~(atr > 0.0)] = 0
+    entry = long.view(np.int8) - short.view(np.int8)
     return Signals(entry, leave[0], leave[1], atr)
 
 
 def fresh(condition: Flags) -> Flags:
     """Return the bars where a condition becomes true, the first bar never."""
-    out = np.zeros_like(condition)
+    out = np.empty_like(condition)
+    out[0] = False
     np.greater(condition[1:], condition[:-1], out=out[1:])
     return out

@@ -8,8 +8,10 @@ Rules of this file:
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradebox.backtest import kernel, walkforward
 from tradebox.backtest.layers.search import TRADES_MIN, sweep_row
@@ -52,12 +54,13 @@ def _fit(state: State, choice: Choice | None, block: int) -> tuple[Choice | None
     bars, strategy = state.bars.cut(stop), choice.strategy
     opinion = strategy.opine(state.indicators, choice.setting)
     scaled = strategy.scaled(opinion, choice.setting)
-    share = np.ascontiguousarray(scaled.stop_distance[None, :stop] / bars.close)
+    costs = state.per_bar[:, :stop].copy()
+    seen = kernel.views(bars.open, bars.high, bars.low)
     found = kernel.simulate(
-        bars.open, bars.high, bars.low, bars.close, np.zeros(stop, np.int64),
-        scaled.entry[None, :stop].copy(), scaled.exit_long[None, :stop].copy(),
-        scaled.exit_short[None, :stop].copy(), share, np.array([choice.exits.as_row()]),
-        np.ones((1, stop)), state.per_bar[:, :stop].copy(), np.zeros(2), 0.0,
+        seen, bars.close, np.zeros(stop, np.int64), _row(scaled.entry, stop),
+        _row(scaled.exit_long, stop), _row(scaled.exit_short, stop),
+        scaled.stop_distance[None, :stop] / bars.close, np.array([choice.exits.as_row()]),
+        np.ones((1, stop)), costs, np.zeros(2), 0.0,
     )  # fmt: skip
     found = found[found[:, 2] != kernel.AT_END]
     if len(found) < TRADES_MIN:
@@ -69,15 +72,20 @@ def _fit(state: State, choice: Choice | None, block: int) -> tuple[Choice | None
     ended = zeros.copy()
     ended[-1] = -1
     sums, _ = kernel.sweep(
-        bars.open, bars.high, bars.low, bars.close, where, opinion.entry[where],
-        opinion.stop_distance[:stop] / bars.close, opinion.exit_long[:stop],
-        opinion.exit_short[:stop], rows, state.per_bar[:, :stop].copy(), ended, zeros, 1,
+        seen, bars.close, where, opinion.entry[where], opinion.stop_distance[:stop],
+        opinion.exit_long[:stop], opinion.exit_short[:stop], rows, kernel.known_exits(rows), costs,
+        ended, zeros, 1,
     )  # fmt: skip
     scores = walkforward.score_of(sums[:, 0, :], TRADES_MIN)
     best = int(np.argmax(scores))
     if best == 0 or scores[best] < scores[0] + BETTER_BY:
         return choice, len(variants)
     return replace(variants[best - 1], score=choice.score), len(variants)
+
+
+def _row(values: NDArray[Any], stop: int) -> NDArray[Any]:
+    """Return the first values as the one row of a C-ordered array."""
+    return np.ascontiguousarray(values[:stop])[None, :]
 
 
 def _variants(

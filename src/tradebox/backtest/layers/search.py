@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradebox.backtest import kernel, walkforward
 from tradebox.backtest.layers.state import Choice, State, Sweep
@@ -50,18 +51,19 @@ def sweep_strategy(
 ) -> Sweep:
     """Return the sums of every setting of a strategy."""
     bars, close = indicators.bars, indicators.bars.close
-    rows = exit_rows(strategy)
+    seen = kernel.views(bars.open, bars.high, bars.low)
+    rows, known = exit_rows(strategy)
     settings = _settings(strategy)
     step = strategy.exit_count
     by_exit = np.empty((len(settings), blocks.count, 3))
     by_entry = np.empty((len(settings), blocks.count, 3))
     for start in range(0, len(settings), step):
         opinion = strategy.opine(indicators, settings[start])
-        where = np.flatnonzero(opinion.entry)
+        where = opinion.entry.view(np.bool_).nonzero()[0]
         by_exit[start : start + step], by_entry[start : start + step] = kernel.sweep(
-            bars.open, bars.high, bars.low, close, where, opinion.entry[where],
-            opinion.stop_distance / close, opinion.exit_long, opinion.exit_short,
-            rows, per_bar, blocks.of_exit, blocks.of_entry, blocks.count,
+            seen, close, where, opinion.entry[where], opinion.stop_distance, opinion.exit_long,
+            opinion.exit_short, rows, known, per_bar, blocks.of_exit, blocks.of_entry,
+            blocks.count,
         )  # fmt: skip
     return Sweep(strategy, by_exit, by_entry)
 
@@ -72,10 +74,11 @@ def _settings(strategy: Strategy) -> tuple[dict[str, float], ...]:
 
 
 @lru_cache(maxsize=64)
-def exit_rows(strategy: Strategy) -> Floats:
-    """Return the rows kernel.sweep reads for the exits of a strategy, in order."""
+def exit_rows(strategy: Strategy) -> tuple[Floats, NDArray[np.int64]]:
+    """Return what kernel.sweep reads for the exits of a strategy: settings in order, and known."""
     settings = _settings(strategy)[: strategy.exit_count]
-    return np.array([sweep_row(strategy, setting) for setting in settings])
+    rows = np.array([sweep_row(strategy, setting) for setting in settings])
+    return rows, kernel.known_exits(rows)
 
 
 def sweep_row(strategy: Strategy, setting: Mapping[str, float]) -> tuple[float, ...]:
