@@ -20,7 +20,8 @@ import asyncpg
 import orjson
 
 from tradebox.adapters.postgres.connect import mapped, unavailable
-from tradebox.backtest.encoding import (
+from tradebox.backtest.records import BatchResult, RunSpec, run_hash
+from tradebox.backtest.store_encoding import (
     EQUITY_COLUMNS,
     RESULT_COLUMNS,
     TRADE_COLUMNS,
@@ -28,7 +29,6 @@ from tradebox.backtest.encoding import (
     encode_batch,
     plain,
 )
-from tradebox.backtest.records import BatchResult, RunSpec, run_hash
 from tradebox.errors import NotRunning
 
 CONNECTIONS_MAX: Final = 4
@@ -187,10 +187,11 @@ class BacktestStore:
 
     async def finish_run(
         self, run_id: str, state: str, figures: dict[str, Any], error: str = ""
-    ) -> str:
-        """Say how a run ended and what it measured; return its hash, of the rows that are stored.
+    ) -> dict[str, Any]:
+        """Say how a run ended and what it measured; return its row as the console sees it.
 
-        Raises: StoreUnavailable.
+        The run hash is of the results that are stored.
+        Raises: StoreUnavailable; NotRunning when the run was removed.
         """
         async with self.connection() as connection, connection.transaction():
             rows = await connection.fetch(
@@ -212,7 +213,12 @@ class BacktestStore:
                 error,
                 timedelta(days=days),
             )
-        return whole
+            ended = await connection.fetchrow(
+                "SELECT * FROM console.backtest_run WHERE run_id = $1", run_id
+            )
+        if ended is None:
+            raise NotRunning(f"run {run_id} was removed while it worked")
+        return dict(ended)
 
     # --- inside ---
 

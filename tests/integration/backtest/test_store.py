@@ -56,8 +56,12 @@ async def test_a_batch_stored_twice_is_stored_once(store):
     assert await store.save_batch("run-1", batch(0, [one, two])) is False
     assert await store.save_batch("run-1", batch(1, [three])) is True
     assert [await count(store, name) for name in ("result", "trade", "equity")] == [3, 3, 3]
-    whole = await store.finish_run("run-1", "done", {"wall_s": 1.5})
-    assert whole == run_hash((each.symbol, each.result_hash) for each in (one, two, three))
+    ended = await store.finish_run("run-1", "done", {"wall_s": 1.5})
+    assert (ended["state"], ended["task_ended"], ended["result_count"]) == ("done", 2, 3)
+    assert (ended["grade_a"], ended["grade_c"], ended["figures"]) == (1, 2, {"wall_s": 1.5})
+    assert ended["run_hash"] == run_hash(
+        (each.symbol, each.result_hash) for each in (one, two, three)
+    )
 
 
 @pytest.mark.asyncio

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from support.stock_results import signed, stock_result
-from tradebox.backtest.encoding import (
+from tradebox.backtest.records import ORDER_DTYPE, TRADE_DTYPE, StockResult, result_hash
+from tradebox.backtest.store_encoding import (
     EQUITY_COLUMNS,
     RESULT_COLUMNS,
     TRADE_COLUMNS,
@@ -18,7 +19,6 @@ from tradebox.backtest.encoding import (
     encode,
     plain,
 )
-from tradebox.backtest.records import ORDER_DTYPE, TRADE_DTYPE, StockResult, result_hash
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -1,0 +1,349 @@
+"""`tradebox backtest list|show|compare|explain|report|clean`: what came of the runs.
+
+Rules of this file:
+- a run is named by its id, by the beginning of it, or as "last";
+- reading needs no package of the backtest beyond numpy; a report needs plotly, and says so;
+- `clean` names what it would remove before it removes more than one run by age.
+"""
+
+import asyncio
+import importlib.util
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from tradebox.cli.options import HomeOption, JsonOption, print_json
+from tradebox.cli.tables import Row, field, show_table
+from tradebox.config import find_home, load_settings
+from tradebox.errors import ConfigInvalid, HomeUnusable, InputError
+
+if TYPE_CHECKING:
+    from tradebox.backtest.store_reads import RunReader, StoredStock
+
+T = TypeVar("T")
+LETTERS = ("A", "B", "C", "D", "F")
+CHUNK_STOCKS = 100
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or last.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands that read to the group of backtests."""
+    app.command("list")(list_runs)
+    app.command("show")(show)
+    app.command("compare")(compare)
+    app.command("explain")(explain)
+    app.command("report")(report)
+    app.command("clean")(clean)
+
+
+def list_runs(
+    limit: Annotated[int, typer.Option("--limit", help="At most so many runs.")] = 20,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List runs, newest first."""
+    if not 1 <= limit <= 10_000:
+        raise ConfigInvalid(f"--limit={limit}: give a number from 1 to 10000")
+    runs = _ask(home, lambda reader: reader.runs(limit))
+    if json:
+        print_json(runs)
+        return
+    columns = [
+        ("RUN", field("run_id")), ("STATE", field("state")),
+        ("BEGUN (UTC)", lambda row: _moment(row["started_at"])),
+        ("UNIVERSE", field("universe")), ("STOCKS>", field("symbol_count")),
+        ("RESULTS>", field("result_count")),
+        *[(f"{letter}>", field(f"grade_{letter.lower()}")) for letter in LETTERS],
+        ("MISMATCH>", field("mismatch_count")),
+        ("EXPIRES (UTC)", lambda row: _moment(row["expires_at"])),
+    ]  # fmt: skip
+    show_table(runs, columns, "no run yet: `tradebox backtest run` makes one")
+
+
+def show(
+    run: RunArgument,
+    grade: Annotated[
+        list[str] | None, typer.Option("--grade", metavar="A-F", help="Only this letter; repeat.")
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option("--status", metavar="ok|refused|failed|mismatch")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many stocks.")] = 40,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show a run: what was asked, what it measured, and its stocks, best first."""
+    letters = [one.upper() for one in grade or ()]
+    if unknown := [one for one in letters if one not in LETTERS]:
+        raise ConfigInvalid(f"--grade={unknown[0]}: unknown letter: one of {', '.join(LETTERS)}")
+    if status not in (None, "ok", "refused", "failed", "mismatch"):
+        raise ConfigInvalid(f"--status={status}: one of ok, refused, failed, mismatch")
+
+    async def read(reader: "RunReader") -> tuple[Any, Any, Any]:
+        found = await reader.run(run)
+        rows = await reader.results(found["run_id"], grades=letters, status=status)
+        return found, rows, await reader.sizes(found["run_id"])
+
+    found, rows, sizes = _ask(home, read)
+    if json:
+        print_json({**found, "bytes": sizes, "results": rows})
+        return
+    _print_run(found, sizes)
+    columns = [
+        ("STOCK", field("symbol")), ("GRADE", lambda row: row["grade"] or row["status"]),
+        ("STRATEGY", field("strategy")), ("TRADES>", field("trades")),
+        ("EXPECTANCY R>", _figure("expectancy_r")), ("PROFIT FACTOR>", _figure("profit_factor")),
+        ("DRAWDOWN R>", _figure("drawdown_r")), ("SHARPE>", _figure("sharpe")),
+        ("WHY", lambda row: row["reasons"][-1][1] if row["reasons"] else None),
+    ]  # fmt: skip
+    show_table(rows[:limit], columns, "no stock fits")
+    if len(rows) > limit:
+        print(f"and {len(rows) - limit} more: --limit {len(rows)} shows all")
+
+
+def compare(
+    run: RunArgument,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The run to compare it with.")],
+    limit: Annotated[int, typer.Option("--limit", help="At most so many differences.")] = 40,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare two runs: what was asked differently, and which stocks came out differently."""
+    from tradebox.backtest.report_compare import compared
+
+    async def read(reader: "RunReader") -> list[Any]:
+        found = []
+        for name in (run, other):
+            one = await reader.run(name)
+            found += [one, await reader.results(one["run_id"])]
+        return found
+
+    told = compared(*_ask(home, read))
+    if json:
+        print_json(asdict(told))
+        return
+    print(f"{told.first} and {told.second}: {told.equal} stocks equal, {len(told.stocks)} differ")
+    for name, (one, two) in told.asked.items():
+        print(f"  {name}: {one} | {two}")
+    for title, names in (("only in", told.only_first), ("only in", told.only_second)):
+        if names:
+            where = told.first if names is told.only_first else told.second
+            print(f"  {title} {where}: {len(names)} ({', '.join(names[:8])})")
+    if told.grade_moves:
+        moves = ", ".join(f"{move} {count}" for move, count in told.grade_moves.items())
+        print(f"  grades: {moves}")
+    columns: list[tuple[str, Callable[[Row], object]]] = [
+        ("STOCK", field("symbol")), ("GRADE", field("grade")), ("STRATEGY", field("strategy")),
+        ("TRADES>", field("trades")), ("EXPECTANCY R>", field("expectancy_r")),
+    ]  # fmt: skip
+    if told.stocks:
+        show_table(told.stocks[:limit], columns, "")
+
+
+def explain(
+    run: RunArgument,
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="One stock of the run.")],
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say why a stock has its grade: every layer's reason, every threshold, every split."""
+    from tradebox.backtest.report_explain import explained
+
+    found: StoredStock = _ask(home, lambda reader: reader.stock(run, symbol))
+    told = explained(found.run, found.result)
+    if json:
+        print_json(told)
+        return
+    for line in told["text"]:
+        print(line)
+
+
+def report(
+    run: RunArgument,
+    target: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to write it.")],
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option("--symbol", help="Stocks with figures of their own (default: the best)."),
+    ] = None,
+    stocks: Annotated[
+        int, typer.Option("--stocks", help="How many of the best get figures of their own.")
+    ] = 8,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write one self-contained page: grades, equity, underwater, R, months, trades on price."""
+    if importlib.util.find_spec("plotly") is None:
+        raise ConfigInvalid("a report needs plotly: run `make backtest` to install it")
+    if not 0 <= stocks <= 100:
+        raise ConfigInvalid(f"--stocks={stocks}: give a number from 0 to 100")
+    text, run_id, count = _ask(home, lambda reader: _report(reader, run, symbol, stocks))
+    fresh = target.with_name(f".{target.name}.new")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(target)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise InputError(f"--html={target}: cannot be written: {error.strerror}") from error
+    if json:
+        print_json({"run_id": run_id, "file": str(target), "bytes": len(text), "stocks": count})
+    else:
+        print(f"{target}: run {run_id}, {count} stocks with figures, {len(text) / 1e6:.1f} MB")
+
+
+async def _report(
+    reader: "RunReader", run: str, wanted: list[str] | None, best: int
+) -> tuple[str, str, int]:
+    from tradebox.backtest.report import RunTotals, StockPart, build_report
+
+    found = await reader.run(run)
+    run_id = found["run_id"]
+    rows = await reader.results(run_id)
+    known = [row["symbol"] for row in rows if row["status"] in ("ok", "mismatch")]
+    if missing := [one for one in wanted or () if one not in known]:
+        raise InputError(f"--symbol={missing[0]}: run {run_id} has no result of it")
+    chosen = wanted if wanted is not None else known[:best]
+    totals, parts = RunTotals(), {}
+    bars_of = _bars_of(found)
+    for at in range(0, len(known), CHUNK_STOCKS):
+        for stock in await reader.stocks(run_id, known[at : at + CHUNK_STOCKS]):
+            totals.add(stock)
+            if stock.symbol in chosen:
+                parts[stock.symbol] = StockPart(stock, bars_of(stock.symbol))
+    page = build_report(found, rows, totals, [parts[one] for one in dict.fromkeys(chosen)])
+    return page, run_id, len(parts)
+
+
+def _bars_of(run: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Return what reads the prices a run was made on; None for a stock whose prices are gone."""
+    from tradebox.backtest.data.arraystore import ArrayStore
+
+    try:
+        store = ArrayStore.open(run["data_path"])
+    except InputError:
+        return lambda _: None
+    if store.data_hash != run["data_hash"]:
+        return lambda _: None
+    return lambda symbol: store.bars(symbol) if symbol in store.symbols else None
+
+
+def clean(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN…]", help="These runs; none = by age.")
+    ] = None,
+    older_than_days: Annotated[
+        float | None,
+        typer.Option(
+            "--older-than", metavar="DAYS", help="Age (default: backtest.retention_days)."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove runs, named or past their retention, and stored bars that no run uses."""
+    if older_than_days is not None and (older_than_days < 0 or runs):
+        raise ConfigInvalid("--older-than takes days from 0 on, and no RUN beside it")
+    place = find_home(home)
+    age = older_than_days
+    if age is None:
+        age = float(load_settings(place).backtest.retention_days)
+
+    async def remove(reader: "RunReader") -> tuple[list[str], set[str]]:
+        old = [await reader.run_id(one) for one in runs] if runs else await reader.old_runs(age)
+        if not dry_run:
+            await reader.remove(old)
+        return old, await reader.data_paths()
+
+    gone, used = _ask(home, remove)
+    folders = unused_folders(place.root / "backtest" / "data", used)
+    freed = sum(_bytes(folder) for folder in folders)
+    if not dry_run:
+        for folder in folders:
+            _remove_folder(folder)
+    told = {"runs": gone, "folders": [one.name for one in folders], "bytes": freed}
+    if json:
+        print_json({**told, "dry_run": dry_run})
+        return
+    verb = "would remove" if dry_run else "removed"
+    print(f"{verb} {len(gone)} runs{': ' if gone else ''}{', '.join(gone)}")
+    print(f"{verb} {len(folders)} folders of bars, {freed / 1e6:.1f} MB")
+
+
+def unused_folders(root: Path, used: set[str]) -> list[Path]:
+    """Return the folders of bars that no run names, by name."""
+    if not root.is_dir():
+        return []
+    hashes = [one for one in root.iterdir() if one.is_dir() and len(one.name) == 64]
+    return sorted(one for one in hashes if str(one) not in used)
+
+
+def _remove_folder(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise HomeUnusable(f"{folder}: cannot be removed: {error.strerror}") from error
+
+
+def _bytes(folder: Path) -> int:
+    return sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
+
+
+def _print_run(run: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    grades = "  ".join(f"{letter} {run[f'grade_{letter.lower()}']}" for letter in LETTERS)
+    print(f"run {run['run_id']}: {run['state']}  {run['task_ended']}/{run['task_count']} tasks")
+    print(f"  asked    {', '.join(run['strategies'])} on {run['universe']} of {run['data_source']}")
+    print(f"  stocks   {run['symbol_count']}  results {run['result_count']}  grades {grades}")
+    print(
+        f"  refused  {run['refused_count'] + len(run['refused'])}  failed {run['failed_count']}"
+        f"  mismatch {run['mismatch_count']}"
+    )
+    print(f"  seed {run['seed']}  data {run['data_hash'][:12]}  code {run['code_hash'][:12]}")
+    print(f"  run hash {run['run_hash'] or '-'}  expires {_moment(run['expires_at'])}")
+    total = sum(sizes[name] for name in ("result_bytes", "trade_bytes", "equity_bytes"))
+    print(f"  stored   {total / 1e6:.2f} MB of {sizes['schema_bytes'] / 1e6:.2f} MB in all")
+    for name, value in sorted((run["figures"] or {}).items()):
+        print(f"  {name}  {_plain(value)}")
+    for symbol, why in sorted(run["refused"].items()):
+        print(f"  {symbol} was skipped: {why}")
+    if run["error"]:
+        print(f"  error    {run['error']}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return "  ".join(f"{name} {_plain(one)}" for name, one in value.items())
+    return str(value)
+
+
+def _figure(name: str) -> Callable[[Row], object]:
+    return lambda row: None if row[name] is None else f"{row[name]:.3f}"
+
+
+def _moment(value: Any) -> str | None:
+    return None if value is None else f"{value:%Y-%m-%d %H:%M}"
+
+
+def _ask(home: Path | None, call: "Callable[[RunReader], Awaitable[T]]") -> T:
+    """Ask the stored runs; the stores are started for it where nothing runs."""
+    from tradebox.adapters.embedded.lease import stores
+    from tradebox.backtest.store import BacktestStore
+    from tradebox.backtest.store_reads import RunReader
+
+    place = find_home(home)
+
+    async def ask(dsn: str) -> T:
+        async with BacktestStore(dsn) as store:
+            return await call(RunReader(store))
+
+    with stores(place, load_settings(place)) as addresses:
+        return asyncio.run(ask(addresses.postgres_research))
