@@ -14,6 +14,7 @@ import orjson
 import typer
 
 from tradebox.cli import (
+    backtest,
     books,
     completion,
     config,
@@ -63,6 +64,7 @@ app.add_typer(sim.app, name="sim")
 app.add_typer(plan.app, name="plan")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
+app.add_typer(backtest.app, name="backtest")
 
 
 def _version(context: typer.Context, wanted: bool) -> None:

@@ -57,6 +57,11 @@ class Home:
         return self.root / "spool"
 
     @property
+    def bars_dir(self) -> Path:
+        """Vetted bars of backtests, one folder per content."""
+        return self.root / "data" / "bars"
+
+    @property
     def engine_lock(self) -> Path:
         """Exclusive flock of `tradebox run`."""
         return self.root / "run" / "engine.lock"

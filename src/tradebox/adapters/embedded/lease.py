@@ -66,6 +66,15 @@ def _started(home: Home, settings: Settings) -> StoreAddresses:
     return store_addresses(home, settings, **folders)
 
 
+def revive(home: Home, settings: Settings) -> None:
+    """Start again what died beneath a holder of the lease; a run's launcher does that itself.
+
+    Raises: HomeUnusable, StoreUnavailable.
+    """
+    if not _engine_runs(home):
+        _started(home, settings)
+
+
 def _leave(home: Home, lease: LockHeld) -> None:
     """Give the lease back; stop the servers when nobody else uses them."""
     if not lease.last_out():

@@ -1,0 +1,405 @@
+"""A whole run, from what was asked for to its summary: data, queue, pool, work, end.
+
+Rules of this file:
+- what cannot work is refused before a row is written: strategies, data, memory, a run in use;
+- a resumed run keeps its data, its code and its settings, or is refused with what differs;
+- whatever happens, workers end, and what is not stored is queued for a resume.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from tradebox.backtest.data.arraystore import ArrayStore
+from tradebox.backtest.data.prepare import prepare_apart
+from tradebox.backtest.memory import (
+    MIB,
+    SAFE_SHARE,
+    Budget,
+    SizeModel,
+    default_budget_bytes,
+    shown_size,
+)
+from tradebox.backtest.pool import Pool, ProcessPool, SerialPool
+from tradebox.backtest.progress import Progress
+from tradebox.backtest.records import RunSpec
+from tradebox.backtest.scheduler import Limits, Scheduler, Services, State
+from tradebox.backtest.scheduler_pressure import LivePressure
+from tradebox.backtest.scheduler_queue import Counts, TaskQueue
+from tradebox.backtest.scheduler_spec import batches_of, code_hash, new_run_id
+from tradebox.backtest.store import BacktestStore
+from tradebox.backtest.worker import Function, run_batch
+from tradebox.config import Home, Settings
+from tradebox.errors import ConfigInvalid, HomeUnusable, NotDone, StoreUnavailable
+from tradebox.strategies.catalogue import STRATEGIES
+from tradebox.supervision.clock import MonotonicClock
+from tradebox.supervision.locks import hold_exclusive, hold_shared
+
+ZYGOTE_BYTES: Final = 90 * MIB
+"""What the zygote and its first worker add to our tree, before anything has been measured."""
+
+SHARE_BESIDE_LIVE: Final = 0.5
+NICE: Final = 19
+EXECUTORS: Final = ("pool", "serial", "dask")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for. resume: a run's id; then data, universe and strategies are its own."""
+
+    data: str = "sample"
+    universe: str | None = None
+    strategies: tuple[str, ...] = ()
+    resume: str | None = None
+    executor: str = "pool"
+    scheduler: str | None = None
+    scatter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. figures: what it measured of itself, as stored with it."""
+
+    spec: RunSpec
+    state: State
+    error: str
+    figures: Mapping[str, Any]
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run lives: its home, its settings and its stores."""
+
+    home: Home
+    settings: Settings
+    dsn: str
+    revive: Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Work:
+    """What a run has at hand once everything is ready."""
+
+    place: Place
+    wish: Wish
+    spec: RunSpec
+    store: BacktestStore
+    queue: TaskQueue
+    pool: Pool
+    budget: Budget
+    lengths: Mapping[str, int]
+    began_s: float
+    on_progress: Callable[[Progress], None]
+
+
+async def run_backtest(
+    place: Place,
+    wish: Wish,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
+    function: Function = run_batch,
+) -> Outcome:
+    """Do a run, or the rest of one, and return how it ended.
+
+    Raises: ConfigInvalid, InputError, NotDone, NotRunning, HomeUnusable, StoreUnavailable.
+    """
+    began_s = time.monotonic()
+    settings = place.settings.backtest
+    async with BacktestStore(place.dsn) as store:
+        spec = await _spec(place, wish, store)
+        with _held(place.home, spec.run_id), _board(place.home) as board:
+            _tell_refused(spec, on_note)
+            lengths = _lengths(spec)
+            budget = Budget(settings.memory_budget or default_budget_bytes())
+            _refuse_too_small(budget, lengths, extra_bytes=ZYGOTE_BYTES)
+            pool = _pool(wish, board, _worker_count(place, spec), function)
+            queue = TaskQueue(store, spec.run_id, f"{os.uname().nodename}:{os.getpid()}")
+            work = _Work(
+                place, wish, spec, store, queue, pool, budget, lengths, began_s, on_progress
+            )
+            try:
+                await asyncio.to_thread(pool.start)
+                _refuse_too_small(budget, lengths)
+                return await _work(work)
+            finally:
+                pool.close()
+
+
+async def _work(work: _Work) -> Outcome:
+    settings, spec, queue = work.place.settings.backtest, work.spec, work.queue
+    if work.wish.resume is None:
+        batches = batches_of(spec.symbols, len(work.pool.slots), settings.batch_stocks_max)
+        await work.store.create_run(spec, batches)
+    else:
+        await work.store.reopen_run(spec.run_id)
+    counts = await queue.take_over()
+    before_bytes = await queue.table_bytes()
+    progress = Progress(
+        spec.run_id, counts.total, counts.done, budget_bytes=work.budget.limit_bytes
+    )
+    with _reviver(work.place.revive) as revive:
+        scheduler = Scheduler(
+            spec.brief,
+            Services(
+                pool=work.pool,
+                queue=queue,
+                store=work.store,
+                budget=work.budget,
+                progress=progress,
+                lengths=work.lengths,
+                clock=MonotonicClock(),
+                look_at_live=LivePressure(
+                    work.place.home.control_socket, settings.pressure_wait_share_max
+                ).look,
+                revive_store=revive,
+                on_progress=work.on_progress,
+            ),
+            Limits(
+                settings.stock_s_max,
+                settings.store_wait_s_max,
+                settings.worker_tasks_max,
+                settings.worker_private_max,
+            ),
+        )
+        worked_s = time.monotonic()
+        with _signals(scheduler.stop):
+            state = await scheduler.run()
+    figures = _figures(work, scheduler, counts, progress, worked_s)
+    return await _end(work, state, scheduler.desk.error, figures, before_bytes)
+
+
+async def _end(
+    work: _Work, state: State, error: str, figures: dict[str, Any], before_bytes: int
+) -> Outcome:
+    row: Mapping[str, Any] = {}
+    try:
+        await work.queue.give_back()
+        figures["database_bytes"] = await work.queue.table_bytes() - before_bytes
+        await work.store.finish_run(work.spec.run_id, state, figures, error)
+        row = await work.queue.row()
+    except StoreUnavailable as gone:
+        error = error or gone.message
+    return Outcome(work.spec, "failed" if error else state, error, figures, row)
+
+
+# --- what a run is ---
+
+
+async def _spec(place: Place, wish: Wish, store: BacktestStore) -> RunSpec:
+    if wish.resume is not None:
+        return await _resumed(place, wish.resume, store)
+    strategies = _known(wish.strategies)
+    prepared = await asyncio.to_thread(prepare_apart, wish.data, wish.universe, place.home.bars_dir)
+    settings = place.settings.backtest
+    return RunSpec(
+        run_id=new_run_id(),
+        seed=settings.seed,
+        strategies=strategies,
+        universe=prepared.universe,
+        symbols=prepared.symbols,
+        data_source=prepared.source,
+        data_path=prepared.path,
+        data_hash=prepared.data_hash,
+        code_hash=code_hash(),
+        config=settings.model_dump(mode="json"),
+        executor=wish.executor,
+        refused=prepared.refused,
+    )
+
+
+async def _resumed(place: Place, run_id: str, store: BacktestStore) -> RunSpec:
+    """Return a run as it was begun, if it can still come to the same results."""
+    spec = await store.load_spec(run_id)
+    now = code_hash()
+    if now != spec.code_hash:
+        raise NotDone(
+            f"run {run_id} was begun by other code ({spec.code_hash[:12]}, now {now[:12]}):"
+            " its results would not be one run's: start a new one",
+            run_id=run_id,
+        )
+    if not Path(spec.data_path).exists():
+        again = await asyncio.to_thread(
+            prepare_apart, spec.data_source, spec.universe, place.home.bars_dir
+        )
+        spec = replace(spec, data_path=again.path)
+        if again.data_hash != spec.data_hash:
+            raise NotDone(
+                f"run {run_id} used other data ({spec.data_hash[:12]}, {spec.data_source} now"
+                f" gives {again.data_hash[:12]}): start a new one",
+                run_id=run_id,
+            )
+    return spec
+
+
+def _known(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the strategies that were named, in the catalogue's order; none named = all."""
+    unknown = [name for name in names if name not in STRATEGIES]
+    if unknown:
+        raise ConfigInvalid(
+            f"--strategy={unknown[0]}: unknown strategy: one of {', '.join(STRATEGIES)}",
+            field="strategy",
+            value=unknown[0],
+        )
+    return tuple(name for name in STRATEGIES if not names or name in names)
+
+
+def _lengths(spec: RunSpec) -> dict[str, int]:
+    bars = ArrayStore.open(spec.data_path)
+    return {symbol: bars.length(symbol) for symbol in spec.symbols}
+
+
+def _tell_refused(spec: RunSpec, on_note: Callable[[str], None]) -> None:
+    for symbol, why in sorted(spec.refused.items()):
+        on_note(f"{symbol} is skipped: {why}")
+
+
+# --- what a run may take ---
+
+
+def _worker_count(place: Place, spec: RunSpec) -> int:
+    """Return how many workers: as told, else the share of the cores; never more than stocks."""
+    settings = place.settings.backtest
+    cores = len(os.sched_getaffinity(0))
+    share = settings.cores_share
+    if share is None:
+        share = SHARE_BESIDE_LIVE if _trades_here(place.home) else 1.0
+    wanted = settings.workers or max(1, int(cores * share))
+    return max(1, min(wanted, len(spec.symbols)))
+
+
+def _trades_here(home: Home) -> bool:
+    if not home.engine_lock.exists():
+        return False
+    lock = hold_shared(home.engine_lock)
+    if lock is None:
+        return True
+    lock.release()
+    return False
+
+
+def _refuse_too_small(budget: Budget, lengths: Mapping[str, int], extra_bytes: int = 0) -> None:
+    """Refuse a budget that not even one task of the longest stock fits into."""
+    task = SizeModel().predicted_bytes([max(lengths.values(), default=0)])
+    need = int((budget.look() + extra_bytes + task) / SAFE_SHARE)
+    if need > budget.limit_bytes:
+        wanted = -(-need // (16 * MIB)) * 16
+        raise ConfigInvalid(
+            f"memory budget of {shown_size(budget.limit_bytes)} is below one task: the run itself"
+            f" and its longest stock ({max(lengths.values(), default=0):,} bars) need about"
+            f" {shown_size(need)}: give --memory-budget {wanted}MiB or more",
+            field="backtest.memory_budget",
+            value=budget.limit_bytes,
+        )
+
+
+def _pool(wish: Wish, board: Path, workers: int, function: Function) -> Pool:
+    if wish.executor == "serial":
+        return SerialPool(function)
+    if wish.executor == "dask":
+        from tradebox.backtest.cluster import DaskPool
+
+        return DaskPool(wish.scheduler, workers, function, scatter=wish.scatter)
+    return ProcessPool(workers, board, function)
+
+
+# --- around a run ---
+
+
+@contextlib.contextmanager
+def _held(home: Home, run_id: str) -> Iterator[None]:
+    """Be the only scheduler of a run on this home. Raises: NotDone."""
+    folder = home.lease_lock.parent
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"backtest-{run_id}.lock"
+    lock = hold_exclusive(path)
+    if lock is None:
+        raise NotDone(f"run {run_id} is at work in another process: wait for it, or stop it")
+    with lock:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _board(home: Home) -> Iterator[Path]:
+    """Lend the name of the small file that workers report in; sweep those of the dead."""
+    folder = home.lease_lock.parent
+    for left in folder.glob("workers-*.board"):
+        if not Path("/proc", left.stem.partition("-")[2]).exists():
+            left.unlink(missing_ok=True)
+    path = folder / f"workers-{os.getpid()}.board"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reviver(revive: Callable[[], None]) -> Iterator[Callable[[], Awaitable[None]]]:
+    """Lend a way to start the servers again, from a thread that keeps today's priority.
+
+    Meanwhile this process takes the lowest one; on Linux a priority is a thread's own.
+    """
+    with ThreadPoolExecutor(1, "revive") as thread:
+        thread.submit(os.getpid).result()
+        os.nice(NICE)
+
+        async def call() -> None:
+            with contextlib.suppress(StoreUnavailable, HomeUnusable):
+                await asyncio.wrap_future(thread.submit(revive))
+
+        yield call
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signum, stop)
+    try:
+        yield
+    finally:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(signum)
+
+
+def _figures(
+    work: _Work, scheduler: Scheduler, counts: Counts, progress: Progress, worked_s: float
+) -> dict[str, Any]:
+    now_s = time.monotonic()
+    wall_s, figures = now_s - worked_s, scheduler.figures
+    fresh = progress.done - counts.done
+    total_s = sum(figures.stage_seconds.values())
+    slots = len(work.pool.slots)
+    return {
+        "wall_s": round(wall_s, 3),
+        "prepare_s": round(worked_s - work.began_s, 3),
+        "stocks": fresh,
+        "stocks_per_s": round(fresh / wall_s, 2) if wall_s else 0.0,
+        "workers": slots,
+        "pool_busy_share": round(figures.busy_s / (wall_s * slots), 4) if wall_s else 0.0,
+        "budget_bytes": work.budget.limit_bytes,
+        "peak_bytes": work.budget.peak_bytes,
+        "worker_private_bytes_max": figures.private_bytes_max,
+        "task_bytes_max": figures.task_bytes_max,
+        "size_margin": round(scheduler.model.margin, 3),
+        "stage_seconds": {name: round(value, 3) for name, value in figures.stage_seconds.items()},
+        "stage_shares": {
+            name: round(value / total_s, 4) for name, value in figures.stage_seconds.items()
+        },
+        "retries": figures.retries,
+        "recycled": figures.recycled,
+        "throttled_s": round(figures.throttled_s, 3),
+        "store_away_s": round(scheduler.desk.away_s, 3),
+        "repeated_stocks": counts.repeated,
+    }
