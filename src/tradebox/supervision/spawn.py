@@ -141,6 +141,11 @@ class Processes:
         self._now_ns = now_ns
         self._held: set[int] = set()
 
+    @property
+    def held(self) -> frozenset[int]:
+        """The numbers of those who are waited for here."""
+        return frozenset(self._held)
+
     def fork(self, child: Callable[[], NoReturn], *, ends_session: bool) -> Process:
         """Run `child` in a new process, its signals still blocked when it begins."""
         assert_one_thread()
