@@ -26,6 +26,8 @@ PLANTS = {
     "asyncpg": ("src/tradebox/actors/feed.py", "import asyncpg"),
     "redis": ("src/tradebox/actors/feed.py", "import redis"),
     "no-pandas": ("src/tradebox/actors/feed.py", "import pandas"),
+    "backtest-drivers": ("src/tradebox/actors/feed.py", "import numba"),
+    "talib": ("src/tradebox/actors/feed.py", "import talib"),
 }
 
 
@@ -43,7 +45,7 @@ def contracts():
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory):
     copy = tmp_path_factory.mktemp("tree")
-    skipped = shutil.ignore_patterns("__pycache__", "data")
+    skipped = shutil.ignore_patterns("__pycache__", "*.gz")
     for folder in ("src", "tui"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=skipped)
     shutil.copy(ROOT / ".importlinter", copy)

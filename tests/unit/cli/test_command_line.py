@@ -27,7 +27,7 @@ def commands(command=None, path=()):
 
 COMMANDS = sorted(commands())
 GROUPS = {
-    ("plan",), ("config",), ("db",), ("sim", "fault"), ("ctl",), ("ctl", "failover"), ("service",),
+    ("plan",), ("config",), ("db",), ("backtest",), ("sim", "fault"), ("ctl",), ("ctl", "failover"), ("service",),
 }  # fmt: skip
 PRINTING = [path for path in COMMANDS if path and path != ("tui",) and path not in GROUPS]
 
