@@ -106,13 +106,22 @@ def _judge(state: State, watch: "_Watch") -> StockResult:
         details=state.details,
         trials=state.trials,
         verified=wrong is None,
-        orders=books.orders,
-        trades=books.trades,
+        orders=_since(books.orders, first_day),
+        trades=_since(books.trades, first_day),
         days=state.bars.day[first_day:].copy(),
         equity=books.equity[first_day:].astype(np.float32),
     )
     watch.lap("grade")
     return result
+
+
+def _since(table: NDArray[np.void], first_bar: int) -> NDArray[np.void]:
+    """Return orders or trades with bars counted from first_bar: a result counts into its days."""
+    moved = table.copy()
+    for name in table.dtype.names or ():
+        if name in ("bar", "entry_bar", "exit_bar"):
+            moved[name] -= first_bar
+    return moved
 
 
 def _stability(state: State, books: Books) -> dict[str, float]:
