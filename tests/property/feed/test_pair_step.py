@@ -97,7 +97,7 @@ def pair_keeps_its_word(seed):
                 assert event.loop_late_s < event.limit_s / 2, "F10: stalled"
                 assert not event.is_partner_quiet, "F10: quiet"
                 assert event.member == before.active
-                assert now_s - last_s >= feed_pair.HOLD_DOWN_S - 1e-9, "held down"
+                assert now_s - last_s >= feed_pair.HOLD_DOWN_S - 1e-9, "F9: held down"
                 assert not before.is_suppressed or state.penalty < 3000
             if action.cause is not Cause.START:
                 last_s = now_s
@@ -138,13 +138,17 @@ def forget_time(state, member, old, cause, now_s):
 TAKE = feed_pair._take_over
 
 
-@pytest.mark.parametrize(
-    ("name", "mutant"),
-    [("_exited", promote_anyone), ("_take_over", keep_the_old), ("_take_over", forget_time)],
-)
-def test_a_mutant_is_caught(name, mutant, monkeypatch):
+MUTANTS = [
+    ("F11", "_exited", promote_anyone),
+    ("F1", "_take_over", keep_the_old),
+    ("F9", "_take_over", forget_time),
+]
+
+
+@pytest.mark.parametrize(("promise", "name", "mutant"), MUTANTS, ids=[case[0] for case in MUTANTS])
+def test_a_mutant_is_caught(promise, name, mutant, monkeypatch):
     monkeypatch.setattr(feed_pair, name, mutant)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=rf"^{promise}\b"):
         hold(HUNT)
 
 

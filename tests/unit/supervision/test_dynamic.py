@@ -1,4 +1,4 @@
-"""Children of one template: cases 14, 36-39 and 45 of OTP's suite."""
+"""Children of one template: cases 14, 36-39, 45 of OTP's suite, and its part of 4, 42, 47, 50."""
 
 import gc
 
@@ -11,7 +11,10 @@ from tradebox.supervision.puppets import IGNORE, Boom, Do, Stage
 from tradebox.supervision.reasons import Crash, Killed, Shutdown
 from tradebox.supervision.requests import (
     AlreadyDone,
+    ChildCounts,
+    ChildStatus,
     Done,
+    Ignored,
     NotStarted,
     Started,
     SupervisorHandle,
@@ -146,6 +149,46 @@ async def test_a_named_incarnation_of_a_dynamic_child_is_replaced_once():
         new = await tree.within(handle(tree).restart_child(ref.id, ref.incarnation))
         again = await tree.within(handle(tree).restart_child(ref.id, ref.incarnation))
         assert again == AlreadyDone(new.ref)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("restart", list(RestartType))
+async def test_04_an_ignoring_child_of_a_template_is_never_kept(restart):
+    stage = Stage()
+    async with manual_tree(pool(stage, restart)) as tree:
+        stage.next_inits("p1", IGNORE)
+        assert await tree.within(handle(tree).start_with(1)) == Ignored()
+        assert (await tree.within(handle(tree).count_children())).specs == 0
+
+
+@pytest.mark.asyncio
+async def test_42_50_children_of_a_template_are_counted_and_listed():
+    stage = Stage()
+    async with manual_tree(pool(stage)) as tree:
+        refs = [(await tree.within(handle(tree).start_with(arg))).ref for arg in (1, 2, 3)]
+        await tree.within(handle(tree).terminate_child(refs[1]))
+        rows = await tree.within(handle(tree).which_children())
+        assert [row.ref for row in rows] == [refs[0], refs[2]]
+        counts = await tree.within(handle(tree).count_children())
+        assert counts == ChildCounts(specs=2, active=2, supervisors=0, workers=2)
+
+
+@pytest.mark.asyncio
+async def test_47_a_pool_answers_and_stops_while_a_child_fails_to_come_back():
+    stage = Stage()
+    flags = SupFlags(intensity=1_000_000, period=3_600.0)
+    async with manual_tree(pool(stage, flags=flags)) as tree:
+        await tree.within(handle(tree).start_with(1))
+        stage.next_inits("p1", *[Boom("p1")] * 100_000)
+        tree.ref("pool.1").tell(Do("crash"))
+        events = tree.runtime.events.subscribe()
+        for _ in range(50):
+            await events.get()
+        (row,) = await handle(tree).which_children()
+        assert row.status is ChildStatus.RESTARTING
+        assert (await handle(tree).count_children()).active == 0
+        await tree.root.terminate_child("pool")
+        assert tree.runtime.registry.names() == ["root"]
 
 
 @pytest.mark.asyncio
