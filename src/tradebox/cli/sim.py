@@ -5,6 +5,7 @@ Rules of this file:
 - values of a fault's arguments are read as its defaults are typed; the simulator judges the rest.
 """
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,15 +152,25 @@ def _pair(text: str, defaults: dict[str, object]) -> tuple[str, object]:
     if not (key and separator):
         raise ConfigInvalid(f"{text!r} is no KEY=VALUE: give e.g. symbol=AAPL", value=text)
     default = defaults.get(key)
+    typed = _typed(value, default)
+    if typed is None:
+        kind = {bool: "true or false", int: "a whole number"}.get(type(default), "a number")
+        raise ConfigInvalid(f"{key}={value}: give {kind}", field=key, value=value)
+    return key, typed
+
+
+def _typed(value: str, default: object) -> object:
+    """Return a value as its default is typed; None where it is no such value."""
     try:
         if isinstance(default, bool):
-            return key, {"true": True, "false": False}[value.lower()]
-        if isinstance(default, int | float):
-            return key, type(default)(value)
-    except (KeyError, ValueError):
-        kind = "true or false" if isinstance(default, bool) else "number"
-        raise ConfigInvalid(f"{key}={value}: give a {kind}", field=key, value=value) from None
-    return key, value
+            return {"true": True, "false": False}.get(value.lower())
+        if isinstance(default, int):
+            return int(value)
+        if isinstance(default, float):
+            return float(value) if isfinite(float(value)) else None
+    except ValueError:
+        return None
+    return value
 
 
 def _show(boards: dict[str, Any], *, as_json: bool) -> None:

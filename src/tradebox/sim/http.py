@@ -101,13 +101,14 @@ class HttpServer:
         self._take_upgrade = take_upgrade
         self._connections: dict[asyncio.StreamWriter, bool] = {}
         self._upgraded: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> tuple[str, int]:
         """Listen and return the address. Raises AddressInUse if the port is taken."""
         try:
             self._server = await asyncio.start_server(
-                self._serve,
+                self._accept,
                 self._host,
                 self._port,
                 limit=HEADER_BYTES_MAX,
@@ -131,8 +132,17 @@ class HttpServer:
         self._server.close()
         for writer in (*self._connections, *self._upgraded):
             writer.transport.abort()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection in a task of its own, which `stop` can end."""
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name=self._name)
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= CONNECTIONS_MAX:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from tradebox.sim.http import CONNECTIONS_MAX, HttpAnswer, HttpServer
+from tradebox.supervision.clock import yield_turn
 
 DEADLINE_S = 10.0
 
@@ -31,6 +32,25 @@ async def test_silent_connections_make_room_for_those_that_ask() -> None:
         for _, writer in silent:
             writer.transport.abort()
         await server.stop()
+
+
+@pytest.mark.asyncio
+async def test_an_end_waits_for_no_answer_and_leaves_no_task() -> None:
+    unheard: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    waiting = HttpAnswer(HTTPStatus.OK, "late", delay_s=300.0)
+    server = HttpServer("test", lambda request: waiting if request.path == "/slow" else hello(None))
+    address = await server.start()
+    connections = [await asyncio.open_connection(*address) for _ in range(3)]
+    connections[0][1].write(b"GET /slow HTTP/1.1\r\n\r\n")
+    connections[1][1].write(b"GET /slow HT")
+    async with asyncio.timeout(DEADLINE_S):
+        while not any(server._connections.values()):
+            await yield_turn()
+        await server.stop()
+    for _, writer in connections:
+        writer.transport.abort()
+    assert (server._serving, unheard) == (set(), [])
 
 
 @pytest.mark.asyncio

@@ -289,6 +289,13 @@ def _fault_of(body: bytes) -> tuple[str, dict[str, Value]]:
             HTTPStatus.BAD_REQUEST,
             'the body is {"name": "finnhub.spike", "arguments": {"symbol": "AAPL"}}',
         )
+    for key in data:
+        if key not in ("name", "arguments"):
+            raise HttpRefusal(
+                HTTPStatus.BAD_REQUEST,
+                f"the body has no {key!r}: give name and arguments",
+                field=key,
+            )
     for key, value in arguments.items():
         if not isinstance(value, str | int | float | bool):
             raise HttpRefusal(

@@ -131,7 +131,12 @@ class Ledger:
         except ValueError:
             row = None
         if not isinstance(row, dict):
-            raise HomeUnusable("the ledger is damaged", path=str(self._path), line=number)
+            raise HomeUnusable(
+                f"the ledger is damaged at line {number} of {self._path}: restore the file, or"
+                " remove its folder to begin a new market",
+                path=str(self._path),
+                line=number,
+            )
         return row
 
 
