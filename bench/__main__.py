@@ -24,6 +24,7 @@ BENCHES = {
     "restart": "the launcher brings an engine back, beside a fresh start",
     "orders": "price in the mailbox to order bytes at the gateway; memory",
     "recovery": "the engine killed under plans, until it trades again",
+    "sim": "the stand-in world: orders, ticks and memory on one core",
     "isolation": "live beside a burning paper, a flooded dashboard, busy cores",
 }
 

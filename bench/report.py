@@ -68,6 +68,8 @@ def figures(results: Results) -> str:
             lines += rows(results[name]["measured"])
     if "orders" in results:
         lines += ["", _memory(results["orders"]["measured"]["memory"])]
+    if "sim" in results:
+        lines += ["", _stand_in(results["sim"]["measured"])]
     lines += ["", "What each figure is, and what it is not: docs/benchmarks.md."]
     return "\n".join(lines)
 
@@ -223,6 +225,27 @@ def _isolation(found: Mapping[str, Any]) -> list[str]:
     return rows
 
 
+def _sim(found: Mapping[str, Any]) -> list[str]:
+    beside = f"one append + fsync, two loopback passes {span_us(found['floor']['p50_us'])}"
+    count = found["order_to_ack_us"]["count"]
+    what = f"stand-in gateway: order → ack, its ledger on disk before (n = {count})"
+    return [_row(what, found["order_to_ack_us"], beside, f"{found['ratio_to_floor_p50']}", 1)]
+
+
+def _stand_in(found: Mapping[str, Any]) -> str:
+    """Return what the stand-in world serves at once on one core, and what it holds."""
+    ticks, memory = found["ticks"], found["memory_mb"]
+    gateway, finnhub = (
+        thousands(ticks[f"{name}_per_s"]) for name in ("gateway_ticks", "finnhub_prints")
+    )
+    few, many = (up(memory[f"symbols_{count}"]) for count in (41, 2000))
+    return (
+        f"The stand-in world on {up(100 * ticks['core_share'])} % of one core: {gateway} ticks/s to"
+        f" three gateway clients and {finnhub} prints/s to one of Finnhub, at once;"
+        f" {few} MB with 41 symbols, {many} MB with 2,000."
+    )
+
+
 def _memory(found: Mapping[str, Mapping[str, float]]) -> str:
     words = [
         f"{name} {up(held['rss_mb'])} MB resident, {up(held['pss_mb'])} MB as its share"
@@ -240,6 +263,7 @@ ROWS = {
     "failover": _failover,
     "isolation": _isolation,
     "runtime": _runtime,
+    "sim": _sim,
 }
 
 

@@ -115,8 +115,7 @@ def read_place_order(reader: FieldReader, version: int, message: PlaceOrder) -> 
 
 
 def _take(reader: FieldReader, values: dict[str, str], names: list[str]) -> None:
-    for name in names:
-        values[name] = reader.text()
+    values.update(zip(names, reader.take(len(names)), strict=True))
 
 
 def _count(reader: FieldReader) -> int:

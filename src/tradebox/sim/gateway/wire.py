@@ -136,10 +136,16 @@ class FieldReader:
         self._next += 1
         return self._fields[self._next - 1]
 
+    def take(self, count: int) -> Sequence[str]:
+        """Return so many fields."""
+        if self.left < count:
+            raise WireInvalid("the message ends too early", fields=len(self._fields))
+        self._next += count
+        return self._fields[self._next - count : self._next]
+
     def skip(self, count: int = 1) -> None:
         """Pass over fields."""
-        for _ in range(count):
-            self.text()
+        self.take(max(count, 0))
 
     def number(self) -> int | None:
         """Return the next field as a whole number, None where it is unset."""
