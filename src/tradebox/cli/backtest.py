@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tradebox.cli.backtest_read import add_commands
+from tradebox.cli import backtest_keep, backtest_read
 from tradebox.cli.options import HomeOption, JsonOption, nested, print_json
 from tradebox.config import find_home, load_settings
 from tradebox.errors import ConfigInvalid, ExitCode
@@ -241,4 +241,5 @@ def _print(outcome: "Outcome") -> None:
         print(f"  go on with `tradebox backtest run --resume {shown['run_id']}`")
 
 
-add_commands(app)
+backtest_read.add_commands(app)
+backtest_keep.add_commands(app)

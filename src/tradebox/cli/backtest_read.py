@@ -1,14 +1,11 @@
-"""`tradebox backtest list|show|compare|explain|report|clean`: what came of the runs.
+"""`tradebox backtest list|show|compare|explain`: what came of the runs.
 
 Rules of this file:
 - a run is named by its id, by the beginning of it, or as "last";
-- reading needs no package of the backtest beyond numpy; a report needs plotly, and says so;
-- `clean` names what it would remove before it removes more than one run by age.
+- nothing here changes a run; checking, reports and cleaning are in backtest_keep.
 """
 
 import asyncio
-import importlib.util
-import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,14 +16,13 @@ import typer
 from tradebox.cli.options import HomeOption, JsonOption, print_json
 from tradebox.cli.tables import Row, field, show_table
 from tradebox.config import find_home, load_settings
-from tradebox.errors import ConfigInvalid, HomeUnusable, InputError
+from tradebox.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from tradebox.backtest.store_reads import RunReader, StoredStock
 
 T = TypeVar("T")
 LETTERS = ("A", "B", "C", "D", "F")
-CHUNK_STOCKS = 100
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or last.")
 ]
@@ -38,8 +34,6 @@ def add_commands(app: typer.Typer) -> None:
     app.command("show")(show)
     app.command("compare")(compare)
     app.command("explain")(explain)
-    app.command("report")(report)
-    app.command("clean")(clean)
 
 
 def list_runs(
@@ -50,7 +44,7 @@ def list_runs(
     """List runs, newest first."""
     if not 1 <= limit <= 10_000:
         raise ConfigInvalid(f"--limit={limit}: give a number from 1 to 10000")
-    runs = _ask(home, lambda reader: reader.runs(limit))
+    runs = ask_runs(home, lambda reader: reader.runs(limit))
     if json:
         print_json(runs)
         return
@@ -90,7 +84,7 @@ def show(
         rows = await reader.results(found["run_id"], grades=letters, status=status)
         return found, rows, await reader.sizes(found["run_id"])
 
-    found, rows, sizes = _ask(home, read)
+    found, rows, sizes = ask_runs(home, read)
     if json:
         print_json({**found, "bytes": sizes, "results": rows})
         return
@@ -124,7 +118,7 @@ def compare(
             found += [one, await reader.results(one["run_id"])]
         return found
 
-    told = compared(*_ask(home, read))
+    told = compared(*ask_runs(home, read))
     if json:
         print_json(asdict(told))
         return
@@ -155,145 +149,13 @@ def explain(
     """Say why a stock has its grade: every layer's reason, every threshold, every split."""
     from tradebox.backtest.report_explain import explained
 
-    found: StoredStock = _ask(home, lambda reader: reader.stock(run, symbol))
+    found: StoredStock = ask_runs(home, lambda reader: reader.stock(run, symbol))
     told = explained(found.run, found.result)
     if json:
         print_json(told)
         return
     for line in told["text"]:
         print(line)
-
-
-def report(
-    run: RunArgument,
-    target: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to write it.")],
-    symbol: Annotated[
-        list[str] | None,
-        typer.Option("--symbol", help="Stocks with figures of their own (default: the best)."),
-    ] = None,
-    stocks: Annotated[
-        int, typer.Option("--stocks", help="How many of the best get figures of their own.")
-    ] = 8,
-    home: HomeOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Write one self-contained page: grades, equity, underwater, R, months, trades on price."""
-    if importlib.util.find_spec("plotly") is None:
-        raise ConfigInvalid("a report needs plotly: run `make backtest` to install it")
-    if not 0 <= stocks <= 100:
-        raise ConfigInvalid(f"--stocks={stocks}: give a number from 0 to 100")
-    text, run_id, count = _ask(home, lambda reader: _report(reader, run, symbol, stocks))
-    fresh = target.with_name(f".{target.name}.new")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(target)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise InputError(f"--html={target}: cannot be written: {error.strerror}") from error
-    if json:
-        print_json({"run_id": run_id, "file": str(target), "bytes": len(text), "stocks": count})
-    else:
-        print(f"{target}: run {run_id}, {count} stocks with figures, {len(text) / 1e6:.1f} MB")
-
-
-async def _report(
-    reader: "RunReader", run: str, wanted: list[str] | None, best: int
-) -> tuple[str, str, int]:
-    from tradebox.backtest.report import RunTotals, StockPart, build_report
-
-    found = await reader.run(run)
-    run_id = found["run_id"]
-    rows = await reader.results(run_id)
-    known = [row["symbol"] for row in rows if row["status"] in ("ok", "mismatch")]
-    if missing := [one for one in wanted or () if one not in known]:
-        raise InputError(f"--symbol={missing[0]}: run {run_id} has no result of it")
-    chosen = wanted if wanted is not None else known[:best]
-    totals, parts = RunTotals(), {}
-    bars_of = _bars_of(found)
-    for at in range(0, len(known), CHUNK_STOCKS):
-        for stock in await reader.stocks(run_id, known[at : at + CHUNK_STOCKS]):
-            totals.add(stock)
-            if stock.symbol in chosen:
-                parts[stock.symbol] = StockPart(stock, bars_of(stock.symbol))
-    page = build_report(found, rows, totals, [parts[one] for one in dict.fromkeys(chosen)])
-    return page, run_id, len(parts)
-
-
-def _bars_of(run: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Return what reads the prices a run was made on; None for a stock whose prices are gone."""
-    from tradebox.backtest.data.arraystore import ArrayStore
-
-    try:
-        store = ArrayStore.open(run["data_path"])
-    except InputError:
-        return lambda _: None
-    if store.data_hash != run["data_hash"]:
-        return lambda _: None
-    return lambda symbol: store.bars(symbol) if symbol in store.symbols else None
-
-
-def clean(
-    runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN…]", help="These runs; none = by age.")
-    ] = None,
-    older_than_days: Annotated[
-        float | None,
-        typer.Option(
-            "--older-than", metavar="DAYS", help="Age (default: backtest.retention_days)."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.")
-    ] = False,
-    home: HomeOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Remove runs, named or past their retention, and stored bars that no run uses."""
-    if older_than_days is not None and (older_than_days < 0 or runs):
-        raise ConfigInvalid("--older-than takes days from 0 on, and no RUN beside it")
-    place = find_home(home)
-    age = older_than_days
-    if age is None:
-        age = float(load_settings(place).backtest.retention_days)
-
-    async def remove(reader: "RunReader") -> tuple[list[str], set[str]]:
-        old = [await reader.run_id(one) for one in runs] if runs else await reader.old_runs(age)
-        if not dry_run:
-            await reader.remove(old)
-        return old, await reader.data_paths()
-
-    gone, used = _ask(home, remove)
-    folders = unused_folders(place.root / "backtest" / "data", used)
-    freed = sum(_bytes(folder) for folder in folders)
-    if not dry_run:
-        for folder in folders:
-            _remove_folder(folder)
-    told = {"runs": gone, "folders": [one.name for one in folders], "bytes": freed}
-    if json:
-        print_json({**told, "dry_run": dry_run})
-        return
-    verb = "would remove" if dry_run else "removed"
-    print(f"{verb} {len(gone)} runs{': ' if gone else ''}{', '.join(gone)}")
-    print(f"{verb} {len(folders)} folders of bars, {freed / 1e6:.1f} MB")
-
-
-def unused_folders(root: Path, used: set[str]) -> list[Path]:
-    """Return the folders of bars that no run names, by name."""
-    if not root.is_dir():
-        return []
-    hashes = [one for one in root.iterdir() if one.is_dir() and len(one.name) == 64]
-    return sorted(one for one in hashes if str(one) not in used)
-
-
-def _remove_folder(folder: Path) -> None:
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise HomeUnusable(f"{folder}: cannot be removed: {error.strerror}") from error
-
-
-def _bytes(folder: Path) -> int:
-    return sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
 
 
 def _print_run(run: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
@@ -333,7 +195,7 @@ def _moment(value: Any) -> str | None:
     return None if value is None else f"{value:%Y-%m-%d %H:%M}"
 
 
-def _ask(home: Path | None, call: "Callable[[RunReader], Awaitable[T]]") -> T:
+def ask_runs(home: Path | None, call: "Callable[[RunReader], Awaitable[T]]") -> T:
     """Ask the stored runs; the stores are started for it where nothing runs."""
     from tradebox.adapters.embedded.lease import stores
     from tradebox.backtest.store import BacktestStore
