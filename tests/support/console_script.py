@@ -166,6 +166,29 @@ def stored_events(count, first=1):
     ]  # fmt: skip
 
 
+def backtests(runs=2, stocks=4):
+    """Return runs, newest first, and the stocks of each."""
+    names = ("NVDA", "AAPL", "GE", "TSLA")
+    found = [
+        {"run_id": f"bt-2016-{runs - at:04d}", "state": "running" if at == 0 else "done",
+         "universe": "sp500", "strategies": "breakout", "symbol_count": stocks, "task_count": 8,
+         "task_ended": 3 if at == 0 else 8, "result_count": stocks, "refused_count": 1,
+         "failed_count": at, "mismatch_count": at, "grade_a": 1, "grade_b": 1, "grade_c": 0,
+         "grade_d": 0, "grade_f": stocks - 2, "error": "", "created_ns": MARKET_NS,
+         "took_s": 125.0}
+        for at in range(runs)
+    ]  # fmt: skip
+    rows = [
+        {"symbol": names[at] if at < len(names) else f"S{at}", "status": "ok",
+         "strategy": "breakout", "grade": ("A", "B", "F", "F")[min(at, 3)], "trades": 120 - at,
+         "expectancy_r": 0.31 - 0.2 * min(at, 9) / 2, "profit_factor": 1.9 - 0.3 * min(at, 5),
+         "drawdown_r": 4.0 + at, "sharpe": 1.1, "is_verified": (True, False, None)[at % 3]}
+        for at in range(stocks)
+    ]  # fmt: skip
+    return found, {one["run_id"]: [{**row, "run_id": one["run_id"]} for row in rows]
+                   for one in found}  # fmt: skip
+
+
 class Script:
     """A source that answers what it is told; `now_ns` is the frozen clock."""
 
@@ -180,6 +203,7 @@ class Script:
         self.world = "SIMULATED"
         self.asked = []
         self.stored = stored_events(12) if rows else []
+        self.backtests, self.stocks = backtests() if rows else ([], {})
         self.closed = False
 
     def clock(self):
@@ -229,6 +253,18 @@ class Script:
 
     async def schema(self):
         return None if self.history_waiting else 4
+
+    async def runs(self):
+        return None if self.history_waiting else self.backtests
+
+    async def results(self, run_id):
+        return None if self.history_waiting else self.stocks.get(run_id, [])
+
+    async def equity(self, run_id, symbol):
+        if self.history_waiting:
+            return None
+        rise = 0.2 if symbol == "NVDA" else -0.1
+        return [rise * at + (at % 7) * 0.4 for at in range(60)]
 
     async def close(self):
         self.closed = True

@@ -17,7 +17,7 @@ from tradebox_tui.widgets.price_plot import PricePlot
 
 AGAIN = {"j,down", "G,end", "s", "S", "z", "y", "enter"}
 """Keys of everywhere that each screen answers in its own way."""
-SCREENS = ("overview", "plans", "orders", "feeds", "tree", "journal")
+SCREENS = ("overview", "plans", "orders", "feeds", "tree", "runs", "journal")
 
 
 def names_of(key):

@@ -3,7 +3,7 @@ import pytest
 from support.console_script import Script, normal_rows
 from tradebox_tui.widgets.pane import Pane
 
-SCREENS = ("overview", "plans", "orders", "feeds", "tree", "journal")
+SCREENS = ("overview", "plans", "orders", "feeds", "tree", "runs", "journal")
 
 
 @pytest.mark.asyncio
@@ -15,10 +15,12 @@ async def test_every_pane_has_an_age_and_says_stale_after_three_periods(console,
             await pilot.pause()
         for pane in app.screen.query(Pane):
             assert " 1s " in pane.plain()[0]
-        script.tick(6.5, write=False)
+        if screen == "runs":
+            script.history_waiting = "PostgreSQL: not up yet"
+        script.tick(15.5 if screen == "runs" else 6.5, write=False)
         await app.pulse()
         for pane in app.screen.query(Pane):
-            assert "STALE 7s" in pane.plain()[0]
+            assert f"STALE {16 if screen == 'runs' else 7}s" in pane.plain()[0]
         assert "STALE" in app.screen.query_one("#head").plain()[0]
 
 

@@ -26,6 +26,7 @@ from tradebox_tui.screens.journal import Journal
 from tradebox_tui.screens.orders import Orders
 from tradebox_tui.screens.overview import Overview
 from tradebox_tui.screens.plans import Plans
+from tradebox_tui.screens.runs import Runs
 from tradebox_tui.screens.tree import Tree
 from tradebox_tui.source import RowSource
 from tradebox_tui.text import MISSHAPEN
@@ -46,6 +47,7 @@ MADE: Final[dict[str, Callable[[], FrameScreen]]] = {
     "orders": Orders,
     "feeds": Feeds,
     "tree": Tree,
+    "runs": Runs,
     "journal": Journal,
 }
 
@@ -131,6 +133,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
             return
         rows = await self.source.rows(frame.wanted())
         view = self.view
+        view.now_ns = self._clock_ns()
         view.world, view.profile = self.source.world, self.source.profile
         view.waiting, view.history_waiting = self.source.waiting, self.source.history_waiting
         try:
@@ -143,6 +146,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
             else:
                 view.schema = await self.source.schema()
                 view.history_waiting = self.source.history_waiting
+                if view.schema is not None:
+                    await self._read_history(frame)
         except MISSHAPEN as fault:
             self._tell(fault)
         self.repaint()

@@ -1,7 +1,7 @@
 """Where the console's rows come from: the reader, or a script in its place."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from tradebox.readmodel import BarRow, EventRow, Row, StepRow
 
@@ -56,6 +56,18 @@ class RowSource(Protocol):
 
     async def schema(self) -> int | None:
         """Return the schema's version; None while it is not there."""
+        ...
+
+    async def runs(self) -> list[dict[str, Any]] | None:
+        """Return backtests, newest first; None while history is out of reach."""
+        ...
+
+    async def results(self, run_id: str) -> list[dict[str, Any]] | None:
+        """Return the stocks of a backtest, best first; None while history is out of reach."""
+        ...
+
+    async def equity(self, run_id: str, symbol: str) -> list[float] | None:
+        """Return a small equity curve; None while history is out of reach."""
         ...
 
     async def close(self) -> None:

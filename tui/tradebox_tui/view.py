@@ -20,6 +20,9 @@ SYMBOLS_MAX: Final = 500
 DAY_R_MAX: Final = 240
 GAP_NS_MAX: Final = 1_800_000_000_000
 """A longer silence is a night or a halt: no line is drawn across it."""
+HISTORY_ROWS: Final = ("runs",)
+"""Rows that come from PostgreSQL, not from the engine."""
+HISTORY_PERIOD_S: Final = 5.0
 CLOSED: Final = frozenset({"closed", "cancelled", "refused"})
 
 
@@ -42,6 +45,8 @@ class View:
     steps: dict[str, list[StepRow]] = field(default_factory=dict)
     bars: dict[tuple[str, int], list[BarRow]] = field(default_factory=dict)
     events: dict[int, EventRow] = field(default_factory=dict)
+    results: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    equity: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
     def take(self, rows: Mapping[str, Row | None]) -> bool:
         """Fold what was read; say whether a new epoch began, which calls for a full redraw."""
@@ -61,6 +66,10 @@ class View:
         if rows.get("plans") is not None:
             self._collect()
         return began
+
+    def keep_history(self, name: str, data: Any) -> None:
+        """Keep what PostgreSQL told as a row, so that it has an age and grows stale."""
+        self.rows[name] = Row(self.epoch, 0, self.now_ns, HISTORY_PERIOD_S, data)
 
     def data(self, name: str) -> Any:
         """Return the data of a row, None where there is none."""
@@ -94,6 +103,8 @@ class View:
         absent = [name for name in names if name not in self.rows]
         if not absent:
             return ""
+        if absent[0] in HISTORY_ROWS:
+            return f"waiting: {self.history_waiting or self.waiting or 'PostgreSQL'}"
         if self.waiting:
             return f"waiting: {self.waiting}"
         if "header" in self.rows:

@@ -37,6 +37,14 @@ from tradebox.readmodel.history import (
     step_row,
 )
 from tradebox.readmodel.places import NoPlaces, Places, read_places
+from tradebox.readmodel.research import (
+    RESULTS_MAX,
+    RESULTS_SQL,
+    RUNS_MAX,
+    RUNS_SQL,
+    SPARK_SQL,
+    plain_row,
+)
 from tradebox.readmodel.rows import Row, decode_row, key_of
 
 ANSWER_S_MAX: Final = 1.5
@@ -181,6 +189,19 @@ class Reader:
         """Return the schema's version; None while PostgreSQL or the schema is not there."""
         found = await self._query(lambda record: record["number"], SCHEMA_SQL)
         return found[0] if found else None
+
+    async def runs(self) -> list[dict[str, Any]] | None:
+        """Return backtests, newest first; None while PostgreSQL is out of reach."""
+        return await self._query(plain_row, RUNS_SQL, RUNS_MAX)
+
+    async def results(self, run_id: str) -> list[dict[str, Any]] | None:
+        """Return the stocks of a backtest, best first; None while PostgreSQL is out of reach."""
+        return await self._query(plain_row, RESULTS_SQL, run_id, RESULTS_MAX)
+
+    async def equity(self, run_id: str, symbol: str) -> list[float] | None:
+        """Return a small equity curve, oldest first, empty where there is none."""
+        found = await self._query(lambda record: list(record["spark"]), SPARK_SQL, run_id, symbol)
+        return None if found is None else found[0] if found else []
 
     async def close(self) -> None:
         """Let go of both stores."""

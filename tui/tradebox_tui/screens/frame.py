@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from tradebox_tui.source import RowSource
-from tradebox_tui.view import View
+from tradebox_tui.view import HISTORY_ROWS, View
 from tradebox_tui.widgets.bars import FooterBar, HeaderBar
 from tradebox_tui.widgets.canvas import Canvas
 from tradebox_tui.widgets.live_table import LiveTable
@@ -80,7 +80,7 @@ class FrameScreen(Screen[None]):
         """Return the names of the rows that this screen shows."""
         names = dict.fromkeys(HEAD_ROWS)
         for pane in self.panes:
-            names.update(dict.fromkeys(pane.needs))
+            names.update(dict.fromkeys(name for name in pane.needs if name not in HISTORY_ROWS))
         return list(names)
 
     def show(self, view: View) -> None:
