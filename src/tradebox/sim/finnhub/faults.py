@@ -18,7 +18,11 @@ CATALOGUE: tuple[FaultSpec, ...] = (
     FaultSpec("close_connection", "close every stream in order", {"code": 1000}, is_immediate=True),
     FaultSpec("half_open", "send nothing more, keep the streams open", dict(_UNTIL_CLEARED)),
     FaultSpec("refuse_stream", "answer the stream's handshake with 503", dict(_UNTIL_CLEARED)),
-    FaultSpec("hold", "keep prints back; when it ends, send them all in one burst", {**_SYMBOL}),
+    FaultSpec(
+        "hold",
+        "keep prints back (50,000 at most); when it ends, send them all in one burst",
+        {**_SYMBOL},
+    ),
     FaultSpec(
         "duplicate",
         "send each print several times",

@@ -13,6 +13,7 @@ free keys report them.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from tradebox.sim.calls import KeptCalls
 from tradebox.sim.exchange.market_port import MICROS, SECOND_NS, Instrument
 from tradebox.sim.faults import FaultBoard
+from tradebox.sim.market import hours
 from tradebox.sim.market.market import DayFigures, Market
 
 PREFIX = "/api/v1"
@@ -113,6 +115,8 @@ class Rest:
                 data = self._quote(query["symbol"])
             case "/stock/market-status":
                 data = self._market_status(query.get("exchange", "US"))
+            case "/stock/market-holiday":
+                data = self._holidays(query.get("exchange", "US"))
             case "/stock/symbol":
                 data = [_listing(one) for one in self._market.symbols()]
             case "/search":
@@ -148,6 +152,19 @@ class Rest:
             "timezone": "America/New_York",
         }
 
+    def _holidays(self, exchange: str) -> dict[str, object]:
+        """Return the closed days and the early closes of this year and the next, latest first."""
+        now = datetime.fromtimestamp(self._market.clock.now_ns() // SECOND_NS, UTC)
+        first = date(now.year, 1, 1)
+        days = [first + timedelta(days=number) for number in range(2 * 365)]
+        rows = [
+            {"atDate": str(day), "eventName": name, "tradingHour": trading}
+            for day in reversed(days)
+            for name, trading in [_special(day)]
+            if name
+        ]
+        return {"data": rows, "exchange": exchange, "timezone": "America/New_York"}
+
     def _search(self, text: str) -> dict[str, object]:
         wanted = text.upper()
         found = [
@@ -166,6 +183,14 @@ class Rest:
 def price_number(micros: int) -> float:
     """Return a price as the JSON number that prints as its shortest decimal."""
     return micros / MICROS
+
+
+def _special(day: date) -> tuple[str, str]:
+    """Return what is special about a weekday, and its hours; nothing of an ordinary one."""
+    if day in hours.holidays(day.year):
+        return "Market holiday", ""
+    is_short = day.weekday() < 5 and hours.is_early_close(day)
+    return ("Early close", "09:30-13:00") if is_short else ("", "")
 
 
 def _last(day: DayFigures) -> int:

@@ -254,6 +254,10 @@ async def test_the_other_endpoints_answer_as_for_a_free_key() -> None:
         status = (await one.get("/stock/market-status?exchange=US")).json()
         assert (status["isOpen"], status["session"]) == (True, "regular")
         assert status["t"] == one.market.clock.now_ns() // SECOND_NS
+        days = (await one.get("/stock/market-holiday?exchange=US")).json()["data"]
+        assert {"atDate": "2016-07-04", "eventName": "Market holiday", "tradingHour": ""} in days
+        early = [row["atDate"] for row in days if row["tradingHour"] == "09:30-13:00"]
+        assert early == ["2017-11-24", "2017-07-03", "2016-11-25"]
         listing = (await one.get("/stock/symbol?exchange=US")).json()
         assert [row["symbol"] for row in listing] == list(SYMBOLS)
         assert listing[1]["mic"] == "XNAS"
