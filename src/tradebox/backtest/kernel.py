@@ -8,7 +8,7 @@ Rules of this file:
 - market orders pay half the spread; exits by stop or target pay slippage on top;
 - no threads and no clock: the same arrays give the same bits everywhere.
 
-Public names: views, leave, simulate, sweep, known_exits, warm_up, POSITION_COLUMNS, reasons, phases.
+Public names: views, leave, simulate, sweep, known_exits, warm_up, POSITION_COLUMNS, the reasons.
 """
 
 from typing import Any

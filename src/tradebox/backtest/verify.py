@@ -143,9 +143,11 @@ class _Days:
     def _with_cuts(self, row: int, trips: list[_Trip]) -> list[_Trip]:
         """Return the positions with their scale-outs: a part that left earlier, or better."""
         rows = self.rows
+        if not trips:
+            return []
         signals = np.array([trip.came // PARTS - 1 for trip in trips], np.int64)
         fraction = rows.exits[row, 5]
-        columns = np.zeros(len(signals), np.int64)
+        columns = _apart(signals, int(rows.exits[row, 3]))
         early = self._run(row, signals, columns, rows.exits[row, 4])
         out = []
         for trip in trips:
