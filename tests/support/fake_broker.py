@@ -112,6 +112,7 @@ class FakeBroker:
 
     def watch_account(self, account_id):
         self.facts.append(AccountValueFact(ACCOUNT, "NetLiquidation", "1000000", "USD"))
+        self.facts.append(AccountValueFact(ACCOUNT, "AvailableFunds", "1000000", "USD"))
 
     def prepare(self, ticket):
         """Nothing is encoded here."""

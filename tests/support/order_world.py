@@ -26,8 +26,11 @@ from tradebox.execution.order_path import OrderPath
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.procedures import Patience
 from tradebox.execution.record_keeper import RecordKeeper
+from tradebox.execution.symbol_facts import SymbolFacts
 from tradebox.ports.order_store import (
     Batch,
+    DaySeen,
+    DaySoFar,
     FillSeen,
     KnownOrder,
     LoadedBooks,
@@ -60,7 +63,7 @@ class MemoryStore:
         self.quarantined: dict[str, str] = {}
         self.batches: dict[str, Batch] = {}
         self.is_down = False
-        self.days: dict[str, Decimal] = {}
+        self.days: dict[str, DaySoFar] = {}
         self.rows_by_switch: dict[str, str] = {}
 
     @property
@@ -101,6 +104,14 @@ class MemoryStore:
             self.fills[change.fill.exec_stem] = change.fill
         elif isinstance(change, PositionAdjusted):
             self.adjustments.append(change)
+        elif isinstance(change, DaySeen):
+            known = self.days.get(change.day, DaySoFar(change.net_liquidation_usd))
+            self.days[change.day] = replace(
+                known,
+                peak_usd=change.peak_usd,
+                stops_in_row=change.stops_in_row,
+                rejects=change.rejects,
+            )
         elif isinstance(change, SymbolQuarantined):
             self.quarantined[change.symbol] = change.reason
 
@@ -115,9 +126,9 @@ class MemoryStore:
             order_id_max=max(ids, default=0),
         )
 
-    async def day_start_usd(self, account, day):
+    async def day_so_far(self, account, day):
         self._check()
-        return self.days.get(day)
+        return self.days.get(day, DaySoFar())
 
     async def switches(self):
         self._check()
@@ -204,6 +215,16 @@ class Judge:
                 self.faults.append(f"{symbol}: {len(stops)} stops live")
 
 
+class KnownFacts(SymbolFacts):
+    """Every symbol trades a lot, and nothing is due."""
+
+    def day_volume(self, symbol):
+        return 10_000_000
+
+    def ex_date(self, symbol):
+        return ""
+
+
 class OrderWorld:
     """Everything around one order path; `restart` is a crash of all of it but the gateway."""
 
@@ -243,6 +264,7 @@ class OrderWorld:
             instrument=INSTRUMENTS.get,
             session_is_open=self.bench.market.clock.is_open,
             publish=self.published.append,
+            facts=KnownFacts(),
         )
         settings = AccountSettings()
         rules = replace(PathRules.of(settings, "sim", AccountName.PAPER), **self._rules)

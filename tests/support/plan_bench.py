@@ -398,6 +398,9 @@ class MemoryReference:
     ) -> tuple[Bar, ...]:
         return self.bar_rows[-count_max:]
 
+    async def actions(self, symbol: str, from_day: str, until_day: str) -> tuple[str, ...]:
+        return ()
+
     async def sessions(self, venue: str, from_ns: int, until_ns: int) -> tuple[Session, ...]:
         return self.rows
 

@@ -26,6 +26,7 @@ from tradebox.execution.order_path import OrderPath
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.plan_runner import PlanRunner
 from tradebox.execution.record_keeper import RecordKeeper
+from tradebox.execution.symbol_facts import SymbolFacts
 from tradebox.supervision.spec import Backoff, ChildSpec, Rank, RestartScope, SupFlags
 from tradebox.supervision.supervisor import nested
 
@@ -111,6 +112,7 @@ class _Desk:
             deadlines=LinkDeadlines(
                 settings.heartbeat_s, settings.heartbeat_deadline_s, settings.snapshot_deadline_s
             ),
+            claim=lambda: plant.claim.claim,
         )
         self._store = PgOrderStore(plant.pool)
         self._keeper = RecordKeeper(
@@ -126,6 +128,7 @@ class _Desk:
     def controller(self) -> Controller:
         """Return a controller with a fresh path and fresh plans."""
         plant = self._plant
+        facts = SymbolFacts()
         world = PathWorld(
             clock=plant.clock,
             market_clock=plant.market_clock,
@@ -133,6 +136,7 @@ class _Desk:
             instrument=plant.instruments.get,
             session_is_open=plant.sessions.is_open,
             publish=plant.events.publish,
+            facts=facts,
         )
         rules = PathRules.of(_settings(plant, self._name), plant.settings.profile, self._name)
         path = OrderPath(self.link, self._store, self._keeper, plant.kill, world, rules)
@@ -147,6 +151,7 @@ class _Desk:
             plant.events.publish,
             find_instrument=self._find,
             carrier=self._keeper,
+            facts=facts,
         )
         demo = Demo(runner, plant.hub, plant.market_clock, plant.clock) if self._demo() else None
         return Controller(runner, plant.hub, self.link.attach, demo=demo)

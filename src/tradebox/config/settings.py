@@ -119,6 +119,14 @@ class LimitSettings(Section):
     tick_age_s_max: Positive = 15.0
     rejects_per_symbol_max: Annotated[int, Field(ge=1)] = 3
     rejects_max: Annotated[int, Field(ge=1)] = 5
+    drawdown_nlv_share_max: Share = 0.10
+    stops_in_row_max: Annotated[int, Field(ge=1)] = 8
+    initial_margin_share: Share = 0.5
+    volume_share_max: Share | None = 0.02
+    clock_skew_s_max: Positive = 2.0
+    repeat_s_min: Positive = 1.0
+    entries_per_symbol_min_max: Annotated[int, Field(ge=1)] = 20
+    rate_latch_max: Annotated[int, Field(ge=5)] = 50
 
 
 class AccountSettings(Section):
@@ -142,6 +150,8 @@ class LiveSettings(AccountSettings):
 
     enabled: bool = False
     client_id: Annotated[int, Field(ge=1, le=31)] = 12
+    first_day_notional_usd_max: Positive = 1_000.0
+    first_day_cap_waived: bool = False
 
 
 class LauncherSettings(Section):

@@ -9,12 +9,23 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from tradebox.domain.gate_history import (
+    check_clock,
+    check_drawdown,
+    check_ex_date,
+    check_first_day,
+    check_margin,
+    check_repeats,
+    check_stops_in_row,
+    check_volume,
+)
 from tradebox.domain.gate_values import (
     AccountView,
     EntryProposal,
     GateLimits,
     PriceView,
     SymbolView,
+    unknown,
 )
 from tradebox.domain.market import Quality
 from tradebox.domain.orders import Denied, OrderIntent, OrderType, Side, Tif
@@ -26,11 +37,6 @@ _REF_CHARACTERS: Final = frozenset(
 )
 
 
-def unknown(check: str, what: str) -> Denied:
-    """Return the refusal of what is not known."""
-    return Denied(check, "known", "unknown", f"{what} is not known")
-
-
 def _check_inputs(
     _p: EntryProposal, account: AccountView, symbol: SymbolView, _l: GateLimits
 ) -> Denied | None:
@@ -40,6 +46,10 @@ def _check_inputs(
         "day start": account.day_start_usd,
         "gross": account.gross_notional_usd,
         "open risk": account.open_risk_usd,
+        "peak": account.peak_usd,
+        "available": account.available_usd,
+        "clock skew": account.clock_skew_s,
+        "margin share": symbol.margin_share,
         "increment": symbol.increment,
         "price": None if price is None else price.price,
         "age": None if price is None else price.age_s,
@@ -366,5 +376,13 @@ ENTRY_CHECKS: Final[
     _check_rejects,
     _check_self_trade,
     _check_short,
+    check_clock,
+    check_drawdown,
+    check_stops_in_row,
+    check_margin,
+    check_first_day,
+    check_volume,
+    check_ex_date,
+    check_repeats,
 )
 """Every check of an entry, in order; the first refusal is the answer."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tradebox.domain.market import Quality
-from tradebox.domain.orders import OrderIntent, Side
+from tradebox.domain.orders import Denied, OrderIntent, Side
 from tradebox.domain.path import LinkState
 
 
@@ -30,6 +30,15 @@ class GateLimits:
     rejects_per_symbol_max: int
     rejects_max: int
     exit_collar_share_max: Decimal = Decimal("0.05")
+    clock_skew_s_max: Decimal = Decimal(2)
+    drawdown_nlv_share_max: Decimal = Decimal("0.10")
+    stops_in_row_max: int = 8
+    initial_margin_share: Decimal = Decimal("0.5")
+    volume_share_max: Decimal | None = Decimal("0.02")
+    """Of the average daily volume; None: switched off."""
+    first_day_notional_usd_max: Decimal | None = None
+    repeat_s_min: Decimal = Decimal(1)
+    entries_per_symbol_min_max: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,15 @@ class AccountView:
     entry_tokens: int | None = None
     """Messages the entry bucket still allows; an entry and its stop take two."""
     reduce_tokens: int | None = None
+    peak_usd: Decimal | None = None
+    """The highest net liquidation value that was seen."""
+    stops_in_row: int | None = None
+    available_usd: Decimal | None = None
+    """What the broker says may still be used for new positions."""
+    clock_skew_s: Decimal | None = None
+    """Real seconds between the gateway's clock and ours, unsigned."""
+    is_first_day: bool | None = None
+    """No entry of this account filled on an earlier day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,15 @@ class SymbolView:
     """What a look at the broker will settle: an unknown send, a gap, a code; "" = nothing."""
     rejects: int | None = None
     known_refs: Collection[str] | None = None
+    day_volume: int | None = None
+    """Average shares of a day."""
+    ex_date: str | None = None
+    """The corporate action that is due on the next session's day; "" = none."""
+    repeat_age_s: Decimal | None = None
+    """Real seconds since the same side and quantity was last entered; very large = never."""
+    entries_last_min: int | None = None
+    margin_share: Decimal | None = Decimal(0)
+    """Initial margin the broker named, as a share of the notional; 0 = it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +143,8 @@ class ReduceView:
 
     plan_position: int | None = None
     other_live_quantity: int | None = None
+
+
+def unknown(check: str, what: str) -> Denied:
+    """Return the refusal of what is not known."""
+    return Denied(check, "known", "unknown", f"{what} is not known")

@@ -14,7 +14,6 @@ from tradebox.domain.gate_checks import (
     ENTRY_CHECKS,
     field_fault,
     is_on_grid,
-    unknown,
 )
 from tradebox.domain.gate_values import (
     AccountView,
@@ -24,6 +23,7 @@ from tradebox.domain.gate_values import (
     ReduceView,
     StopChange,
     SymbolView,
+    unknown,
 )
 from tradebox.domain.orders import Denied, OrderIntent, OrderRole, OrderType, Side, Tif
 from tradebox.domain.path import LinkState

@@ -29,7 +29,9 @@ from tradebox.domain.session import MINUTE_NS, SECOND_NS
 ENTER = EnterRequest.__name__
 CANCEL_ENTRY = CancelEntryRequest.__name__
 
-PASSING_CHECKS = frozenset({"audit", "busy", "freshness", "link", "rate", "session", "unproven"})
+PASSING_CHECKS = frozenset(
+    {"audit", "busy", "clock", "freshness", "link", "rate", "repeat", "session", "unproven"}
+)
 """Checks of the order gate that a later moment may pass: the entry waits, within its time."""
 UNKNOWN = "unknown"
 """What the gate says of an input it has not got yet: it may have it later."""

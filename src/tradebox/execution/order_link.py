@@ -4,21 +4,23 @@ Rules of this file:
 - a link is CLEAN only after a complete snapshot was delivered and reconciled, and everything
   that may have been missed (connect, 1100, 1101, 1102, a full mailbox, a new listener) asks for
   a new one: each counts a break, and a snapshot older than the last break cleans nothing;
-- sending is refused here, whoever asks, unless the state allows it;
+- sending is refused here, whoever asks, unless the state allows it and the database is ours;
 - an error code moves the link, never an order.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from tradebox.domain.events import AlertRaised, LinkChanged
 from tradebox.domain.path import LinkState
-from tradebox.errors import AccountMismatch, BrokerUnavailable
+from tradebox.errors import AccountMismatch, BrokerUnavailable, HeartbeatMissed
 from tradebox.execution.codes import row_of
 from tradebox.execution.identity import Identity, account_fault, address_fault
 from tradebox.execution.windows import in_reset
+from tradebox.ports.claim import Claim
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.orders import (
     AccountValueFact,
@@ -34,7 +36,7 @@ from tradebox.ports.orders import (
 from tradebox.supervision.clock import Clock
 
 MONEY_TAGS: Final = frozenset(
-    {"NetLiquidation", "TotalCashValue", "TotalCashBalance", "RealizedPnL"}
+    {"NetLiquidation", "TotalCashValue", "TotalCashBalance", "AvailableFunds", "RealizedPnL"}
 )
 _NS_PER_S: Final = 1_000_000_000
 _BLIND_CODES: Final = frozenset({1100, 2110})
@@ -66,6 +68,7 @@ class OrderLink:
         *,
         deadlines: LinkDeadlines | None = None,
         in_window: Callable[[int], bool] | None = None,
+        claim: Callable[[], Claim] = lambda: Claim.HELD,
     ) -> None:
         self.identity = identity
         self.client_id = client_id
@@ -75,6 +78,7 @@ class OrderLink:
         self._market_clock = market_clock
         self._publish = publish
         never = identity.profile == "sim"
+        self._claim = claim
         self._in_window = in_window or ((lambda _now_ns: False) if never else in_reset)
         self._base = LinkState.DOWN
         self._shown = LinkState.DOWN
@@ -89,6 +93,8 @@ class OrderLink:
         """Why a snapshot is wanted; "" = none is."""
         self.sent_messages = 0
         self.blind_since_ns: int | None = None
+        self.clock_skew_s: Decimal | None = None
+        """Real seconds between the gateway's clock and ours; None before its first answer."""
 
     @property
     def state(self) -> LinkState:
@@ -135,12 +141,13 @@ class OrderLink:
     @property
     def can_enter(self) -> bool:
         """Whether an entry may be sent now."""
-        return self.state in _ENTRY_STATES and self.halted is None
+        is_ours = self._claim() is Claim.HELD
+        return is_ours and self.state in _ENTRY_STATES and self.halted is None
 
     @property
     def can_reduce(self) -> bool:
         """Whether an exit, a slice or a stop may be sent now."""
-        return self.state in _REDUCE_STATES
+        return self.state in _REDUCE_STATES and self._claim().may_send
 
     def attach(self, deliver: FactSink) -> None:
         """Send facts to this listener from now on. What it missed is read again.
@@ -177,7 +184,7 @@ class OrderLink:
         fault = address_fault(self.identity)
         if fault is not None:
             raise self._mismatch(fault)
-        self.info = None
+        self.info = self.clock_skew_s = None
         self._money.clear()
         info = await self._port.connect(self.on_fact)
         fault = account_fault(self.identity, info)
@@ -273,6 +280,11 @@ class OrderLink:
         """
         self.look_wanted = ""
         breaks, started_ns = self.breaks, self.mono_ns()
+        if self.clock_skew_s is None:
+            try:
+                await self.heartbeat()
+            except HeartbeatMissed as error:
+                raise BrokerUnavailable("the gateway does not tell its time") from error
         snapshot = await self._port.snapshot(self.deadlines.snapshot_deadline_s)
         return self._hand_on(SnapshotTaken(snapshot, breaks, started_ns))
 
@@ -288,7 +300,12 @@ class OrderLink:
     async def heartbeat(self) -> int:
         """Return the gateway's clock in ns. Raises HeartbeatMissed, BrokerUnavailable."""
         self._show("window")
-        return await self._port.heartbeat(self.deadlines.heartbeat_deadline_s)
+        gateway_ns = await self._port.heartbeat(self.deadlines.heartbeat_deadline_s)
+        # Its clock has whole seconds: less than one of them is no difference.
+        apart_ns = max(0, abs(self._market_clock.now_ns() - gateway_ns) - _NS_PER_S)
+        speed = max(1.0, self._market_clock.speed)
+        self.clock_skew_s = round(Decimal(apart_ns) / _NS_PER_S / Decimal(str(speed)), 3)
+        return gateway_ns
 
     def prepare(self, ticket: OrderTicket) -> None:
         """Encode what `send` will write; nothing leaves."""
@@ -308,6 +325,8 @@ class OrderLink:
         self.sent_messages += 1
 
     def _check_may_send(self) -> None:
+        if not self._claim().may_send:
+            raise BrokerUnavailable("the database is not this engine's", state="fenced")
         if not self.can_reduce or not self.account_agrees:
             raise BrokerUnavailable(f"the order link is {self.state}", state=str(self.state))
 

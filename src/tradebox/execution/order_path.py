@@ -34,6 +34,7 @@ from tradebox.domain.path import (
     StopWorking,
 )
 from tradebox.errors import StoreUnavailable
+from tradebox.execution.account_day import AccountDay
 from tradebox.execution.coverage import CoverWatch
 from tradebox.execution.intake import Intake, Learnt
 from tradebox.execution.kill_switch import KillSwitch
@@ -41,7 +42,7 @@ from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.order_sender import OrderSender
 from tradebox.execution.path_recovery import desk_of, recovered_state
-from tradebox.execution.path_views import Views, market_day
+from tradebox.execution.path_views import Views
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.procedures import (
     Action,
@@ -59,7 +60,7 @@ from tradebox.execution.procedures import (
     ScaleOut,
 )
 from tradebox.execution.record_keeper import RecordKeeper
-from tradebox.ports.order_store import Change, DaySeen, FillSeen, Noted, OrderStore
+from tradebox.ports.order_store import Change, FillSeen, Noted, OrderStore
 from tradebox.ports.orders import (
     AccountValueFact,
     BrokerFact,
@@ -72,7 +73,6 @@ from tradebox.ports.orders import (
 
 _TURNS_MAX: Final = 32
 _SWITCH_PERIOD_S: Final = 1.0
-_DAY_PERIOD_S: Final = 60.0
 _ALARM_PERIOD_S: Final = 30.0
 _DENIED_KEPT_MAX: Final = 1000
 _ALARMS_KEPT_MAX: Final = 1000
@@ -119,9 +119,12 @@ class OrderPath:
     def _start_anew(self) -> None:
         self._book = OrderBook()
         self._intake = Intake(self._book, self._link, self._world.clock, self._rules.absence_gap_s)
-        self._views = Views(self._book, self._intake, self._link, self._world, self._rules)
+        world = self._world
+        self.money = AccountDay(self._account, self._store, world.clock, world.market_clock)
+        self._views = Views(self._book, self._intake, self._link, world, self._rules, self.money)
         self._desks = self._views.desks
         self._finished_ns: dict[str, int] = {}
+        self._day_is_due = False
         self._turn: list[str] = []
         self._sender = OrderSender(
             self._book, self._link, self._keeper, self._views, self._kill, self._rules, self._world
@@ -179,7 +182,7 @@ class OrderPath:
             entry = self._desk(plan_id).entry
             if entry is not None and entry.is_over and entry.is_settled:
                 self._closed_entries.add(entry.ref)
-        await self._start_day()
+        await self.money.start()
         self._events.clear()
         return recovered_state(self._desks.values(), self._book, self._views)
 
@@ -315,6 +318,10 @@ class OrderPath:
         for record in learnt.records:
             if record.row != old_rows[record.ref]:
                 self._moved(record, old_rows[record.ref].state)
+        if self._day_is_due:
+            self._day_is_due = False
+            row = self.money.row()
+            await self._commit([] if row is None else [row])
         for alarm in learnt.alarms:
             self._alarm(alarm)
 
@@ -332,8 +339,10 @@ class OrderPath:
             self._alarm(Alarm("critical", "execution_corrected", text))
         if delta <= 0:
             return
+        if not self._book.plan_position(row.plan_id):
+            self._went_flat(row.plan_id, row.role)
         if row.role is OrderRole.ENTRY:
-            self._views.rejects = 0
+            self.money.rejects = 0
             self._views.rejects_by_symbol.pop(row.symbol, None)
             left = max(0, row.quantity - record.booked)
             self._events.append(
@@ -345,9 +354,16 @@ class OrderPath:
                 ReduceFilled(row.plan_id, row.role, delta, fill.price, left, fill.at_ns)
             )
 
+    def _went_flat(self, plan_id: str, role: OrderRole) -> None:
+        """Count how a plan ended: losses at the stop in a row hold entries back."""
+        fills = self._book.plan_fills(plan_id)
+        won = sum((-fill.side.sign * fill.quantity * fill.price for fill in fills), Decimal(0)) > 0
+        if self.money.plan_ended(by_stop=role is OrderRole.STOP, won=won):
+            self._day_is_due = True
+
     def _moved(self, record: OrderRecord, before: OrderState) -> None:
         if record.is_refused and before is not record.state:
-            self._views.rejects += 1
+            self.money.rejects += 1
             symbol = record.row.symbol
             by_symbol = self._views.rejects_by_symbol
             by_symbol[symbol] = by_symbol.get(symbol, 0) + 1
@@ -528,33 +544,12 @@ class OrderPath:
     async def _account_value(self, fact: AccountValueFact) -> None:
         if fact.account != self._link.account_id:
             return
-        money = self._views.money
-        money.take(fact)
-        if fact.tag != "NetLiquidation" or money.net_liquidation is None:
-            return
-        day = market_day(self._world.market_clock.now_ns())
-        if day != money.day:
-            await self._start_day()
-        now_s = self._world.clock.now()
-        if day == money.day and now_s - money.stored_s < _DAY_PERIOD_S:
-            return
-        money.stored_s = now_s
-        seen = DaySeen(
-            day, money.net_liquidation, money.realised or Decimal(0), self._views.rejects
-        )
-        await self._commit([seen])
-
-    async def _start_day(self) -> None:
-        """Find the value that the day began with; without PostgreSQL it stays unknown."""
-        money = self._views.money
-        day = market_day(self._world.market_clock.now_ns())
-        try:
-            start = await self._store.day_start_usd(self._account, day)
-        except StoreUnavailable:
-            return
-        money.day_start = start if start is not None else money.net_liquidation
-        if money.day_start is not None:
-            money.day = day
+        self.money.take(fact)
+        if fact.tag == "NetLiquidation":
+            self.money.open_risk = self._views.open_risk()
+            seen = await self.money.seen()
+            if seen is not None:
+                await self._commit([seen])
 
     async def _commit(self, changes: list[Change]) -> None:
         await self._keeper.commit(changes, may_spool=True)

@@ -9,13 +9,13 @@ Rules of this file:
 
 import json
 import secrets
+from collections import deque
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
 from tradebox.domain.events import IntentDenied, OrderChanged
-from tradebox.domain.gate_checks import unknown
-from tradebox.domain.gate_values import EntryProposal, StopChange
+from tradebox.domain.gate_values import EntryProposal, StopChange, unknown
 from tradebox.domain.market import Instrument
 from tradebox.domain.money import Rounding, round_to_increment
 from tradebox.domain.order_gate import (
@@ -70,6 +70,7 @@ from tradebox.ports.order_store import (
 from tradebox.ports.orders import OrderTicket
 
 _TAIL_BYTES: Final = 3
+_STORM_S: Final = 1.0
 
 
 class OrderSender:
@@ -96,6 +97,7 @@ class OrderSender:
             rules.orders_per_s_max, rules.orders_per_min_max, rules.orders_per_day_max
         )
         self.orders_sent = 0
+        self._storm: deque[float] = deque(maxlen=rules.rate_latch_max)
 
     # entries
 
@@ -126,12 +128,27 @@ class OrderSender:
         )
         stop = replace(stop, parent_ref=entry.order_ref)
         account = self._views.account(self._kill, self._buckets, audit_is_up=self._keeper.is_up)
-        symbol = self._views.symbol(req.symbol, req.plan_id, req.side)
+        symbol = self._views.symbol(req.symbol, req.plan_id, req.side, req.quantity)
         verdict = approve_entry(EntryProposal(entry, stop), account, symbol, self._rules.limits)
+        now_s = self._world.clock.now()
         if isinstance(verdict, Denied):
+            self._latch(verdict, now_s)
             return verdict
-        self._buckets.take_entry(2, self._world.clock.now())
+        self._buckets.take_entry(2, now_s)
+        self._views.entries.note(req.symbol, req.side, req.quantity, now_s)
         return await self._send(verdict, instrument, order_id, evidence_text(req.evidence))
+
+    def _latch(self, denied: Denied, now_s: float) -> None:
+        """Set the kill switch when entries keep storming the rate limit: somebody is mad."""
+        if denied.check not in ("rate", "repeat"):
+            return
+        self._storm.append(now_s)
+        if len(self._storm) == self._storm.maxlen and now_s - self._storm[0] <= _STORM_S:
+            name = self._link.identity.name
+            count = len(self._storm)
+            self._storm.clear()
+            if self._kill.set(f"{name}: {count} entries over the rate limit within a second"):
+                self._link.alert("critical", "kill_latch", self._kill.reason)
 
     def _stop_intent(
         self, like: OrderIntent, ref: str, side: Side, quantity: int, price: Decimal

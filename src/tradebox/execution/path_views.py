@@ -5,10 +5,8 @@ Rules of this file:
 - open risk and gross are computed from books and orders at each look, never carried along.
 """
 
-from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from tradebox.domain.events import PositionChanged
 from tradebox.domain.gate_values import AccountView, PriceView, ReduceView, SymbolView
@@ -16,6 +14,7 @@ from tradebox.domain.market import Quality
 from tradebox.domain.money import to_decimal
 from tradebox.domain.orders import AccountName, OrderRole, Side
 from tradebox.domain.path import AccountState, Holding
+from tradebox.execution.account_day import AccountDay
 from tradebox.execution.buckets import Buckets
 from tradebox.execution.intake import Intake
 from tradebox.execution.kill_switch import KillSwitch
@@ -23,17 +22,10 @@ from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.procedures import PlanDesk
-from tradebox.ports.orders import AccountValueFact
+from tradebox.execution.symbol_facts import EntryLog
 
 _NS_PER_S: Final = 1_000_000_000
 _CENT: Final = Decimal("0.0001")
-_MARKET_ZONE: Final = ZoneInfo("America/New_York")
-
-
-def market_day(now_ns: int) -> str:
-    """Return the exchange's calendar day at a market time, ISO."""
-    moment = datetime.fromtimestamp(now_ns / _NS_PER_S, tz=UTC)
-    return moment.astimezone(_MARKET_ZONE).date().isoformat()
 
 
 def average_entry(book: OrderBook, plan_id: str, side: Side) -> Decimal | None:
@@ -46,35 +38,6 @@ def average_entry(book: OrderBook, plan_id: str, side: Side) -> Decimal | None:
     return (money / shares).quantize(_CENT, rounding=ROUND_HALF_EVEN)
 
 
-class Money:
-    """The account's own figures, as the broker streams them."""
-
-    def __init__(self) -> None:
-        self.net_liquidation: Decimal | None = None
-        self.cash: Decimal | None = None
-        self.realised: Decimal | None = None
-        self.day = ""
-        self.day_start: Decimal | None = None
-        self.stored_s = float("-inf")
-
-    def take(self, fact: AccountValueFact) -> None:
-        """Take over one figure in USD."""
-        if fact.currency not in ("USD", "BASE"):
-            return
-        try:
-            value = Decimal(fact.value)
-        except ArithmeticError:
-            return
-        if not value.is_finite():
-            return
-        if fact.tag == "NetLiquidation":
-            self.net_liquidation = value
-        elif fact.tag in ("TotalCashValue", "TotalCashBalance"):
-            self.cash = value
-        elif fact.tag == "RealizedPnL":
-            self.realised = value
-
-
 class Views:
     """Everything that is read, none of it kept."""
 
@@ -85,15 +48,16 @@ class Views:
         link: OrderLink,
         world: PathWorld,
         rules: PathRules,
+        money: AccountDay,
     ) -> None:
         self._book = book
         self._intake = intake
         self._link = link
         self._world = world
         self._rules = rules
-        self.money = Money()
+        self.money = money
+        self.entries = EntryLog()
         self.desks: dict[str, PlanDesk] = {}
-        self.rejects = 0
         self.rejects_by_symbol: dict[str, int] = {}
         self._risks: dict[str, tuple[tuple[int, Decimal | None], Decimal]] = {}
 
@@ -121,7 +85,7 @@ class Views:
         return AccountView(
             account_agrees=self._link.account_agrees,
             link=self._link.state,
-            is_killed=kill.is_set(),
+            is_killed=kill.is_set(self._link.identity.name),
             is_halted=self._link.halted is not None,
             audit_is_up=audit_is_up,
             short_is_allowed=self._rules.short_is_allowed,
@@ -130,14 +94,19 @@ class Views:
             day_start_usd=self.money.day_start,
             gross_notional_usd=self.gross(),
             open_risk_usd=self.open_risk(),
-            rejects=self.rejects,
+            rejects=self.money.rejects,
             entry_tokens=buckets.entry_tokens(now_s),
             reduce_tokens=buckets.reduce_tokens(now_s),
+            peak_usd=self.money.peak,
+            stops_in_row=self.money.stops_in_row,
+            available_usd=self.money.available,
+            clock_skew_s=self._link.clock_skew_s,
+            is_first_day=self.money.is_first_day,
         )
 
-    def symbol(self, symbol: str, plan_id: str, side: Side) -> SymbolView:
+    def symbol(self, symbol: str, plan_id: str, side: Side, quantity: int = 0) -> SymbolView:
         """Return a symbol as the gate sees it for a plan that wants this side."""
-        instrument = self._world.instrument(symbol)
+        instrument, now_s = self._world.instrument(symbol), self._world.clock.now()
         entries = [
             record
             for record in self._book.open_orders(symbol)
@@ -154,6 +123,10 @@ class Views:
             unproven=self._intake.unproven(symbol),
             rejects=self.rejects_by_symbol.get(symbol, 0),
             known_refs=self._book.orders.keys(),
+            day_volume=self._world.facts.day_volume(symbol),
+            ex_date=self._world.facts.ex_date(symbol),
+            repeat_age_s=self.entries.age_s(symbol, side, quantity, now_s),
+            entries_last_min=self.entries.count(symbol, now_s),
         )
 
     def reduce(self, desk: PlanDesk, apart_from: OrderRecord | None = None) -> ReduceView:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol, Self
 
-from tradebox.config import AccountSettings, Profile
+from tradebox.config import AccountSettings, LiveSettings, Profile
 from tradebox.domain.gate_values import GateLimits
 from tradebox.domain.market import AdmittedTick, Instrument, Quality
 from tradebox.domain.orders import AccountName
 from tradebox.execution.procedures import Patience
+from tradebox.execution.symbol_facts import SymbolFacts
 from tradebox.ports.clock import MarketClock
 from tradebox.supervision.clock import Clock
 
@@ -41,6 +42,7 @@ class PathWorld:
     instrument: Callable[[str], Instrument | None]
     session_is_open: Callable[[int], bool | None]
     publish: Callable[[object], object]
+    facts: SymbolFacts = field(default_factory=SymbolFacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class PathRules:
     orders_per_s_max: int = 10
     orders_per_min_max: int = 120
     orders_per_day_max: int = 2000
+    rate_latch_max: int = 50
     patience: Patience = field(default_factory=Patience)
 
     @classmethod
@@ -77,6 +80,14 @@ class PathRules:
                 rejects_per_symbol_max=limits.rejects_per_symbol_max,
                 rejects_max=limits.rejects_max,
                 exit_collar_share_max=collar * 2,
+                clock_skew_s_max=_share(limits.clock_skew_s_max),
+                drawdown_nlv_share_max=_share(limits.drawdown_nlv_share_max),
+                stops_in_row_max=limits.stops_in_row_max,
+                initial_margin_share=_share(limits.initial_margin_share),
+                volume_share_max=_maybe(limits.volume_share_max),
+                first_day_notional_usd_max=_first_day(settings, profile, name),
+                repeat_s_min=_share(limits.repeat_s_min),
+                entries_per_symbol_min_max=limits.entries_per_symbol_min_max,
             ),
             exit_collar_share=collar,
             absence_gap_s=settings.absence_gap_s,
@@ -84,9 +95,23 @@ class PathRules:
             orders_per_s_max=limits.orders_per_s_max,
             orders_per_min_max=limits.orders_per_min_max,
             orders_per_day_max=limits.orders_per_day_max,
+            rate_latch_max=limits.rate_latch_max,
             patience=Patience(entry_partial_s=settings.entry_partial_wait_s),
         )
 
 
 def _share(value: float) -> Decimal:
     return Decimal(str(value))
+
+
+def _maybe(value: float | None) -> Decimal | None:
+    return None if value is None else _share(value)
+
+
+def _first_day(settings: AccountSettings, profile: Profile, name: AccountName) -> Decimal | None:
+    """Return the cap of live's first day; None where nothing real trades, or it was waived."""
+    if profile != "live" or name is not AccountName.LIVE:
+        return None
+    if not isinstance(settings, LiveSettings) or settings.first_day_cap_waived:
+        return None
+    return _share(settings.first_day_notional_usd_max)

@@ -45,6 +45,7 @@ from tradebox.execution.plan_display import PlanDisplay
 from tradebox.execution.plan_needs import Carrier, PlanPath, Prices
 from tradebox.execution.plan_recovery import book_of
 from tradebox.execution.running_plan import RunningPlan
+from tradebox.execution.symbol_facts import SymbolFacts
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.order_store import PlanMoved
 from tradebox.ports.orders import BrokerFact
@@ -85,6 +86,7 @@ class PlanRunner:
         *,
         find_instrument: FindInstrument | None = None,
         carrier: Carrier | None = None,
+        facts: SymbolFacts | None = None,
     ) -> None:
         self.account = account
         self.path = path
@@ -97,6 +99,7 @@ class PlanRunner:
         self._find = find_instrument
         self.plans: dict[str, RunningPlan] = {}
         self._carrier = carrier
+        self._facts = facts or SymbolFacts()
         self._active: dict[str, RunningPlan] = {}
         self._by_symbol: dict[str, dict[str, RunningPlan]] = {}
         self._turn: list[str] = []
@@ -355,6 +358,8 @@ class PlanRunner:
     async def _poll(self) -> None:
         try:
             await self._read_sessions()
+            now_ns = self._market_clock.now_ns()
+            await self._facts.refresh(self.symbols, self.reference, now_ns)
             for row in await self.store.active_plans(self.account, self.plans.keys()):
                 await self._adopt(row)
             for command in await self.store.cancels(self.account):
@@ -395,6 +400,7 @@ class PlanRunner:
     async def _arm(self, running: RunningPlan) -> None:
         now_ns = self._market_clock.now_ns()
         try:
+            await self._facts.refresh((running.document.symbol,), self.reference, now_ns)
             event = await arm(
                 running.document,
                 self.reference,

@@ -149,6 +149,24 @@ class DaySeen:
     net_liquidation_usd: Decimal
     realised_usd: Decimal
     rejects: int
+    peak_usd: Decimal | None = None
+    open_risk_usd: Decimal = Decimal(0)
+    stops_in_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DaySoFar:
+    """What the books know of an account on a market day; None: nothing yet.
+
+    peak_usd: the highest value ever seen, or since a person resumed. has_traded_before: an entry
+    filled on an earlier day.
+    """
+
+    start_usd: Decimal | None = None
+    peak_usd: Decimal | None = None
+    stops_in_row: int = 0
+    rejects: int = 0
+    has_traded_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +252,8 @@ class OrderStore(Protocol):
         """Write a batch in one transaction, once. Raises StoreUnavailable."""
         ...
 
-    async def day_start_usd(self, account: AccountName, day: str) -> Decimal | None:
-        """Return the first net liquidation seen on a market day. Raises StoreUnavailable."""
+    async def day_so_far(self, account: AccountName, day: str) -> DaySoFar:
+        """Return what is known of an account on a market day. Raises StoreUnavailable."""
         ...
 
     async def switches(self) -> dict[str, str]:

@@ -36,6 +36,10 @@ class ReferencePort(Protocol):
         """Write bars; the same symbol, interval and end takes the new values."""
         ...
 
+    async def actions(self, symbol: str, from_day: str, until_day: str) -> tuple[str, ...]:
+        """Return the splits and dividends whose ex-date is after from_day, up to until_day."""
+        ...
+
     async def session_at(self, venue: str, now_ns: int) -> Session | None:
         """Return the session that is open now, or None."""
         ...

@@ -115,7 +115,7 @@ async def test_every_change_lands_in_one_batch_and_loads_back(store, pg_dsn):
     assert books.adjustments == (PositionAdjusted("AAPL", 3, "a gift", "p1"),)
     assert books.quarantined == (("MSFT", "external"),)
     assert books.order_id_max == 41
-    assert await store.day_start_usd(PAPER, "2026-11-20") == Decimal(100_000)
+    assert (await store.day_so_far(PAPER, "2026-11-20")).start_usd == Decimal(100_000)
     assert await rows_of(pg_dsn, "SELECT quantity FROM trade.position") == [(63,)]
     events = await rows_of(pg_dsn, "SELECT count(*) FROM trade.event WHERE epoch = 3")
     assert events == [(len(CHANGES),)]
@@ -163,8 +163,8 @@ async def test_a_batch_with_one_impossible_change_leaves_nothing(store, pg_dsn):
 async def test_the_first_value_of_a_day_stays(store):
     await store.commit(batch(DaySeen("2026-11-20", Decimal(100), Decimal(0), 0)))
     await store.commit(batch(DaySeen("2026-11-20", Decimal(90), Decimal(-9), 2), batch_id="b2"))
-    assert await store.day_start_usd(PAPER, "2026-11-20") == Decimal(100)
-    assert await store.day_start_usd(AccountName.LIVE, "2026-11-20") is None
+    assert (await store.day_so_far(PAPER, "2026-11-20")).start_usd == Decimal(100)
+    assert (await store.day_so_far(AccountName.LIVE, "2026-11-20")).start_usd is None
 
 
 def test_a_batch_survives_the_spool_unchanged():

@@ -117,6 +117,7 @@ LIMITS = GateLimits(
     tick_age_s_max=Decimal(15),
     rejects_per_symbol_max=3,
     rejects_max=5,
+    first_day_notional_usd_max=Decimal(1_000),
 )
 ACCOUNT = AccountView(
     account_agrees=True,
@@ -133,6 +134,11 @@ ACCOUNT = AccountView(
     rejects=0,
     entry_tokens=10,
     reduce_tokens=10,
+    peak_usd=Decimal(100_000),
+    stops_in_row=0,
+    available_usd=Decimal(50_000),
+    clock_skew_s=Decimal(0),
+    is_first_day=False,
 )
 SYMBOL = SymbolView(
     increment=Decimal("0.01"),
@@ -144,6 +150,10 @@ SYMBOL = SymbolView(
     blocked="",
     rejects=0,
     known_refs=frozenset({"used"}),
+    day_volume=1_000_000,
+    ex_date="",
+    repeat_age_s=Decimal(1000),
+    entries_last_min=0,
 )
 
 
@@ -243,6 +253,17 @@ CASES = [
     ("self_trade", {}, {}, {"opposing_orders": 1}),
     ("short", {"side": Side.SELL, "stop": "105"}, {"short_is_allowed": False}, {}),
     ("conservation", {"plan_id": "p2"}, {}, {}),
+    ("clock", {}, {"clock_skew_s": Decimal("2.5")}, {}),
+    ("drawdown", {}, {"peak_usd": Decimal(112_000)}, {}),
+    ("stops_in_row", {}, {"stops_in_row": 8}, {}),
+    ("margin", {}, {"available_usd": Decimal(4_999)}, {}),
+    ("margin", {}, {"available_usd": Decimal(7_999)}, {"margin_share": Decimal("0.8")}),
+    ("first_day", {}, {"is_first_day": True}, {}),
+    ("volume", {}, {}, {"day_volume": 4_999}),
+    ("ex_date", {}, {}, {"ex_date": "split 2:1 on 2026-01-05"}),
+    ("repeat", {}, {}, {"repeat_age_s": Decimal("0.9")}),
+    ("repeat", {}, {}, {"entries_last_min": 20}),
+    ("inputs", {}, {"peak_usd": Decimal("NaN")}, {}),
 ]
 
 

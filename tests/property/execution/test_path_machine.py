@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from support.fake_broker import AT_NS, FakeBroker
-from support.order_world import INSTRUMENTS, MemorySpool, MemoryStore, enter
+from support.order_world import INSTRUMENTS, KnownFacts, MemorySpool, MemoryStore, enter
 from tradebox.config import AccountSettings
 from tradebox.domain.market import AdmittedTick, Quality, Source
 from tradebox.domain.orders import AccountName, OrderRole, OrderType
@@ -107,7 +107,13 @@ class PathMachine(RuleBasedStateMachine):
             AccountName.PAPER, self.store, self.spool, self.clock, still, run_id="r", epoch=1
         )
         world = PathWorld(
-            self.clock, still, still, INSTRUMENTS.get, lambda _: True, self.published.append
+            self.clock,
+            still,
+            still,
+            INSTRUMENTS.get,
+            lambda _: True,
+            self.published.append,
+            KnownFacts(),
         )
         rules = replace(
             PathRules.of(AccountSettings(), "sim", AccountName.PAPER),

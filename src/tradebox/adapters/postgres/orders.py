@@ -23,6 +23,7 @@ from tradebox.ports.order_store import (
     Change,
     CommissionSeen,
     DaySeen,
+    DaySoFar,
     FillRow,
     FillSeen,
     IntentRefused,
@@ -110,9 +111,22 @@ INSERT INTO trade.denial (at_ns, run_id, account, plan_id, symbol, role, check_n
 limit_text, observed, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 _DAY: Final = """
-INSERT INTO trade.account_day (account, day, net_liquidation_usd, realised_usd, rejects) VALUES
-($1, $2, $3, $4, $5) ON CONFLICT (account, day) DO UPDATE SET realised_usd =
-excluded.realised_usd, rejects = excluded.rejects, updated_at = clock_timestamp()
+INSERT INTO trade.account_day (account, day, net_liquidation_usd, realised_usd, rejects, peak_usd,
+    open_risk_usd, stops_in_row)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (account, day) DO UPDATE
+SET realised_usd = excluded.realised_usd, rejects = excluded.rejects,
+    peak_usd = excluded.peak_usd, open_risk_usd = excluded.open_risk_usd,
+    stops_in_row = excluded.stops_in_row, updated_at = clock_timestamp()
+"""
+_SO_FAR: Final = """
+SELECT today.net_liquidation_usd AS start_usd, today.stops_in_row, today.rejects,
+       (SELECT peak_usd FROM trade.account_day
+        WHERE account = $1 AND day <= $2 AND peak_usd IS NOT NULL
+        ORDER BY day DESC LIMIT 1) AS peak_usd,
+       EXISTS (SELECT FROM trade.account_day WHERE account = $1 AND day < $2) AS has_traded_before
+FROM (SELECT) AS one
+LEFT JOIN trade.account_day AS today ON today.account = $1 AND today.day = $2
 """
 _ORDERS_TO_LOAD: Final = """
 SELECT o.*, coalesce(p.perm_ids, '{}') AS perm_ids
@@ -224,16 +238,17 @@ class PgOrderStore:
             switches={row["name"]: row["value"] for row in switches},
         )
 
-    async def day_start_usd(self, account: AccountName, day: str) -> Decimal | None:
-        """Return the first net liquidation seen on a market day. Raises StoreUnavailable."""
+    async def day_so_far(self, account: AccountName, day: str) -> DaySoFar:
+        """Return what is known of an account on a market day. Raises StoreUnavailable."""
         async with self._pool.connection() as connection:
-            value = await connection.fetchval(
-                "SELECT net_liquidation_usd FROM trade.account_day WHERE account = $1 AND day = $2",
-                account.value,
-                date.fromisoformat(day),
-            )
-        assert value is None or isinstance(value, Decimal), value
-        return value
+            row = await connection.fetchrow(_SO_FAR, account.value, date.fromisoformat(day))
+        return DaySoFar(
+            start_usd=row["start_usd"],
+            peak_usd=row["peak_usd"],
+            stops_in_row=row["stops_in_row"] or 0,
+            rejects=row["rejects"] or 0,
+            has_traded_before=row["has_traded_before"],
+        )
 
     async def switches(self) -> dict[str, str]:
         """Return the switches that persons set, by name. Raises StoreUnavailable."""
@@ -463,6 +478,9 @@ def _write_day(change: DaySeen, batch: Batch) -> Statement:
         change.net_liquidation_usd,
         change.realised_usd,
         change.rejects,
+        change.peak_usd,
+        change.open_risk_usd,
+        change.stops_in_row,
     )
 
 

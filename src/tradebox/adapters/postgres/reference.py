@@ -123,6 +123,18 @@ class PgReference:
                     source,
                 )
 
+    async def actions(self, symbol: str, from_day: str, until_day: str) -> tuple[str, ...]:
+        """Return the splits and dividends whose ex-date is after from_day, up to until_day."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT kind, amount, ex_day FROM trade.corporate_action"
+                " WHERE symbol = $1 AND ex_day > $2 AND ex_day <= $3 ORDER BY ex_day",
+                symbol,
+                dt.date.fromisoformat(from_day),
+                dt.date.fromisoformat(until_day),
+            )
+        return tuple(f"{row['kind']} {row['amount']} on {row['ex_day']}" for row in rows)
+
     async def session_at(self, venue: str, now_ns: int) -> Session | None:
         """Return the session that is open now, or None."""
         async with self._pool.connection() as connection:

@@ -1,0 +1,76 @@
+"""What the order gate wants to know of a symbol beyond its price: volume, what is due, entries.
+
+Rules of this file:
+- read once per symbol and market day, ahead of need; a gate only looks, it never waits;
+- what was not read is unknown (None), what was read and not found is said to be so.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from tradebox.domain.orders import Side
+from tradebox.execution.account_day import market_day
+from tradebox.ports.reference import ReferencePort
+
+DAY_S: Final = 86_400
+VOLUME_DAYS: Final = 20
+ENTRY_S_MAX: Final = 60.0
+NEVER_S: Final = Decimal(10**9)
+_DAY_NS: Final = DAY_S * 1_000_000_000
+
+
+class SymbolFacts:
+    """Volume and corporate actions per symbol, for one market day at a time."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[str, int | None, str]] = {}
+
+    async def refresh(self, symbols: Iterable[str], reference: ReferencePort, now_ns: int) -> None:
+        """Read what is not known for this day yet. Raises StoreUnavailable."""
+        day = market_day(now_ns)
+        for symbol in symbols:
+            known = self._rows.get(symbol)
+            if known is not None and known[0] == day:
+                continue
+            bars = await reference.bars(symbol, DAY_S, VOLUME_DAYS, now_ns)
+            volume = sum(bar.volume for bar in bars) // len(bars) if bars else None
+            until = market_day(now_ns + 4 * _DAY_NS)
+            actions = await reference.actions(symbol, day, until)
+            self._rows[symbol] = (day, volume, actions[0] if actions else "")
+
+    def day_volume(self, symbol: str) -> int | None:
+        """Return the average shares of a day, or None where no bar says so."""
+        row = self._rows.get(symbol)
+        return None if row is None else row[1]
+
+    def ex_date(self, symbol: str) -> str | None:
+        """Return the corporate action that is due, "" for none, None for not read."""
+        row = self._rows.get(symbol)
+        return None if row is None else row[2]
+
+
+class EntryLog:
+    """The entries of the last minute, by symbol. Units: real seconds."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, deque[tuple[float, Side, int]]] = {}
+
+    def note(self, symbol: str, side: Side, quantity: int, now_s: float) -> None:
+        """Take note of an entry that was sent."""
+        self._entries.setdefault(symbol, deque(maxlen=1000)).append((now_s, side, quantity))
+
+    def count(self, symbol: str, now_s: float) -> int:
+        """Return the entries of the last minute."""
+        entries = self._entries.get(symbol)
+        while entries and now_s - entries[0][0] > ENTRY_S_MAX:
+            entries.popleft()
+        return len(entries or ())
+
+    def age_s(self, symbol: str, side: Side, quantity: int, now_s: float) -> Decimal:
+        """Return the time since the same was entered; NEVER_S where it was not."""
+        for at_s, its_side, its_quantity in reversed(self._entries.get(symbol, ())):
+            if (its_side, its_quantity) == (side, quantity):
+                return Decimal(str(round(now_s - at_s, 3)))
+        return NEVER_S
