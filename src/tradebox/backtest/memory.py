@@ -10,6 +10,7 @@ Rules of this file:
 import math
 import os
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,12 @@ SAFE_SHARE: Final = 0.93
 
 KEEP_FREE_BYTES: Final = 256 * MIB
 """What a machine must have left beside us."""
+
+LOOK_S: Final = 0.25
+LOOK_S_NEAR: Final = 0.05
+NEAR_SHARE: Final = 0.8
+LOOK_COST: Final = 0.03
+"""At most this share of one core goes into looking; ten times as much near the limit."""
 
 COLD_MARGIN: Final = 2.0
 SAMPLES_MIN: Final = 8
@@ -169,21 +176,35 @@ class Grant:
 class Budget:
     """Knows what the tree holds and what has been promised, and says whether more fits.
 
+    A look costs the kernel a walk over every page table, so it is rationed: by its own cost, and
+    less strictly near the limit.
     Holds: what is held plus what is promised and not yet taken stays within the safe share.
     """
 
     def __init__(self, limit_bytes: int, parent_pid: int | None = None) -> None:
         self.limit_bytes = limit_bytes
+        self._next_s = 0.0
         self._parent_pid = parent_pid or os.getpid()
         self.peak_bytes = 0
         self.tree_bytes = 0
         self._by_pid: dict[int, Held] = {}
 
+    def glance(self) -> int:
+        """Return the tree's PSS, measured again if a look is due."""
+        return self.look() if time.monotonic() >= self._next_s else self.tree_bytes
+
     def look(self) -> int:
         """Measure the tree and return its PSS."""
+        began_s = time.monotonic()
         self._by_pid = {pid: held_by(pid) for pid in tree_of(self._parent_pid)}
         self.tree_bytes = sum(each.pss for each in self._by_pid.values())
         self.peak_bytes = max(self.peak_bytes, self.tree_bytes)
+        now_s = time.monotonic()
+        is_near = self.tree_bytes > NEAR_SHARE * self.limit_bytes
+        pause_s = LOOK_S_NEAR if is_near else LOOK_S
+        self._next_s = now_s + max(
+            pause_s, (now_s - began_s) / (10 * LOOK_COST if is_near else LOOK_COST)
+        )
         return self.tree_bytes
 
     def held(self, pid: int | None) -> Held:

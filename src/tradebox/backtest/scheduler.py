@@ -119,7 +119,7 @@ class Scheduler:
             services.queue,
             services.store,
             services.clock,
-            ahead=len(self._slots) + 1,
+            ahead=len(self._slots),
             wait_s_max=limits.store_wait_s_max,
             revive=services.revive_store,
             on_change=self._wake.set,
@@ -204,7 +204,7 @@ class Scheduler:
     def _begin(self, job: Job, slot: Slot) -> bool:
         """Begin a job if there is room; True also where it was taken out of the way."""
         budget = self._with.budget
-        budget.look()
+        budget.glance()
         room = budget.room_bytes(each.grant for each in self._running.values())
         room -= 0 if slot.pid else slot.fresh_bytes
         need = self.model.predicted_bytes(self._bars(job))
@@ -308,7 +308,7 @@ class Scheduler:
         """End what hangs, what takes too much, and, after a stop, what takes too long."""
         self._end_hung()
         budget = self._with.budget
-        if self._running and budget.look() > budget.limit_bytes * OVER_SHARE:
+        if budget.glance() > budget.limit_bytes * OVER_SHARE and self._running:
             worst = max(
                 self._running.values(),
                 key=lambda each: budget.held(each.slot.pid).private - each.grant.bytes,

@@ -22,7 +22,7 @@ class Connects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A batch to work on. attempts: how often it has begun before."""
+    """A batch to work on. attempts: how often it broke a worker of this scheduler."""
 
     batch_no: int
     symbols: tuple[str, ...]
@@ -31,7 +31,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How far a run is, in stocks. repeated: begun before by a scheduler that died."""
+    """How far a run is, in stocks. repeated: taken by a scheduler that died, begun or not."""
 
     total: int
     done: int
@@ -67,18 +67,18 @@ class TaskQueue:
         """Take up to so many waiting batches, lowest number first."""
         async with self._store.connection() as connection:
             rows = await connection.fetch(
-                "UPDATE backtest.task t SET state = 'running', owner = $3,"
-                " attempts = t.attempts + 1, claimed_at = clock_timestamp()"
-                " FROM (SELECT batch_no FROM backtest.task"
+                "WITH w AS MATERIALIZED (SELECT batch_no FROM backtest.task"  # or LIMIT is repeated
                 "   WHERE run_id = $1 AND state = 'queued' ORDER BY batch_no LIMIT $2"
-                "   FOR UPDATE SKIP LOCKED) w"
-                " WHERE t.run_id = $1 AND t.batch_no = w.batch_no"
-                " RETURNING t.batch_no, t.symbols, t.attempts",
+                "   FOR UPDATE SKIP LOCKED)"
+                " UPDATE backtest.task t SET state = 'running', owner = $3,"
+                " attempts = t.attempts + 1, claimed_at = clock_timestamp()"
+                " FROM w WHERE t.run_id = $1 AND t.batch_no = w.batch_no"
+                " RETURNING t.batch_no, t.symbols",
                 self._run_id,
                 count,
                 self._owner,
             )
-        jobs = [Job(row["batch_no"], tuple(row["symbols"]), row["attempts"] - 1) for row in rows]
+        jobs = [Job(row["batch_no"], tuple(row["symbols"])) for row in rows]
         return sorted(jobs, key=lambda job: job.batch_no)
 
     async def give_back(self) -> None:

@@ -149,7 +149,7 @@ class Desk:
         return not self.is_closing and not self.is_drained and len(self.ready) < self._ahead
 
     async def _claim(self) -> None:
-        jobs = await self._queue.claim(2 * self._ahead - len(self.ready))
+        jobs = await self._queue.claim(self._ahead - len(self.ready))
         self.is_drained = not jobs
         self.ready.extend(jobs)
 

@@ -20,11 +20,11 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, Final
 
 from tradebox.backtest.data.arraystore import ArrayStore
-from tradebox.backtest.store_encoding import EncodedBatch, encode_batch
 from tradebox.backtest.memory import KIB, held_by
 from tradebox.backtest.records import (
     BatchResult,
@@ -33,6 +33,7 @@ from tradebox.backtest.records import (
     StockResult,
     result_hash,
 )
+from tradebox.backtest.store_encoding import EncodedBatch, encode_batch
 from tradebox.errors import TradeboxError
 from tradebox.supervision.spawn import set_death_signal
 
@@ -53,6 +54,9 @@ SLOT: Final = struct.Struct("<qqqq")
 
 SLOT_BYTES: Final = 64
 REASON_CHARS_MAX: Final = 300
+LOOK_EVERY: Final = 32
+LOOK_BYTES: Final = 4 << 20
+"""A worker counts its private pages every so many tasks, or when it has grown by so much."""
 
 Function = Callable[[BatchTask], BatchResult]
 
@@ -106,10 +110,21 @@ class _Place:
     def __init__(self) -> None:
         self.board: Board | None = None
         self.slot = 0
+        self._private = 0
+        self._anonymous = 0
+        self._asked = 0
 
     def at(self, batch_no: int, index: int) -> None:
         if self.board is not None:
             self.board.write(self.slot, At(os.getpid(), batch_no, index, time.monotonic_ns()))
+
+    def private_bytes(self) -> int:
+        """Return what this process alone holds; looked up now and then, since that takes long."""
+        anonymous = _status_bytes("RssAnon")
+        if self._asked % LOOK_EVERY == 0 or anonymous > self._anonymous + LOOK_BYTES:
+            self._private, self._anonymous = held_by(os.getpid()).private, anonymous
+        self._asked += 1
+        return self._private + max(0, anonymous - self._anonymous)
 
 
 _here = _Place()
@@ -120,10 +135,23 @@ def begin(board: str, slot: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    _let_zygote_end()
     set_death_signal(signal.SIGKILL, os.getppid())
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _here.board, _here.slot = Board(Path(board)), slot
     _here.at(-1, -1)
+
+
+def _let_zygote_end() -> None:
+    """Close our copy of the pipe by which the fork server sees that its parent is gone.
+
+    Python gives it to every worker, for workers of theirs; with it they would all live on.
+    """
+    server = getattr(forkserver, "_forkserver", None)
+    alive = getattr(server, "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+        server._forkserver_alive_fd = None  # type: ignore[union-attr]  # noqa: SLF001
 
 
 def run_granted(function: Function, task: BatchTask, grant_bytes: int | None) -> Outcome:
@@ -132,7 +160,7 @@ def run_granted(function: Function, task: BatchTask, grant_bytes: int | None) ->
         batch = encoded(function(task))
     _tidy()
     _here.at(-1, -1)
-    return Outcome(batch, held_by(os.getpid()).private)
+    return Outcome(batch, _here.private_bytes())
 
 
 def encoded(result: BatchResult) -> EncodedBatch:
