@@ -13,6 +13,7 @@ CATALOGUE: tuple[FaultSpec, ...] = (
     FaultSpec("burst_limit", "answer as if asked more than once a second", dict(_SYMBOL)),
     FaultSpec("day_spent", "answer as if the day's requests were used up", dict(_SYMBOL)),
     FaultSpec("old_note", "answer with the Note of 5 calls per minute of older times", {**_SYMBOL}),
+    FaultSpec("bad_key", "call the key invalid", dict(_SYMBOL)),
     FaultSpec("premium_only", "call the endpoint premium", dict(_SYMBOL)),
     FaultSpec("invalid_call", "answer with Error Message: Invalid API call", dict(_SYMBOL)),
     FaultSpec("empty_quote", 'answer {"Global Quote": {}} for a valid symbol', dict(_SYMBOL)),

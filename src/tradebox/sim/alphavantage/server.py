@@ -103,6 +103,7 @@ class AlphaVantage:
             return {"Information": BURST_TEXT}
         scripted: dict[str, Body] = {
             "old_note": {"Note": OLD_NOTE},
+            "bad_key": {"Error Message": NO_KEY_TEXT},
             "premium_only": premium(),
             "invalid_call": invalid_call(query.get("function", "")),
             "empty_quote": {_QUOTE: {}},

@@ -65,6 +65,8 @@ CATALOGUE: tuple[FaultSpec, ...] = (
     FaultSpec("plain_429", "answer with 429 in plain text, without headers", dict(_UNTIL_CLEARED)),
     FaultSpec("server_error", "answer every request with an HTML page, 502", dict(_UNTIL_CLEARED)),
     FaultSpec("bad_key", "answer every request with 401", dict(_UNTIL_CLEARED)),
+    FaultSpec("no_access", "answer every request with 403", dict(_UNTIL_CLEARED)),
+    FaultSpec("reset", "reset the connection instead of an answer", dict(_UNTIL_CLEARED)),
     FaultSpec(
         "slow",
         "let every answer wait",

@@ -103,6 +103,8 @@ class Rest:
         if not is_allowed or self._faults.take("rate_limit"):
             headers["X-Ratelimit-Remaining"] = "0"
             return _error(HTTPStatus.TOO_MANY_REQUESTS, LIMIT_REACHED, headers)
+        if self._faults.take("no_access"):
+            return _error(HTTPStatus.FORBIDDEN, NO_ACCESS, headers)
         return self._route(parts.path.removeprefix(PREFIX), query, headers)
 
     def _route(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Answer:

@@ -147,7 +147,7 @@ class FinnhubServer:
             self._clients.discard(client)
             client.abort()
 
-    async def _on_request(self, _socket: ServerConnection, request: Request) -> Response | None:
+    async def _on_request(self, socket: ServerConnection, request: Request) -> Response | None:
         path = urlsplit(request.path).path
         if path in ("", "/"):
             return self._refuse_stream(request)
@@ -159,6 +159,8 @@ class FinnhubServer:
         )
         if fault := self._faults.take("slow"):
             await self._clock.sleep(float(fault["delay_s"]))
+        if self._faults.take("reset"):
+            socket.transport.abort()
         return _response(answer)
 
     def _refuse_stream(self, request: Request) -> Response | None:

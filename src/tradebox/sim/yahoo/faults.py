@@ -10,6 +10,7 @@ from tradebox.sim.faults import Arguments, FaultBoard, FaultSpec, Ranges
 _SYMBOL: Arguments = {"symbol": "", "count": 0}
 _RANGES: Ranges = {
     "delay_s": (0, 600),
+    "age_s": (0, 10 * 366 * 86_400),
     "every": (1, 1_000_000),
     "bars": (1, 1_000_000),
     "percent": (-99, 1_000_000),
@@ -33,6 +34,12 @@ CATALOGUE: tuple[FaultSpec, ...] = (
     FaultSpec("bad_crumb", "refuse the crumb with 401", {"count": 0}),
     FaultSpec("null_rows", "say every n-th bar as nulls", {**_SYMBOL, "every": 5}, ranges=_RANGES),
     FaultSpec("missing_bars", "leave the latest bars out", {**_SYMBOL, "bars": 1}, ranges=_RANGES),
+    FaultSpec(
+        "stale_time",
+        "say a regularMarketTime of the past",
+        {**_SYMBOL, "age_s": 900.0},
+        ranges=_RANGES,
+    ),
     FaultSpec("missing_zone", "leave exchangeTimezoneName out of meta", dict(_SYMBOL)),
     FaultSpec(
         "spike", "move the close of the latest bar", {**_SYMBOL, "percent": 20.0}, ranges=_RANGES

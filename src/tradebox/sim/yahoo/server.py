@@ -165,6 +165,9 @@ class Yahoo:
         body = chart_body(self._market, instrument, wish, rows, actions, starts)
         if self._faults.take("missing_zone", symbol=symbol):
             del _meta_of(body)["exchangeTimezoneName"]
+        if fault := self._faults.take("stale_time", symbol=symbol):
+            meta = _meta_of(body)
+            meta["regularMarketTime"] = int(str(meta["regularMarketTime"])) - int(fault["age_s"])
         text = json.dumps(body)
         if self._faults.take("truncated", symbol=symbol):
             text = text[: len(text) // 2]

@@ -487,6 +487,15 @@ async def test_a_code_that_may_not_close_is_refused_at_once(when: dict) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_connection_is_reset_instead_of_an_answer() -> None:
+    async with vendor() as one:
+        one.fault("reset", count=1)
+        with pytest.raises(httpx.TransportError):
+            await one.get("/quote?symbol=AAPL")
+        assert (await one.get("/quote?symbol=AAPL")).json()["c"] > 0
+
+
+@pytest.mark.asyncio
 async def test_rest_faults() -> None:
     async with vendor() as one:
         path = "/quote?symbol=AAPL"
@@ -496,6 +505,7 @@ async def test_rest_faults() -> None:
             ("rate_limit", 429, lambda answer: "x-ratelimit-reset" in answer.headers),
             ("plain_429", 429, lambda answer: "x-ratelimit-reset" not in answer.headers),
             ("server_error", 502, lambda answer: answer.text.startswith("<html>")),
+            ("no_access", 403, lambda answer: "access" in answer.json()["error"]),
             ("bad_key", 401, lambda answer: answer.json()["error"] == "Invalid API key"),
         ):
             one.fault(name, count=1)

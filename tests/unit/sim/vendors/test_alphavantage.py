@@ -156,6 +156,7 @@ FAULTS = {
     "burst_limit": lambda desk: "1 request per second" in desk.ask()["Information"],
     "day_spent": lambda desk: "25 requests per day" in desk.ask()["Information"],
     "old_note": lambda desk: "5 calls per minute" in desk.ask()["Note"],
+    "bad_key": lambda desk: "apikey is invalid" in desk.ask()["Error Message"],
     "premium_only": lambda desk: "premium endpoint" in desk.ask()["Information"],
     "invalid_call": lambda desk: "Invalid API call" in desk.ask()["Error Message"],
     "empty_quote": lambda desk: desk.ask() == {"Global Quote": {}},

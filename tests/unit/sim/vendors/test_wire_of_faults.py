@@ -119,6 +119,7 @@ QUOTE_FAULTS = {
     "burst_limit": said(200, b'"Information"', b"1 request per second", b"25 requests per day"),
     "day_spent": said(200, b'"Information"', b"25 requests per day"),
     "old_note": said(200, b'"Note"', b"5 calls per minute and 500 calls per day"),
+    "bad_key": said(200, b'"Error Message"', b"the parameter apikey is invalid or missing"),
     "premium_only": said(200, b'"Information"', b"This is a premium endpoint"),
     "invalid_call": said(200, b'"Error Message"', b"Invalid API call", b"for GLOBAL_QUOTE."),
     "empty_quote": said(200, b'"Global Quote": {}'),
@@ -207,6 +208,9 @@ CHART_FAULTS = {
         lambda result: result["timestamp"][-1] < hours.session(50).open_ns // 10**9
     ),
     "missing_zone": of_chart(lambda result: "exchangeTimezoneName" not in result["meta"]),
+    "stale_time": of_chart(
+        lambda result: NOON_NS // 10**9 - result["meta"]["regularMarketTime"] >= 900
+    ),
     "spike": of_chart(lambda result: closes(result)[-1] > 1.15 * closes(result)[-2]),
     "split_event": of_chart(
         lambda result: (

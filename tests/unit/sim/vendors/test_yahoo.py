@@ -133,6 +133,7 @@ FAULTS = {
     "missing_bars": lambda desk: (
         desk.result()["timestamp"][-1] < hours.session(50).open_ns // 10**9
     ),
+    "stale_time": lambda desk: NOON_NS // 10**9 - desk.result()["meta"]["regularMarketTime"] >= 900,
     "missing_zone": lambda desk: "exchangeTimezoneName" not in desk.result()["meta"],
     "spike": lambda desk: desk.closes()[-1] > 1.15 * desk.closes()[-2],
     "split_event": lambda desk: "splits" in desk.result()["events"],
