@@ -43,7 +43,7 @@ class RawClient:
         """Send a placeOrder of 114 fields."""
         values = [""] * 114
         values[0:2] = ["3", str(order_id)]
-        values[2:14] = CONTRACT
+        values[2:14] = fields.get("contract", CONTRACT)
         values[16:21] = [side, str(quantity), kind, str(limit), str(trigger)]
         values[21] = fields.get("tif", "DAY")
         values[22], values[23] = fields.get("oca_group", ""), fields.get("account", "")
