@@ -25,6 +25,7 @@ from tradebox.adapters.finnhub.rest import FinnhubRest
 from tradebox.adapters.finnhub.stream import FinnhubStream, StreamTiming
 from tradebox.adapters.logs import configure_logs
 from tradebox.adapters.marketclock import AffineMarketClock, WallMarketClock
+from tradebox.adapters.postgres.engine_lock import PgEngineLock, owner_of
 from tradebox.adapters.postgres.journal import PgJournal
 from tradebox.adapters.postgres.pool import PgPool
 from tradebox.adapters.postgres.reference import PgReference
@@ -83,6 +84,7 @@ class Plant:
     sessions: SessionBook
     instruments: InstrumentBook
     kill: KillSwitch
+    claim: PgEngineLock
     feed_epochs: EpochGate
     control_epochs: EpochGate
     vitals: Vitals
@@ -105,6 +107,10 @@ class Plant:
         """Give the launcher the engine's part of `tradebox status`, addresses masked."""
         shown = {**blob, "endpoints": shown_endpoints(self.places)}
         self.context.report("status", orjson.loads(orjson.dumps(shown, default=str)))
+
+    def give_up(self, why: str) -> None:
+        """Have the launcher end the run: another engine acts on this database."""
+        self.context.report("stop", {"code": int(ExitCode.STORE), "why": why})
 
     def stream(self) -> FinnhubStream:
         """Return a new Finnhub stream."""
@@ -251,6 +257,11 @@ def build_plant(
         sessions=sessions,
         instruments=InstrumentBook(),
         kill=KillSwitch(home.kill_file),
+        claim=PgEngineLock(
+            places.postgres_trade,
+            owner_of(home.root),
+            connect_s_max=settings.postgres.connect_timeout_s,
+        ),
         feed_epochs=feed_epochs,
         control_epochs=EpochGate(context.boot_epoch, context.generation, "control"),
         vitals=Vitals(clock, events),

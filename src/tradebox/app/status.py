@@ -29,6 +29,7 @@ def header(plant: "Plant") -> dict[str, Any]:
         "session_until_ns": plant.sessions.next_close_ns(now_ns) if is_open else None,
         "postgres": plant.pool.is_up,
         "redis": plant.bus.is_up,
+        "claim": plant.claim.claim.value,
         "ticks": {
             "received": plant.hub.counters.received,
             "admitted": plant.hub.counters.admitted,

@@ -1,7 +1,7 @@
 """The supervision tree of the engine, as child specs.
 
 root                    one_for_one
-├─ stores               journal, bus, timekeeper, sessions: start degraded, never escalate
+├─ stores               journal, claim, bus, timekeeper, sessions: start degraded, never escalate
 ├─ market               ingest, feed_a, feed_b, publisher, monitor: capped backoff, never escalates
 ├─ managers             manager_a, manager_b
 ├─ dashboard, alerts, event_log, metrics, printer: who listens, before who acts
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradebox.actors.alerts import Alerts
 from tradebox.actors.bus import BusActor
+from tradebox.actors.claim_keeper import ClaimKeeper
 from tradebox.actors.dashboard import Dashboard
 from tradebox.actors.dashboard_state import DashboardState
 from tradebox.actors.event_log import EventLog
@@ -106,6 +107,11 @@ def _stores(plant: "Plant") -> list[ChildSpec]:
         _leaf(
             "journal",
             lambda: JournalActor(plant.journal, plant.run, plant.market_clock),
+            STORE_CHECKIN_S,
+        ),
+        _leaf(
+            "claim",
+            lambda: ClaimKeeper(plant.claim, plant.market_clock, plant.give_up),
             STORE_CHECKIN_S,
         ),
         _leaf("bus", lambda: BusActor(plant.bus, plant.market_clock), STORE_CHECKIN_S),

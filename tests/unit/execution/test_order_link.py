@@ -3,8 +3,10 @@
 import pytest
 
 from tradebox.domain.orders import AccountName
+from tradebox.errors import BrokerUnavailable
 from tradebox.execution.identity import Identity
 from tradebox.execution.order_link import OrderLink
+from tradebox.ports.claim import Claim
 from tradebox.ports.orders import AccountValueFact, LinkClosed, LinkInfo
 from tradebox.supervision.clock import ManualClock
 
@@ -75,3 +77,30 @@ async def test_figures_of_an_earlier_connection_are_handed_to_nobody(link, port)
     port.money = ()
     await link.connect()
     assert listen(link) == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("claim", "enters", "reduces"),
+    [
+        (Claim.UNASKED, False, False),
+        (Claim.HELD, True, True),
+        (Claim.UNSURE, False, True),
+        (Claim.LOST, False, False),
+    ],
+)
+async def test_what_may_leave_follows_the_right_to_act(port, claim, enters, reduces):
+    claims = [claim]
+    who = Identity("sim", AccountName.PAPER, account_id=ACCOUNT, host="127.0.0.1", port=54321)
+    link = OrderLink(
+        who, port, 11, ManualClock(), Market(), lambda _: None, claim=lambda: claims[0]
+    )
+    await link.connect()
+    link.mark_clean(link.breaks)
+    assert (link.can_enter, link.can_reduce) == (enters, reduces)
+    if not reduces:
+        with pytest.raises(BrokerUnavailable) as caught:
+            link.cancel(7)
+        assert caught.value.fields["state"] == "fenced"
+    claims[0] = Claim.HELD
+    assert link.can_enter
