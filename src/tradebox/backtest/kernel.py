@@ -258,8 +258,8 @@ def simulate(
             reason = DELISTED
             price = price * (1.0 - final[0]) if side > 0 else price
         got = _with_costs(price, -side, phase, costs[0, at], costs[1, at])
-        cut, cut_phase, cut_got, part = -1, 0, 0.0, np.floor(size * row[5])
-        if row[4] > 0.0 and part >= 1.0:
+        cut, cut_phase, cut_got, part = -1, 0, 0.0, np.floor(size * row[5] + 1e-9)
+        if row[4] > 0.0 and 1.0 <= part < size:
             early = row.copy()
             early[0] = row[4]
             # Only a lower target differs, so this leg never ends later than the position.

@@ -40,7 +40,8 @@ def run_stock(
 ) -> StockResult:
     """Return what the strategies would have made of one stock.
 
-    config: section [backtest] in plain values, with "strategies" where not all are meant.
+    config: section [backtest] in plain values, with "strategies" where not all are meant, "replay"
+    for the plan machine's opinion, and "delisted" with "delisting_loss_share".
     Raises:  KeyError for a strategy that does not exist (checked before a run starts).
     """
     watch = _Watch(stages)
@@ -84,6 +85,9 @@ def _judge(state: State, watch: "_Watch") -> StockResult:
     watch.lap("verify")
     wrong = next((one for one in verdicts if not one.agrees), None)
     reasons = (*state.reasons, _verified(verdicts, wrong))
+    if state.config.get("replay", False):
+        reasons = (*reasons, _replayed(final_rows))
+        watch.lap("replay")
     first_day = int(state.blocks.edges[1])
     books = out if out is not None else _no_books(state)
     metrics = {
@@ -197,6 +201,16 @@ def _verified(verdicts: Sequence[Verdict], wrong: Verdict | None) -> Reason:
     if wrong is not None:
         return Reason("verify", f"vectorbt disagrees: {wrong.difference}")
     return Reason("verify", f"vectorbt agrees in {orders} orders")
+
+
+def _replayed(rows: Rows) -> Reason:
+    """Follow the final choice through the plan machine. Loaded on request: it brings the domain."""
+    from tradebox.backtest.plan_replay import compare
+
+    found = compare(rows)
+    if found.agrees:
+        return Reason("replay", f"the plan machine makes the same {found.orders} orders")
+    return Reason("replay", f"the plan machine differs: {found.difference}")
 
 
 class _Watch:

@@ -44,6 +44,9 @@ class Verdict:
 
 def verify(rows: Rows, books: Books) -> Verdict:
     """Compare the orders of some books with vectorbt's for the same rows."""
+    if np.any(rows.exits[:, 2] > 0.0):
+        text = "vectorbt's engine has no stop that goes to break-even: nothing was compared"
+        return Verdict(False, len(books.orders), text)
     theirs, ours = engine_orders(rows), books.orders
     for place, (own, other) in enumerate(zip(ours, theirs, strict=False)):
         for name in ("bar", "side", "size", "price", "fees"):
@@ -70,12 +73,7 @@ class _Trip:
 
 
 def engine_orders(rows: Rows) -> NDArray[np.void]:
-    """Return vectorbt's orders for those rows; reason is not filled in.
-
-    Raises:  ValueError for exits that vectorbt cannot express.
-    """
-    if np.any(rows.exits[:, 2] > 0.0):
-        raise ValueError("vectorbt's engine has no stop that moves to break-even")
+    """Return vectorbt's orders for those rows, without reasons; break-even is not expressed."""
     days = _Days(rows)
     taken: list[_Trip] = []
     free = -1
@@ -151,10 +149,10 @@ class _Days:
         early = self._run(row, signals, columns, rows.exits[row, 4])
         out = []
         for trip in trips:
-            part, leg = float(np.floor(trip.size * fraction)), early[trip.came]
+            part, leg = float(np.floor(trip.size * fraction + 1e-9)), early[trip.came]
             assert leg is not None, trip
             is_cut = leg.went < trip.went or leg.got != trip.got
-            cut = (leg.went, part, leg.got) if is_cut and part >= 1.0 else None
+            cut = (leg.went, part, leg.got) if is_cut and 1.0 <= part < trip.size else None
             out.append(_Trip(trip.came, trip.side, trip.size, trip.paid, trip.went, trip.got, cut))
         return out
 
