@@ -23,6 +23,7 @@ BENCHES = {
     "price_path": "vendor bytes to a mailbox",
     "restart": "the launcher brings an engine back, beside a fresh start",
     "orders": "price in the mailbox to order bytes at the gateway; memory",
+    "console": "the console on a terminal: bytes, CPU, memory, keys, start; lag with ten of them",
     "recovery": "the engine killed under plans, until it trades again",
     "sim": "the stand-in world: orders, ticks and memory on one core",
     "isolation": "live beside a burning paper, a flooded dashboard, busy cores",

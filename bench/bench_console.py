@@ -26,6 +26,7 @@ from bench.pty_meter import Console
 from tradebox.domain.orders import AccountName
 
 PLANS = 200
+AWAY = Decimal("0.9")
 SPEED = 50
 SCREEN_S = 6.0
 LAG_S = 25.0
@@ -37,6 +38,8 @@ SCREENS = {
     "1": "overview", "2": "plans", "3": "orders", "4": "feeds", "5": "tree", "6": "runs",
     "7": "journal",
 }  # fmt: skip
+KEYS = (b"2", b"3", b"4", b"5", b"7", b"1", b"j", b"j", b"k", b"k", b"s", b"S", b"S", b"?", b"\x1b")
+"""Each of them changes what is shown; the last of one round leaves the overview for the next."""
 _LAST = "SELECT DISTINCT ON (symbol) symbol, close FROM trade.bar ORDER BY symbol, end_ns DESC"
 BUDGET = {
     "first_paint_kib": 32, "kib_per_s": 8, "kib_worst_second": 40, "cpu_percent": 3,
@@ -55,11 +58,10 @@ async def _plans(run: LiveRun, dsn: str) -> int:
         began_s = time.monotonic()
         for number in range(PLANS):
             symbol = flow.symbols[number % len(flow.symbols)]
-            flow.more = {}
+            flow.more = {"side": "long"}
             if number // len(flow.symbols) % 2 and symbol in closes:
-                away = Decimal("0.9") if flow.asked % 2 else Decimal("1.1")
-                price = (closes[symbol] * away).quantize(Decimal("0.01"))
-                flow.more = {"entry": {"type": "limit", "price": str(price), "valid_until": 300}}
+                price = (closes[symbol] * AWAY).quantize(Decimal("0.01"))
+                flow.more["entry"] = {"type": "limit", "price": str(price), "valid_until": 300}
             await flow.ask(tuple(AccountName)[number // 2 % 2], symbol)
             await asyncio.sleep(max(0.0, began_s + number / PLANS_PER_S - time.monotonic()))
         return flow.asked
@@ -112,9 +114,7 @@ def screens(run: LiveRun) -> dict[str, Any]:
             os.write(console.master, key.encode())
             console.drain(1.5)
             found[name] = console.watch(SCREEN_S)
-        keys_ms = [console.press(key) * 1000 for key in (b"1", b"2", b"3", b"4", b"5", b"7") * 3]
-        os.write(console.master, b"3")
-        keys_ms += [console.press(key) * 1000 for key in (b"j", b"j", b"k", b"s", b"S") * 3]
+        keys_ms = [console.press(key) * 1000 for key in KEYS * 3]
         shown = run.status() or {}
         return {
             "screens": found,

@@ -78,6 +78,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._period = PERIODS_S.index(1.0)
         self._timer: Timer | None = None
         self._is_reading = False
+        self._turn = 0
         self._history_ns: int | None = None
         self._prompt_kind = ""
         self._wish = ""
@@ -183,6 +184,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._timer = self.set_interval(PERIODS_S[self._period], self._on_period)
 
     def _on_period(self) -> None:
+        self._turn += 1
+        if self.frame is not None and self._turn % self.frame.turns:
+            return
         if self._is_reading:
             self.repaint()
         else:

@@ -186,6 +186,7 @@ class Feeds(FrameScreen):
     """The fourth screen."""
 
     screen_name = "feeds"
+    turns = 2
 
     def content(self) -> Iterable[Widget]:
         """Yield the table and the detail below it, hidden at first."""

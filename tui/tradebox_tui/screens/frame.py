@@ -33,6 +33,8 @@ class FrameScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = HEIGHTS
 
     screen_name = ""
+    turns = 1
+    """Every how many periods this screen reads."""
     history_ns = 5_000_000_000
     """How often the past is read while this screen is shown."""
     wish_needs: tuple[str, ...] = ()

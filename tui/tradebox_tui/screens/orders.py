@@ -38,8 +38,9 @@ def state_cell(row: RowData) -> Span:
 
 def path_cell(row: RowData) -> Line:
     """Return the states the order went through, the present one last: Sent→Ack→Filled."""
-    path = [str(state) for state in row.get("path") or [row.get("state")]]
-    steps = [text.clean(SHORT_STATES.get(state, state)) for state in path]
+    state, path = str(row.get("state")), [str(each) for each in row.get("path") or ()]
+    path += [state] if path[-1:] != [state] else []
+    steps = [text.clean(SHORT_STATES.get(each, each)) for each in path]
     style = STATE_STYLES.get(path[-1], "bold")
     return [("→".join(steps[:-1]) + ("→" if steps[1:] else ""), "dim"), (steps[-1], style)]
 

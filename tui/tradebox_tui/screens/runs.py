@@ -41,7 +41,7 @@ class RunTable(LiveTable):
     columns = (
         Column("RUN", 16, lambda row, _: text.clean(row.get("run_id")), grows=True),
         Column("STATE", 7, lambda row, _: _state(row), lambda row: str(row.get("state"))),
-        Column("   A    B    C    D    F", 24, lambda row, _: _grades(row)),
+        Column("   A    B    C    D    F", 25, lambda row, _: _grades(row)),
         Column("DONE", 9, lambda row, _: _done(row), is_right=True),
         Column("REFUSED", 7, lambda row, _: text.count(row.get("refused_count")),
                is_right=True, priority=5),
