@@ -187,8 +187,9 @@ def _stock_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _r_sections(day: NDArray[np.int32], r: NDArray[np.float64]) -> list[str]:
     if not len(r):
         return ["<p>No trades.</p>"]
-    curve = np.cumsum(r)
-    moments = day.astype("datetime64[D]")
+    days, of_day = np.unique(day, return_inverse=True)
+    curve = np.cumsum(np.bincount(of_day, weights=r))
+    moments = days.astype("datetime64[D]")
     return [
         _figure(_line_figure(moments, curve, "equity: sum of R", "R")),
         _figure(_underwater_figure(moments, curve, "R")),

@@ -8,6 +8,7 @@ Rules of this file:
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -105,6 +106,7 @@ def prepare_apart(
         input=orjson.dumps(wish),
         stdout=subprocess.PIPE,
         check=False,
+        env={**os.environ, "PYTHONPATH": _our_path()},
     )
     lines = process.stdout.splitlines()
     try:
@@ -118,6 +120,12 @@ def prepare_apart(
     if "error" in answer:
         raise _FAULTS[answer["kind"]](answer["error"])
     return _read(answer)
+
+
+def _our_path() -> str:
+    """Return the search path on which the reader finds the code that runs here."""
+    root = str(Path(__file__).parents[3])
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def answer_wish(text: bytes) -> tuple[bytes, int]:
