@@ -37,7 +37,8 @@ def measure(
     trials: how many settings were looked at to find this one.
     Holds:   every value is finite; the order of the trades does not matter.
     """
-    r = trades["r"][np.argsort(trades["exit_bar"], kind="stable")].astype(np.float64)
+    trades = trades[np.argsort(trades["exit_bar"], kind="stable")]
+    r = trades["r"].astype(np.float64)
     wins = r[r > 0]
     returns = returns_of(equity)
     sharpe = sharpe_of(returns)
