@@ -53,6 +53,7 @@ class PgPool:
         self._pool: Any = None
         self._making = asyncio.Lock()
         self._random = random.Random()  # noqa: S311 - jitter is no secret
+        self._lanes: list[PgLane] = []
         self._failures = 0
         self._retry_s = 0.0
         self._reason = "not asked yet"
@@ -100,8 +101,14 @@ class PgPool:
         async with self.connection() as connection:
             await connection.fetchval("SELECT 1")
 
+    def keep(self, lane: "PgLane") -> None:
+        """Take note of a lane: its connection is given back before the pool closes."""
+        self._lanes.append(lane)
+
     async def close(self) -> None:
         """End every connection; a later `connection()` begins anew."""
+        for lane in self._lanes:
+            await lane.close()
         pool, self._pool = self._pool, None
         self.is_up, self._reason = False, "closed"
         if pool is None:
@@ -177,6 +184,11 @@ class PgLane:
         self._lock = asyncio.Lock()
         self._stack: contextlib.AsyncExitStack | None = None
         self._connection: Any = None
+        pool.keep(self)
+
+    async def close(self) -> None:
+        """Give the connection back, whoever uses it; a later use takes another."""
+        await self._drop()
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
