@@ -18,7 +18,11 @@ TRADES = st.builds(
     TapeTrade,
     st.from_regex(r"[A-Z0-9][A-Z0-9.\-]{0,15}", fullmatch=True),
     st.integers(1, AT_NS_MAX - 1),
-    st.integers(1, PRICE_USD_MAX * 1_000_000),
+    st.one_of(
+        st.integers(1, PRICE_USD_MAX * 1_000_000),
+        st.integers(1, PRICE_USD_MAX // 10).map(lambda tens: tens * 10_000_000),
+        st.sampled_from([10_000, 100_000, 1_000_000, 100_000_000, 100_500_000]),
+    ),
     st.integers(1, SIZE_MAX),
 )
 

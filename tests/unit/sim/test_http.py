@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from tradebox.sim.http import CONNECTIONS_MAX, HttpAnswer, HttpServer
-from tradebox.supervision.clock import yield_turn
+from tradebox.supervision.clock import ManualClock, yield_turn
 
 DEADLINE_S = 10.0
 
@@ -31,6 +31,27 @@ async def test_silent_connections_make_room_for_those_that_ask() -> None:
     finally:
         for _, writer in silent:
             writer.transport.abort()
+        await server.stop()
+
+
+@pytest.mark.asyncio
+async def test_who_waits_for_an_answer_keeps_its_place() -> None:
+    waiting = HttpAnswer(HTTPStatus.OK, "late", delay_s=5.0)
+    clock = ManualClock()
+    server = HttpServer("test", lambda _: waiting, clock=clock)
+    address = await server.start()
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while not clock.pending:
+                await yield_turn()
+            silent = [await asyncio.open_connection(*address) for _ in range(CONNECTIONS_MAX + 5)]
+            await clock.run_for(6.0)
+            assert (await reader.read()).endswith(b"late")
+        for _, other in (*silent, (reader, writer)):
+            other.transport.abort()
+    finally:
         await server.stop()
 
 
