@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,14 @@ class Chaos:
     told: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def started(cls, box: Bench, speed: str, piece: str) -> "Chaos":
-        """Start a run that holds positions on both accounts."""
+    def started(
+        cls, box: Bench, speed: str, piece: str, symbols: Sequence[str] = ("SPY",)
+    ) -> "Chaos":
+        """Start a run that holds positions in these on both accounts."""
         run = box.run("--speed", speed, TRADEBOX_LAUNCHER_DEATHS_MAX="1000").ready()
-        for account in ("live", "paper"):
-            box.keep_a_plan(run, account)
+        for symbol in symbols:
+            for account in ("live", "paper"):
+                box.keep_a_plan(run, account, symbol)
         is_clean(run)
         return cls(box, run, piece)
 

@@ -38,11 +38,11 @@ from tradebox.supervision.launch_errors import ControlUnreachable
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0
 KEPT_PLAN = """
-symbol = "SPY"
+symbol = "{symbol}"
 side = "long"
-size = { quantity = 40 }
-entry = { type = "market", valid_until = 300 }
-stop = { percent = 20 }
+size = {{ quantity = 40 }}
+entry = {{ type = "market", valid_until = 300 }}
+stop = {{ percent = 20 }}
 """
 STEPS = ("entry", "break_even", "scale_out", "exit")
 
@@ -147,10 +147,10 @@ class Bench:
         self.runs.append(made)
         return made
 
-    def keep_a_plan(self, run: "Run", account: str) -> str:
-        """Open a position of 40 SPY whose stop is far away; return the plan's id."""
+    def keep_a_plan(self, run: "Run", account: str, symbol: str = "SPY") -> str:
+        """Open a position of 40 shares whose stop is far away; return the plan's id."""
         file = self.folder / "kept.toml"
-        file.write_text(KEPT_PLAN)
+        file.write_text(KEPT_PLAN.format(symbol=symbol))
         plan_id: str = self.json("plan", "add", str(file), "--account", account)["plan_id"]
         run.wait_event("PlanStepTaken", plan_id=plan_id, kind="entry")
         return plan_id

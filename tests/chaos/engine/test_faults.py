@@ -1,6 +1,6 @@
 """A trading engine under harm: every actor, both of each pair, the engine, the stores."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -11,12 +11,15 @@ PAIRS = {
     "feeds": ("market.feed_a", "market.feed_b"),
     "managers": ("managers.manager_a", "managers.manager_b"),
 }
+HELD = ("SPY", "XOM", "C", "WFC", "MS", "GS")
+"""With what the demo watches beside, above 500 ticks a second at speed 60."""
+
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(2400)]
 
 
-def chaos(speed: str, piece: str) -> Iterator[Chaos]:
+def chaos(speed: str, piece: str, symbols: Sequence[str] = ("SPY",)) -> Iterator[Chaos]:
     with bench() as box:
-        yield Chaos.started(box, speed, piece)
+        yield Chaos.started(box, speed, piece, symbols)
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def quick() -> Iterator[Chaos]:
 
 @pytest.fixture
 def fast(piece: str) -> Iterator[Chaos]:
-    yield from chaos("60", piece)
+    yield from chaos("60", piece, HELD)
 
 
 def refusals_change_nothing(run: Chaos) -> None:
