@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import types
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -89,12 +90,12 @@ class ProcessSlot:
     def submit(self, task: BatchTask, grant_bytes: int) -> "Future[Outcome]":
         """Begin a task; a broken worker has been replaced before."""
         self.tasks += 1
-        with sigint_blocked():
+        with _clean_start():
             return self._ready().submit(run_granted, self._pool.function, task, grant_bytes)
 
     def warm(self) -> "Future[int]":
         """Bring up the worker and return its pid."""
-        with sigint_blocked():
+        with _clean_start():
             return self._ready().submit(os.getpid)
 
     def at(self) -> At:
@@ -224,12 +225,18 @@ class SerialPool:
 
 
 @contextlib.contextmanager
-def sigint_blocked() -> Iterator[None]:
-    """Start children inside: the fork server, and so each worker, begins with SIGINT blocked."""
+def _clean_start() -> Iterator[None]:
+    """Start children inside: with SIGINT blocked until they ignore it, and without our __main__.
+
+    multiprocessing imports the parent's main module in every child; ours holds nothing they need.
+    """
+    main = sys.modules["__main__"]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = main
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

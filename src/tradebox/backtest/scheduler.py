@@ -35,6 +35,9 @@ PRESSURE_TICK_S: Final = 1.0
 DUTY_REST_S: Final = 9.0
 """Under lasting pressure: rest so long, then work a tick, so that a run still gets on."""
 
+START_NS_MAX: Final = 60_000_000_000
+"""How much longer a worker that has to start may be silent."""
+
 OVER_SHARE: Final = 0.98
 """Of the budget: beyond it the task that took most beyond its grant is ended."""
 
@@ -292,13 +295,21 @@ class Scheduler:
         if self.is_stopping:
             return  # it is queued again with all that is not stored
         symbols, half = job.symbols, len(job.symbols) // 2
+        broke_at = symbols[index] if 0 <= index < len(symbols) else ""
         if job.attempts == 0:
-            self._alone.append(Job(job.batch_no, symbols, 1))
+            self._alone.append(Job(job.batch_no, symbols, 1, broke_at))
         elif len(symbols) == 1:
             self.desk.fail(job, why)
-        elif 0 <= index < len(symbols):
+        elif broke_at:
             rest = symbols[:index] + symbols[index + 1 :]
-            self.desk.split(job, ((symbols[index],), rest), fails_first=why)
+
+            def single_out(first: Job) -> None:
+                if broke_at == job.broke_at:
+                    self.desk.fail(first, why)
+                else:
+                    self._alone.append(Job(first.batch_no, first.symbols, 1, broke_at))
+
+            self.desk.split(job, ((broke_at,), rest), single_out)
         else:
             self.desk.split(job, (symbols[:half], symbols[half:]))
 
@@ -324,10 +335,11 @@ class Scheduler:
         now_ns, limit_ns = time.monotonic_ns(), int(self._limits.stock_s_max * 1e9)
         for running in self._running.values():
             at = running.slot.at()
-            if not at.pid:
-                continue  # nobody watches: a cluster ends its own
-            since_ns = max(at.since_ns, self._resumed_ns, running.began_ns)
-            if now_ns - since_ns > limit_ns:
+            is_at_work = at.batch_no == running.job.batch_no and at.index >= 0
+            if not is_at_work and running.slot.fresh_bytes == 0:
+                continue  # nobody sees a cluster's workers: it ends its own
+            since_ns = max(at.since_ns if is_at_work else 0, self._resumed_ns, running.began_ns)
+            if now_ns - since_ns > limit_ns + (0 if is_at_work else START_NS_MAX):
                 self._end(running, f"ended: no sign of life for {self._limits.stock_s_max:g} s")
 
     @staticmethod

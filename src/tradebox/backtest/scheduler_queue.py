@@ -22,11 +22,12 @@ class Connects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A batch to work on. attempts: how often it broke a worker of this scheduler."""
+    """A batch to work on. attempts: how often it broke a worker; broke_at: at which stock."""
 
     batch_no: int
     symbols: tuple[str, ...]
     attempts: int = 0
+    broke_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
-from tradebox.backtest.store_encoding import RESULT_COLUMNS, EncodedBatch
 from tradebox.backtest.records import BatchResult
 from tradebox.backtest.scheduler_queue import Job, TaskQueue
+from tradebox.backtest.store_encoding import RESULT_COLUMNS, EncodedBatch
 from tradebox.backtest.worker import failed_result
 from tradebox.errors import StoreUnavailable
 from tradebox.supervision.clock import Clock
@@ -90,13 +90,18 @@ class Desk:
         """Store that every stock of a batch failed, and why."""
         self._add(lambda: self._store_failure(job, why))
 
-    def split(self, job: Job, parts: Sequence[tuple[str, ...]], fails_first: str = "") -> None:
-        """Replace a batch by parts; fails_first: why the first part is over already."""
+    def split(
+        self,
+        job: Job,
+        parts: Sequence[tuple[str, ...]],
+        on_first: Callable[[Job], None] | None = None,
+    ) -> None:
+        """Replace a batch by parts; on_first: takes the first part instead of `ready`."""
 
         async def act() -> None:
             jobs = await self._queue.split(job.batch_no, parts)
-            if jobs and fails_first:
-                self.fail(jobs[0], fails_first)
+            if jobs and on_first is not None:
+                on_first(jobs[0])
                 jobs = jobs[1:]
             self.ready.extendleft(reversed(jobs))
 

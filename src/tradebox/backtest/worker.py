@@ -184,6 +184,11 @@ def _limited(grant_bytes: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
+def at_stock(batch_no: int, index: int) -> None:
+    """Say on the board which stock of which batch is being worked on; a sign of life too."""
+    _here.at(batch_no, index)
+
+
 def run_batch(task: BatchTask) -> BatchResult:
     """Run every stock of a task and return the results in the task's order.
 
@@ -200,7 +205,7 @@ def run_batch(task: BatchTask) -> BatchResult:
     results = []
     try:
         for index, symbol in enumerate(task.symbols):
-            _here.at(task.batch_no, index)
+            at_stock(task.batch_no, index)
             began_s, bars = time.perf_counter(), None
             try:
                 bars = store.bars(symbol)
@@ -210,7 +215,7 @@ def run_batch(task: BatchTask) -> BatchResult:
             except STOCK_FAULTS as error:
                 found = _failed(symbol, error)
             del bars
-            results.append(_signed(found, task.run.data_hash))
+            results.append(signed(found, task.run.data_hash))
         # Pages of files come in with the first use of a library: they are shared, and stay.
         peak_bytes = max(0, _status_bytes("VmHWM") - _status_bytes("RssFile") - before)
     finally:
@@ -227,7 +232,7 @@ def opened(path: str) -> ArrayStore:
 def failed_result(symbol: str, why: str, data_hash: str) -> StockResult:
     """Return the result of a stock whose task could not be done."""
     reason = Reason("scheduler", why[:REASON_CHARS_MAX])
-    return _signed(StockResult(symbol, "failed", reasons=(reason,)), data_hash)
+    return signed(StockResult(symbol, "failed", reasons=(reason,)), data_hash)
 
 
 def _failed(symbol: str, error: BaseException) -> StockResult:
@@ -235,7 +240,8 @@ def _failed(symbol: str, error: BaseException) -> StockResult:
     return StockResult(symbol, "failed", reasons=(Reason("engine", text),))
 
 
-def _signed(found: StockResult, data_hash: str) -> StockResult:
+def signed(found: StockResult, data_hash: str) -> StockResult:
+    """Return a result with the hash of its data and of itself."""
     return replace(found, data_hash=data_hash, result_hash=result_hash(found))
 
 

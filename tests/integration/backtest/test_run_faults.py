@@ -1,0 +1,135 @@
+"""What a run survives: workers that die, hang, take too much, and stocks that do it again."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from support.backtest_world import LIMITS, World
+from tradebox.backtest.worker import failed_result
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("backtest-pool")]
+
+
+async def world(dsn, folder, *symbols, **options) -> World:
+    made = World(dsn, folder, symbols, **options)
+    await made.create()
+    return made
+
+
+async def until(is_so) -> None:
+    while not is_so():  # noqa: ASYNC110 - what is waited for is in another process
+        await asyncio.sleep(0.01)
+
+
+def well(count: int) -> tuple[str, ...]:
+    return tuple(f"w{number:02}" for number in range(count))
+
+
+async def test_every_stock_is_stored_once(pg_research_dsn, tmp_path) -> None:
+    box = await world(pg_research_dsn, tmp_path, *well(9))
+    assert await box.run() == "done"
+    assert {row[0] for row in (await box.rows()).values()} == {"ok"}
+    assert len(await box.rows()) == 9
+    assert await box.tasks() == {"done": 5}
+    assert box.progress is not None
+    assert (box.progress.done, box.progress.failed) == (9, 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("KILL", "terminated abruptly"),
+        ("SEGV", "terminated abruptly"),
+        ("EXIT", "terminated abruptly"),
+        ("GREED", "MemoryError"),
+        ("HANG", "no sign of life"),
+    ],
+)
+async def test_a_stock_that_breaks_its_worker_fails_alone(
+    pg_research_dsn, tmp_path, fault, said
+) -> None:
+    box = await world(pg_research_dsn, tmp_path, *well(3), fault, *well(7)[3:], batch=4)
+    limits = replace(LIMITS, stock_s_max=3.0) if fault == "HANG" else LIMITS
+    assert await box.run(limits=limits) == "done"
+    rows = await box.rows()
+    assert rows.pop(fault)[0] == "failed"
+    assert {row[0] for row in rows.values()} == {"ok"}
+    assert len(rows) == 7
+    failed = await box.fetch("SELECT error FROM backtest.task WHERE state = 'failed'")
+    assert [said in row["error"] for row in failed] == [True]
+
+
+async def test_a_passing_fault_costs_one_more_try_and_nothing_else(
+    pg_research_dsn, tmp_path
+) -> None:
+    box = await world(pg_research_dsn, tmp_path, *well(4), "KILL1", "SEGV1", batch=2)
+    assert await box.run() == "done"
+    assert {row[0] for row in (await box.rows()).values()} == {"ok"}
+    assert box.scheduler is not None
+    assert box.scheduler.figures.retries == 2  # the second fault struck when the first was retried
+
+
+async def test_a_worker_killed_from_outside_loses_nothing(pg_research_dsn, tmp_path) -> None:
+    box = await world(pg_research_dsn, tmp_path, *[f"SLOW-{n}" for n in range(8)], batch=1)
+
+    async def kill(world: World) -> None:
+        slot = world.pool.slots[0]
+        await until(lambda: slot.at().index >= 0)
+        os.kill(slot.at().pid, signal.SIGKILL)
+
+    assert await box.run(during=kill) == "done"
+    assert {row[0] for row in (await box.rows()).values()} == {"ok"}
+    assert box.scheduler is not None
+    assert box.scheduler.figures.retries == 1
+
+
+async def test_what_a_dead_scheduler_left_is_done_by_the_next(pg_research_dsn, tmp_path) -> None:
+    box = await world(pg_research_dsn, tmp_path, *[f"SLOW-{n}" for n in range(12)], batch=1)
+
+    async def stop(world: World) -> None:
+        await until(lambda: world.progress is not None and world.progress.done >= 2)
+        world.scheduler.stop()
+
+    assert await box.run(during=stop) == "stopped"
+    before = await box.fetch("SELECT symbol, result_hash, xmin::text AS x FROM backtest.result")
+    assert 2 <= len(before) < 12
+    # As a kill -9 leaves it: taken, and never given back.
+    await box.fetch("UPDATE backtest.task SET state = 'running' WHERE batch_no = 11")
+    assert await box.run() == "done"
+    assert box.counts.repeated == 1
+    after = await box.fetch("SELECT symbol, result_hash, xmin::text AS x FROM backtest.result")
+    assert len(after) == 12
+    assert {tuple(row) for row in before} <= {tuple(row) for row in after}
+
+
+async def test_a_second_stop_ends_what_runs(pg_research_dsn, tmp_path) -> None:
+    box = await world(pg_research_dsn, tmp_path, "HANG", "w1", batch=1)
+
+    async def stop(world: World) -> None:
+        await until(lambda: world.pool.slots[0].at().index >= 0)
+        world.scheduler.stop()
+        world.scheduler.stop()
+
+    assert await box.run(workers=1, during=stop) == "stopped"
+    assert await box.rows() == {}
+    assert (await box.tasks()) == {"queued": 2}
+
+
+async def test_a_batch_that_cannot_fit_is_split_and_then_refused(pg_research_dsn, tmp_path) -> None:
+    lengths = {"w0": 10, "w1": 10, "huge": 10_000_000}
+    box = await world(pg_research_dsn, tmp_path, "w0", "huge", "w1", batch=3, lengths=lengths)
+    assert await box.run(budget_bytes=2 << 30) == "done"
+    rows = await box.rows()
+    assert rows.pop("huge")[0] == "failed"
+    assert {row[0] for row in rows.values()} == {"ok"}
+    failed = await box.fetch("SELECT error FROM backtest.task WHERE state = 'failed'")
+    assert ["the budget of 2,048 MiB leaves" in row["error"] for row in failed] == [True]
+
+
+async def test_a_failed_stock_has_a_result_with_a_hash() -> None:
+    first, second = failed_result("A", "why", "d"), failed_result("A", "why", "d")
+    assert first.result_hash == second.result_hash != ""
+    assert (first.status, first.reasons[0].text) == ("failed", "why")
