@@ -34,9 +34,9 @@ def resident_kb() -> int:
 
 
 @asynccontextmanager
-async def world_at(folder: Path):
+async def world_at(folder: Path, speed: float = 1.0):
     home = SimHome(folder)
-    world = World(home, 1.0, (0,) * len(SERVERS))
+    world = World(home, speed, (0,) * len(SERVERS))
     loop = asyncio.get_running_loop()
     unheard: list[dict] = []
     loop.set_exception_handler(lambda _, context: unheard.append(context))
@@ -103,6 +103,41 @@ async def test_garbage_harms_nobody_else(tmp_path: Path, name: str) -> None:
         contexts = (None, blind) if name == "yahoo" else (None,)
         throws = [throw(world.addresses[name], data, tls) for data in pieces for tls in contexts]
         await asyncio.gather(*throws)
+        await answers(world)
+
+
+@pytest.mark.asyncio
+async def test_clients_that_never_read_cost_little_and_nobody_else(tmp_path: Path) -> None:
+    async with world_at(tmp_path, speed=200.0) as world:
+        pump = asyncio.ensure_future(world.pump.run())
+        before_kb = resident_kb()
+        stock = ["0", "", "STK", "", "0.0", "", "", "SMART", "", "USD", "", ""]
+        deaf = []
+        for number in range(1, 9):
+            client = await RawClient.open(world.addresses["gateway_paper"], number)
+            deaf.append(client)
+            for index, one in enumerate(world.market.symbols()):
+                contract = ["0", one.symbol, *stock[2:]]
+                client.send(1, 11, index, *contract, 0, "", 0, 0, "")
+            for request_id in range(900, 910):
+                contract = ["0", "AAPL", *stock[2:]]
+                tail = (1, "TRADES", 1, 0, "")
+                client.send(20, request_id, *contract, 0, "", "1 min", "10 D", *tail)
+            client.writer.transport.pause_reading()
+        reader = await RawClient.open(world.addresses["gateway_paper"], 30)
+        contract = ["0", "AAPL", *stock[2:]]
+        for number in range(1, 6):
+            reader.place(number, "BUY", 1, "LMT", limit="1.00", contract=contract)
+            await reader.until(3, "Submitted")
+            await asyncio.sleep(0.05)
+        # Eight megabytes a client at most, and the market's own next minutes.
+        assert resident_kb() - before_kb < 8 * 8_192 + 60_000
+        sessions = world.gateways["gateway_paper"].sessions()
+        assert 30 in [one.client_id for one in sessions]
+        for client in (*deaf, reader):
+            client.writer.transport.abort()
+        pump.cancel()
+        await asyncio.wait((pump,))
         await answers(world)
 
 

@@ -48,13 +48,21 @@ def tick_by_tick(session: Session, reader: FieldReader) -> None:
     _begin(session, request_id, TickFollower(session, request_id, instrument.symbol, kind))
 
 
+def cancel_history(session: Session, reader: FieldReader) -> None:
+    """Keep a history up to date no more, or do not begin it."""
+    reader.skip()
+    request_id = reader.integer()
+    session.gateway.work.cancel(session, request_id)
+    session.gateway.followers.remove(session, request_id)
+
+
 def cancel_tick_by_tick(session: Session, reader: FieldReader) -> None:
     """Send these ticks no more."""
     session.gateway.followers.remove(session, reader.integer())
 
 
 FOLLOW_HANDLERS: dict[int, Handler] = {
-    25: cancel_tick_by_tick,
+    25: cancel_history,
     50: real_time_bars,
     51: cancel_real_time_bars,
     97: tick_by_tick,

@@ -12,6 +12,7 @@ from tradebox.sim.exchange.market_port import Instrument
 from tradebox.sim.faults import Value
 from tradebox.sim.gateway.followers import Followers
 from tradebox.sim.gateway.streams import MarketStreams
+from tradebox.sim.gateway.work_queue import WorkQueue
 
 
 class GatewayView(Protocol):
@@ -22,6 +23,7 @@ class GatewayView(Protocol):
     account_id: str
     streams: MarketStreams
     followers: Followers
+    work: WorkQueue
     increments: list[int]
     messages_per_s_max: int
 

@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tradebox.errors import WireInvalid
@@ -35,6 +36,9 @@ from tradebox.sim.gateway.wire import FieldReader, price_text
 LIVE, FROZEN, DELAYED_TYPE, DELAYED_FROZEN = 1, 2, 3, 4
 DELAYED_TEXT = "Requested market data is not subscribed. Displaying delayed market data."
 NO_DATA_TEXT = "Historical Market Data Service error message:HMDS query returned no data"
+TOO_MANY_TEXT = (
+    "Historical Market Data Service error message:API historical data query pacing violation"
+)
 DAY_S = 86_400
 BARS_MAX = 20_000
 STREAMS_MAX = 5_000
@@ -135,16 +139,44 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
     if instrument is None:
         session.say_error(request_id, 200, NO_SECURITY_TEXT)
         return
+    asked = _Asked(
+        request_id,
+        instrument.symbol,
+        end_text,
+        bar_size,
+        duration,
+        is_epoch=is_epoch,
+        is_kept=is_kept,
+    )
+    if not session.gateway.work.add(session, request_id, lambda: _answer_bars(session, asked)):
+        session.say_error(request_id, 162, TOO_MANY_TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request for historical bars."""
+
+    request_id: int
+    symbol: str
+    end_text: str
+    bar_size: str
+    duration: str
+    is_epoch: bool
+    is_kept: bool
+
+
+def _answer_bars(session: Session, asked: _Asked) -> None:
+    request_id, symbol, is_epoch = asked.request_id, asked.symbol, asked.is_epoch
     now_ns = session.gateway.now_ns()
     try:
-        interval_s = _interval_s(bar_size)
-        end_ns = min(read_time(end_text, now_ns), now_ns)
-        bars = _bars(session, instrument.symbol, interval_s, end_ns, duration)
+        interval_s = _interval_s(asked.bar_size)
+        end_ns = min(read_time(asked.end_text, now_ns), now_ns)
+        bars = _bars(session, symbol, interval_s, end_ns, asked.duration)
     except (WireInvalid, ValueError) as error:
         session.say_error(request_id, 321, f"Error validating request.-'bT' : cause - {error}")
         return
     if not bars:
-        session.say_error(request_id, 162, f"{NO_DATA_TEXT}: {instrument.symbol}@SMART Trades")
+        session.say_error(request_id, 162, f"{NO_DATA_TEXT}: {symbol}@SMART Trades")
         return
     rows: Fields = []
     for bar in bars:
@@ -157,13 +189,13 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
     first_ns = bars[0].end_ns - interval_s * SECOND_NS
     head: Fields = [17, request_id, wire_time(first_ns), wire_time(end_ns), len(bars)]
     session.send([*head, *rows])
-    if is_kept:
+    if asked.is_kept:
 
         def dated(start_ns: int) -> str:
             bar = Bar(start_ns + interval_s * SECOND_NS, 0, 0, 0, 0, 0)
             return _bar_date(bar, start_ns, interval_s, is_epoch=is_epoch)
 
-        follower = BarFollower(session, request_id, instrument.symbol, interval_s, dated)
+        follower = BarFollower(session, request_id, symbol, interval_s, dated)
         session.gateway.followers.add(follower)
 
 

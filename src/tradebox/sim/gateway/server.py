@@ -46,6 +46,7 @@ from tradebox.sim.gateway.scripts import Scripts
 from tradebox.sim.gateway.session import Handler, Registry, Session
 from tradebox.sim.gateway.streams import MarketStreams
 from tradebox.sim.gateway.tick_requests import TICK_HANDLERS
+from tradebox.sim.gateway.work_queue import WorkQueue
 
 CONNECTIONS_MAX = 512
 CLIENTS_MAX = 32
@@ -80,6 +81,7 @@ class TwsGateway:
         self.faults: FaultBoard = faults or Faults()
         self.streams = MarketStreams(exchange.market.day)
         self.followers = Followers()
+        self.work = WorkQueue()
         instruments = exchange.market.symbols()
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._by_id = {instrument.con_id: instrument for instrument in instruments}
@@ -140,6 +142,7 @@ class TwsGateway:
         for detach in self._detachers:
             detach()
         self._detachers = []
+        self.work.stop()
         if self._beat is not None:
             self._beat.cancel()
         if self._server is None:
@@ -179,6 +182,7 @@ class TwsGateway:
         self._connections.discard(session)
         self.streams.forget(session)
         self.followers.forget(session)
+        self.work.forget(session)
         if self._clients.get(session.client_id) is session:
             del self._clients[session.client_id]
 

@@ -1,0 +1,77 @@
+"""Long answers take turns; histories are bounded and can be cancelled."""
+
+import time
+
+import pytest
+
+from support.scripted_market import OPEN_NS, micros
+from support.tws_bench import CONTRACT, eventually, ids, tws
+from tradebox.sim.exchange.market_port import Bar
+from tradebox.sim.gateway import work_queue
+from tradebox.sim.gateway.work_queue import WorkQueue
+
+
+class Client:
+    """Whoever asks."""
+
+
+def long_work(done, name):
+    def work():
+        time.sleep(2 * work_queue.LONG_S)
+        done.append(name)
+
+    return work
+
+
+@pytest.mark.asyncio
+async def test_after_a_long_answer_clients_take_turns():
+    queue, done, first, second = WorkQueue(), [], Client(), Client()
+    assert queue.add(first, 0, long_work(done, "a0"))
+    assert done == ["a0"]
+    for number in (1, 2, 3):
+        assert queue.add(first, number, long_work(done, f"a{number}"))
+    assert queue.add(second, 1, long_work(done, "b1"))
+    queue.cancel(first, 2)
+    queue.cancel(first, 77)
+    assert done == ["a0"], "the others have a turn first"
+    await eventually(lambda: len(done) == 4)
+    assert done == ["a0", "a1", "b1", "a3"]
+    assert queue.add(second, 2, lambda: done.append("short"))
+    await eventually(lambda: done[-1] == "short")
+    queue.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_client_has_a_bounded_number_waiting():
+    queue, done, greedy, other = WorkQueue(), [], Client(), Client()
+    queue.add(greedy, 0, long_work(done, 0))
+    taken = [queue.add(greedy, number, lambda: done.append(1)) for number in range(60)]
+    assert taken == [True] * work_queue.WAITING_MAX + [False] * 10
+    assert queue.add(other, 1, lambda: done.append("other"))
+    queue.forget(greedy)
+    await eventually(lambda: done == [0, "other"])
+    queue.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_history_beyond_the_limit_is_162_and_a_cancelled_one_follows_no_more(monkeypatch):
+    async with tws() as bench:
+        price = micros(100)
+        bench.market.bar_rows = [Bar(OPEN_NS, price, price, price, price, 500)]
+        client = await bench.client()
+        ask = [*CONTRACT, 0, "", "1 min", "60 S", 1, "TRADES", 1, 1, ""]
+        client.send(20, 8, *ask)
+        await client.until(17)
+        bench.market.print_trade(101.0)
+        await client.until(90, "8")
+        client.send(25, 1, 8)
+        await client.sync()
+        bench.market.print_trade(102.0)
+        bench.paper.followers.on_beat(bench.market.clock.time_ns)
+        assert "90" not in ids(await client.sync())
+        monkeypatch.setattr(work_queue, "WAITING_MAX", 0)
+        monkeypatch.setattr(work_queue, "LONG_S", -1.0)
+        client.send(20, 9, *ask)
+        client.send(20, 10, *ask)
+        messages = await client.sync()
+        assert [fields[2:4] for fields in messages if fields[0] == "4"] == [["10", "162"]]
