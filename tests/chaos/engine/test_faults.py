@@ -11,7 +11,7 @@ PAIRS = {
     "feeds": ("market.feed_a", "market.feed_b"),
     "managers": ("managers.manager_a", "managers.manager_b"),
 }
-HELD = ("SPY", "XOM", "C", "WFC", "MS", "GS")
+HELD = ("SPY", "XOM", "C", "WFC", "INTC", "ORCL", "MCD", "WMT", "DIS")
 """With what the demo watches beside, above 500 ticks a second at speed 60."""
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(2400)]
