@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tradebox.cli import backtest_keep, backtest_read
+from tradebox.cli.backtest_source import lead_yahoo
 from tradebox.cli.options import HomeOption, JsonOption, nested, print_json
 from tradebox.config import find_home, load_settings
 from tradebox.errors import ConfigInvalid, ExitCode
@@ -122,6 +123,7 @@ def run(
             backtest__seed=seed,
         ),
     )
+    lead_yahoo(place, settings, data)
     wish = Wish(
         data or SAMPLE, universe, tuple(strategy or ()), resume, executor, scheduler, scatter
     )

@@ -9,9 +9,11 @@ Rules of this file:
 Source: yfinance 1.7.0: errors must not be hidden, and its session is one per process.
 """
 
+import logging
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,6 +25,9 @@ from tradebox.errors import InputError, VendorUnavailable
 
 ROUTE_VARIABLE: Final = "TRADEBOX_YAHOO_ROUTE"
 """PORT,AUTHORITY: lead every connection to this port of loopback and trust that root."""
+
+STAND_IN: Final = "@stand-in"
+"""What the name of a led source ends in: its prices are the simulator's."""
 
 PERIODS: Final = ("1y", "2y", "5y", "10y", "max")
 PERIOD: Final = "10y"
@@ -37,14 +42,14 @@ class YahooSource:
     """yfinance's daily bars, adjusted for splits and dividends."""
 
     def __init__(self, period: str = "") -> None:
-        self._period = period or PERIOD
+        self._period = period.removesuffix(STAND_IN) or PERIOD
         if self._period not in PERIODS:
             raise InputError(f"data=yahoo:{period}: give one of yahoo:{', yahoo:'.join(PERIODS)}")
 
     @property
     def name(self) -> str:
         """The form it was given in."""
-        return f"yahoo:{self._period}"
+        return f"yahoo:{self._period}" + (STAND_IN if os.environ.get(ROUTE_VARIABLE) else "")
 
     def fingerprint(self) -> str | None:
         """Nothing: prices of yesterday are new today."""
@@ -59,6 +64,8 @@ class YahooSource:
         import yfinance
 
         yfinance.config.debug.hide_exceptions = False
+        warnings.filterwarnings("ignore", module=r"yfinance(\.|$)")  # of its use of pandas
+        logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # what fails is told by us
         failures = 0
         with tempfile.TemporaryDirectory(prefix="tradebox-yahoo-") as folder:
             yfinance.set_tz_cache_location(folder)
@@ -89,7 +96,8 @@ class YahooSource:
             except (exceptions.YFException, OSError, ValueError, KeyError, TypeError) as error:
                 # An HTML page in place of JSON surfaces as ValueError or TypeError.
                 problem = f"{type(error).__name__}: {error}"
-                _pause(WAIT_FIRST_S * 2**number if number + 1 < TRIES else 0.0)
+                first_s = WAIT_FIRST_S if session is None else PAUSE_S
+                _pause(first_s * 2**number if number + 1 < TRIES else 0.0)
                 continue
             return _series(symbol, frame, ticker.history_metadata), False
         return RawSeries(symbol, problem=f"Yahoo did not answer: {problem}"), True
@@ -110,12 +118,19 @@ def _series(symbol: str, frame: Any, about: Any) -> RawSeries:
 def _is_running(about: Any, last: np.datetime64) -> bool:
     """Tell whether the last bar is of a session whose end was not reached when it was asked."""
     period = (about or {}).get("currentTradingPeriod", {})
-    end = period.get("regular", {}).get("end") if isinstance(period, dict) else None
-    asked = (about or {}).get("regularMarketTime")
-    if not isinstance(end, (int, float)) or not isinstance(asked, (int, float)):
+    end = _seconds(period.get("regular", {}).get("end") if isinstance(period, dict) else None)
+    asked = _seconds((about or {}).get("regularMarketTime"))
+    if end is None or asked is None:
         return False
     is_same_day = np.datetime64(datetime.fromtimestamp(end, UTC).date(), "D") == last
     return bool(is_same_day and asked < end)
+
+
+def _seconds(moment: Any) -> float | None:
+    """Return UTC seconds of what yfinance keeps as a number at first and as a time later."""
+    if isinstance(moment, (int, float)):
+        return float(moment)
+    return float(moment.timestamp()) if hasattr(moment, "timestamp") else None
 
 
 def _session() -> Any:
