@@ -39,9 +39,11 @@ _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 def views(open_: Floats, high: Floats, low: Floats) -> Floats:
     """Return float64[2, 3, n]: (open, best, worst) as a long position sees them, then as a short.
 
-    The short side's prices are negative: then "below the stop" is one comparison for both.
+    The short side's prices are negative: then "below the stop" is one comparison for both. An open
+    outside its day's range widens it: whoever trades that day trades at that open.
     """
-    return np.array([[open_, high, low], [-open_, -low, -high]])
+    top, bottom = np.maximum(high, open_), np.minimum(low, open_)
+    return np.array([[open_, top, bottom], [-open_, -bottom, -top]])
 
 
 @_jit

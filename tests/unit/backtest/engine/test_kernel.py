@@ -165,6 +165,13 @@ def test_orders_of_any_script_agree_with_vectorbt_long_and_short():
         assert float(books.equity[-1]) == pytest.approx(100_000 + float(books.trades["pnl"].sum()))
 
 
+def test_an_open_outside_its_days_range_is_traded_at():
+    rows = [FLAT, FLAT, (10, 101, 99, 100), FLAT]  # a broken print: 10 below a low of 99
+    books = run(rows, {0: 1})
+    assert words(books) == [(1, 2, "stop")]
+    assert books.trades["exit_price"][0] == 10.0
+
+
 def test_a_disagreement_is_told_with_the_order():
     given = rows_for(walk(3, 100), scripted({5: 1, 40: -1}, 2.0), BY_HAND)
     books = given.books()

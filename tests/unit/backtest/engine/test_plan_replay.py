@@ -47,7 +47,7 @@ def test_a_delisting_ends_the_plan_at_its_share():
 
 def test_an_order_that_differs_is_told(monkeypatch):
     bars = walk(2, 250)
-    entries = {bar: 1 for bar in range(5, 240, 9)}
+    entries = dict.fromkeys(range(5, 240, 9), 1)
     given = rows_for(bars, scripted(entries, bars.close * 0.03, Exits(trail=True)), COSTS)
     assert compare(given).agrees
     monkeypatch.setattr(plan_replay, "_RATCHET_R", 0.0)  # a kernel that trails without steps
