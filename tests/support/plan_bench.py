@@ -177,6 +177,9 @@ class ScriptedPath:
     def link_state(self) -> LinkState:
         return self.account_state.link
 
+    def hold(self, plan_id, symbol, side, stop_level) -> None:
+        """Nothing to take up: shares of these plans came by entries."""
+
     async def request(self, req: PathRequest) -> None:
         self.crash.visit()
         self.asked.append(req)
@@ -322,7 +325,9 @@ class MemoryStore:
         now_ns: int,
         author: str,
         is_demo: bool = False,
+        opened: Callable[[str], PlanState] | None = None,
     ) -> str:
+        del opened
         self._check()
         plan_id = f"20160104-{len(self.rows) + 1:04d}-{document.symbol}"
         self.rows[plan_id] = StoredPlan(

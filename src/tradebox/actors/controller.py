@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from tradebox.domain.market import AdmittedTick
 from tradebox.errors import StoreUnavailable
+from tradebox.execution.commands import CommandDesk
 from tradebox.execution.demo import Demo
 from tradebox.execution.plan_runner import PlanRunner
 from tradebox.ports.orders import BrokerFact, FactSink
@@ -74,11 +75,13 @@ class Controller(Actor[ControllerMessage]):
         attach: Callable[[FactSink], None],
         *,
         demo: Demo | None = None,
+        commands: CommandDesk | None = None,
     ) -> None:
         self._runner = runner
         self._hub = hub
         self._attach = attach
         self._demo = demo
+        self._commands = commands
         self._symbols: frozenset[str] = frozenset()
         self._drained: ReplyTo | None = None
 
@@ -132,6 +135,8 @@ class Controller(Actor[ControllerMessage]):
     async def _on_timer(self) -> None:
         if self._runner.is_loaded:
             await self._runner.on_timer()
+            if self._commands is not None:
+                await self._commands.on_timer()
             if self._demo is not None and not self._runner.is_draining:
                 await self._demo.on_timer()
             self._want()

@@ -13,12 +13,14 @@ from tradebox.actors.controller import Controller
 from tradebox.actors.order_link import OrderLinkActor
 from tradebox.actors.reconciler import ReconcilerActor
 from tradebox.adapters.ibkr.orders.port import IbOrderPort
+from tradebox.adapters.postgres.commands import PgCommands
 from tradebox.adapters.postgres.orders import PgOrderStore
 from tradebox.adapters.postgres.plans import PgPlanStore
 from tradebox.adapters.spool import Spool
 from tradebox.config import AccountSettings
 from tradebox.domain.market import Instrument
 from tradebox.domain.orders import AccountName
+from tradebox.execution.commands import CommandDesk
 from tradebox.execution.demo import Demo
 from tradebox.execution.identity import Identity
 from tradebox.execution.order_link import LinkDeadlines, OrderLink
@@ -154,7 +156,17 @@ class _Desk:
             facts=facts,
         )
         demo = Demo(runner, plant.hub, plant.market_clock, plant.clock) if self._demo() else None
-        return Controller(runner, plant.hub, self.link.attach, demo=demo)
+        commands = CommandDesk(
+            self._name,
+            PgCommands(plant.pool, plant.run.run_id, plant.boot_epoch),
+            runner,
+            path,
+            self.link,
+            plant.kill,
+            plant.clock,
+            plant.market_clock,
+        )
+        return Controller(runner, plant.hub, self.link.attach, demo=demo, commands=commands)
 
     def _demo(self) -> bool:
         settings = self._plant.settings

@@ -1,21 +1,25 @@
 """`tradebox ctl`: asks a running engine to do something, by way of its launcher.
 
 Rules of this file:
-- a command asks one question and prints the answer; what happens is decided in the engine.
+- a command asks one question and prints the answer; what happens is decided in the engine;
+- what concerns money is a durable row with a deadline, taken once, answered, and logged.
 """
 
 from typing import Annotated, Any
 
 import typer
 
-from tradebox.cli.options import HomeOption, JsonOption, print_json
+from tradebox.cli.asking import account_name, request, show, with_pool
+from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_json
 from tradebox.cli.status import ask
-from tradebox.config import find_home
-from tradebox.errors import NotDone, NotRunning
+from tradebox.config import Home, find_home
+from tradebox.errors import NotDone, NotRunning, StoreUnavailable
 
 app = typer.Typer(no_args_is_help=True, help="Ask the running engine to do something.")
 failover = typer.Typer(no_args_is_help=True, help="Planned takeovers.")
 app.add_typer(failover, name="failover")
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the log.")]
+KILL_ANSWER_S = 5.0
 
 
 @failover.command("feed")
@@ -41,6 +45,89 @@ def harm(
         print_json(answer)
     else:
         print(f"{answer['actor']} (incarnation {answer['incarnation']}): {answer['how']}")
+
+
+@app.command("pause")
+def pause(
+    account: AccountOption,
+    reason: ReasonOption = "",
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let an account open nothing new; exits and stops go on. It lasts over restarts."""
+    place = find_home(home)
+    name = account_name(account)
+    _switch(place, f"pause.{name.value}", "on", reason)
+    _tell(place, account, "pause", {"reason": reason}, json=json)
+
+
+@app.command("resume")
+def resume(account: AccountOption, home: HomeOption = None, json: JsonOption = False) -> None:
+    """Lift kill and pause for an account, and count its losses in a row anew."""
+    place = find_home(home)
+    name = account_name(account)
+    place.kill_file.unlink(missing_ok=True)
+    _switch(place, "kill", "off", "resumed")
+    _switch(place, f"pause.{name.value}", "off", "resumed")
+    _tell(place, account, "resume", {}, json=json)
+
+
+@app.command("kill")
+def kill(reason: ReasonOption = "", home: HomeOption = None, json: JsonOption = False) -> None:
+    """Stop all entries now, by file, database and memory; exits and stops go on."""
+    from tradebox.execution.kill_switch import write_kill_file
+
+    place = find_home(home)
+    why = reason or "asked by a person"
+    ways = {"file": write_kill_file(place.kill_file, why), "database": True}
+    memory: list[str] = []
+    try:
+        _switch(place, "kill", "on", why)
+    except (StoreUnavailable, NotRunning):
+        ways["database"] = False
+    for name in ("live", "paper"):
+        try:
+            request(place, name, "kill", {"reason": why}, KILL_ANSWER_S)
+        except (StoreUnavailable, NotRunning, NotDone):
+            continue
+        memory.append(name)
+    if not (ways["file"] or ways["database"]):
+        raise NotDone("neither the file nor the database took the kill switch")
+    show({"done": True, "entries": "stopped", **ways, "memory": memory}, json=json)
+
+
+@app.command("exit")
+def exit_plan(
+    plan_id: Annotated[str, typer.Argument(metavar="PLAN", help="The plan's id.")],
+    account: AccountOption,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Have a plan leave now: an entry is withdrawn, a position is sold."""
+    show(request(find_home(home), account, "exit", {"plan_id": plan_id}), json=json)
+
+
+@app.command("flatten")
+def flatten(account: AccountOption, home: HomeOption = None, json: JsonOption = False) -> None:
+    """Pause an account and have every plan of it leave."""
+    place = find_home(home)
+    _switch(place, f"pause.{account_name(account).value}", "on", "flatten")
+    show(request(place, account, "flatten", {}), json=json)
+
+
+def _switch(place: Home, name: str, value: str, reason: str) -> None:
+    from tradebox.adapters.postgres.commands import PgCommands
+
+    with_pool(place, lambda pool: PgCommands(pool).switch(name, value, reason))
+
+
+def _tell(place: Home, account: str, kind: str, args: dict[str, Any], *, json: bool) -> None:
+    """Tell a running controller too; without one the switch waits for its start."""
+    try:
+        answer = request(place, account, kind, args)
+    except NotRunning:
+        answer = {"done": True, "account": account, "why": "nothing runs: it counts at its start"}
+    show(answer, json=json)
 
 
 def _forward(home: Any, question: str, **data: object) -> dict[str, Any]:

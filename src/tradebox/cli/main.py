@@ -14,6 +14,7 @@ import orjson
 import typer
 
 from tradebox.cli import (
+    adopt,
     backtest,
     books,
     completion,
@@ -21,12 +22,14 @@ from tradebox.cli import (
     ctl,
     db,
     plan,
+    reconcile,
     run,
     service,
     sim,
     status,
     tree,
     tui,
+    why,
 )
 from tradebox.cli.options import print_json
 from tradebox.errors import EXIT_CODE_MEANINGS, ExitCode, TradeboxError
@@ -53,6 +56,10 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("tree")(tree.tree)
 app.command("tui")(tui.tui)
+app.command("why")(why.why)
+app.command("reconcile")(reconcile.reconcile)
+app.command("adopt")(adopt.adopt)
+app.command("release")(adopt.release)
 app.command("journal")(books.journal)
 app.command("orders")(books.orders)
 app.command("fills")(books.fills)

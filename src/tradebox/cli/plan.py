@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from tradebox.cli.asking import account_name
 from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_json
 from tradebox.config import find_home, load_settings
-from tradebox.errors import ConfigInvalid, InputError
+from tradebox.errors import InputError
 
 if TYPE_CHECKING:
     from tradebox.adapters.postgres.plan_desk import PlanDesk
-    from tradebox.domain.orders import AccountName
-
 app = typer.Typer(
     no_args_is_help=True, help="Position plans: add, list, show, cancel. The format: docs/plans.md."
 )
@@ -37,7 +36,7 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Check a plan document and store it; the controller arms it."""
-    text, name = _read(file), _account(account)
+    text, name = read_document(file), account_name(account)
     plan_id = _with_desk(home, lambda desk: desk.add(text, name))
     if json:
         print_json({"plan_id": plan_id, "account": account, "state": "requested"})
@@ -96,7 +95,7 @@ def cancel(
     json: JsonOption = False,
 ) -> None:
     """Ask the controller to end a plan: an entry is withdrawn, a position is left."""
-    name = _account(account)
+    name = account_name(account)
     command_id = _with_desk(home, lambda desk: desk.cancel(plan_id, name))
     if json:
         print_json({"plan_id": plan_id, "command_id": command_id})
@@ -104,7 +103,8 @@ def cancel(
         print(f"asked: command {command_id}")
 
 
-def _read(file: Path) -> bytes:
+def read_document(file: Path) -> bytes:
+    """Return the bytes of a plan document. Raises InputError."""
     try:
         if file.exists() and not file.is_file():
             raise InputError(f"FILE={file}: no regular file: give a plan document")
@@ -112,15 +112,6 @@ def _read(file: Path) -> bytes:
             return opened.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise InputError(f"FILE={file}: cannot be read: {error.strerror}") from error
-
-
-def _account(text: str) -> "AccountName":
-    from tradebox.domain.orders import AccountName
-
-    try:
-        return AccountName(text)
-    except ValueError:
-        raise ConfigInvalid(f"--account={text}: unknown account: give paper or live") from None
 
 
 def _with_desk(home: Path | None, call: "Callable[[PlanDesk], Awaitable[T]]") -> T:

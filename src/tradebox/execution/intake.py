@@ -83,6 +83,11 @@ class Intake:
         if len(self._told) > _TOLD_MAX:
             self._told.clear()
 
+    def settled(self) -> None:
+        """A person settled something: what stands out after it is told anew."""
+        self._told.clear()
+        self._gaps.clear()
+
     def unproven(self, symbol: str) -> str:
         """Return what the next looks must settle before a symbol takes entries, or ""."""
         if symbol in self._gaps:

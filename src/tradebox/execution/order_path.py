@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from tradebox.domain.events import AlertRaised, FillBooked, OrderChanged, PositionChanged
-from tradebox.domain.orders import AccountName, Denied, OrderRole, OrderState
+from tradebox.domain.events import FillBooked, OrderChanged, PositionChanged
+from tradebox.domain.orders import AccountName, Denied, OrderRole, OrderState, Side
 from tradebox.domain.path import (
     AccountState,
     CancelEntryRequest,
@@ -35,7 +35,10 @@ from tradebox.domain.path import (
 )
 from tradebox.errors import StoreUnavailable
 from tradebox.execution.account_day import AccountDay
+from tradebox.execution.alarms import Alarms
+from tradebox.execution.by_hand import ByHand
 from tradebox.execution.coverage import CoverWatch
+from tradebox.execution.desk_round import DeskRound
 from tradebox.execution.intake import Intake, Learnt
 from tradebox.execution.kill_switch import KillSwitch
 from tradebox.execution.order_book import OrderBook, OrderRecord
@@ -76,11 +79,6 @@ _SWITCH_PERIOD_S: Final = 1.0
 _ALARM_PERIOD_S: Final = 30.0
 _DENIED_KEPT_MAX: Final = 1000
 _ALARMS_KEPT_MAX: Final = 1000
-_SLICES: Final = 4
-"""A quiet desk is looked at in every so many timers: each second, a part at a time."""
-_SLICE_MIN: Final = 16
-_MEMORY_NS: Final = 26 * 3600 * 1_000_000_000
-"""Market time for which a finished plan's orders stay in memory: all that one day's lists show."""
 
 
 class OrderPath:
@@ -109,7 +107,7 @@ class OrderPath:
         self._events: list[PathEvent] = []
         self._said: dict[str, tuple[int, Decimal | None]] = {}
         self._closed_entries: set[str] = set()
-        self._alarmed: dict[tuple[str, str], float] = {}
+        self._alarms = Alarms(self._account, world.clock, world.market_clock, world.publish)
         self._denied: dict[str, tuple[str, str, str]] = {}
         self._switches_s = float("-inf")
         self._looked_s = world.clock.now()
@@ -123,9 +121,9 @@ class OrderPath:
         self.money = AccountDay(self._account, self._store, world.clock, world.market_clock)
         self._views = Views(self._book, self._intake, self._link, world, self._rules, self.money)
         self._desks = self._views.desks
-        self._finished_ns: dict[str, int] = {}
+        self._round = DeskRound()
+        self.by_hand = ByHand(self._book, self._intake, self._keeper, self._link)
         self._day_is_due = False
-        self._turn: list[str] = []
         self._sender = OrderSender(
             self._book, self._link, self._keeper, self._views, self._kill, self._rules, self._world
         )
@@ -217,7 +215,7 @@ class OrderPath:
             desk = PlanDesk(req.plan_id, req.symbol, req.side, self._book)
             desk.patience = self._rules.patience
             self._desks[req.plan_id] = desk
-            self._finished_ns.pop(req.plan_id, None)
+            self._round.began(req.plan_id)
         desk.stop_level, desk.procedure = req.protective_stop, Enter()
 
     async def _request_on(
@@ -282,6 +280,8 @@ class OrderPath:
         await self._learn(learnt)
         if isinstance(fact, SnapshotTaken):
             self._reconciled(fact)
+            assert learnt.findings is not None
+            self.by_hand.see(fact, learnt.findings)
             await self._run_all()
         elif learnt.changes or not isinstance(fact, ExecutionFact | CompletedOrderFact):
             for plan_id in dict.fromkeys(record.row.plan_id for record in learnt.records):
@@ -296,7 +296,7 @@ class OrderPath:
             desk = desk_of(plan_id, self._book)
             desk.patience = self._rules.patience
             self._desks[plan_id] = desk
-            self._finished_ns.pop(plan_id, None)
+            self._round.began(plan_id)
         return desk
 
     def _reconciled(self, fact: SnapshotTaken) -> None:
@@ -323,7 +323,7 @@ class OrderPath:
             row = self.money.row()
             await self._commit([] if row is None else [row])
         for alarm in learnt.alarms:
-            self._alarm(alarm)
+            self._alarms.say(alarm)
 
     def _filled(self, change: FillSeen, booked_before: int) -> None:
         fill, record = change.fill, self._book.orders[change.fill.order_ref]
@@ -336,7 +336,7 @@ class OrderPath:
         )  # fmt: skip
         if delta != fill.quantity:
             text = f"{row.symbol} {fill.exec_id}: corrected by {delta} shares"
-            self._alarm(Alarm("critical", "execution_corrected", text))
+            self._alarms.say(Alarm("critical", "execution_corrected", text))
         if delta <= 0:
             return
         if not self._book.plan_position(row.plan_id):
@@ -405,7 +405,7 @@ class OrderPath:
         if isinstance(action, Look):
             self._link.want_look(f"{desk.plan_id}: {action.reason}")
         elif isinstance(action, Alarm):
-            self._alarm(action)
+            self._alarms.say(action)
         elif isinstance(action, Finish):
             self._finished(desk, action)
         elif isinstance(action, CancelOrder):
@@ -435,7 +435,7 @@ class OrderPath:
         desk.denied(action, self._world.clock.now())
         role = action.role if isinstance(action, PlaceReducer) else OrderRole.STOP
         key = (f"denied {denied.check}", desk.plan_id)
-        if self._is_due(key):
+        if self._alarms.is_due(key):
             await self._sender.record_denial(desk.plan_id, desk.symbol, role, denied)
 
     def _finished(self, desk: PlanDesk, finish: Finish) -> None:
@@ -478,7 +478,7 @@ class OrderPath:
         )
         if cause is not None:
             text = f"{desk.plan_id} {desk.symbol}: {desk.position} shares not covered ({cause})"
-            self._alarm(Alarm("critical", "uncovered", text))
+            self._alarms.say(Alarm("critical", "uncovered", text))
 
     # time
 
@@ -504,17 +504,9 @@ class OrderPath:
         return self.take_events()
 
     async def _run_due(self) -> None:
-        """Run the desks that are at work, and the next part of the quiet ones."""
-        if not self._turn:
-            self._turn = list(self._desks)
-        count = max(_SLICE_MIN, -(-len(self._desks) // _SLICES))
-        due, self._turn = self._turn[:count], self._turn[count:]
-        busy = [key for key, desk in self._desks.items() if desk.procedure is not None]
-        for plan_id in dict.fromkeys((*busy, *due)):
-            desk = self._desks.get(plan_id)
-            if desk is not None:
-                await self._run(desk)
-                self._forget(desk)
+        for desk in self._round.due(self._desks):
+            await self._run(desk)
+            self._forget(desk)
 
     def _forget(self, desk: PlanDesk) -> None:
         """Let go of a desk that is flat and quiet; a later request makes it anew."""
@@ -522,16 +514,10 @@ class OrderPath:
             self._views.forget(desk.plan_id)
             self._said.pop(desk.plan_id, None)
             self.cover.forget(desk.plan_id)
-            self._finished_ns[desk.plan_id] = self._world.market_clock.now_ns()
+            self._round.finished(desk.plan_id, self._world.market_clock.now_ns())
 
     def _forget_plans(self) -> None:
-        """Let go of the orders of plans that finished longer ago than the broker's lists reach."""
-        before_ns = self._world.market_clock.now_ns() - _MEMORY_NS
-        while self._finished_ns:
-            plan_id, finished_ns = next(iter(self._finished_ns.items()))
-            if finished_ns > before_ns:
-                return
-            del self._finished_ns[plan_id]
+        for plan_id in self._round.forgettable(self._world.market_clock.now_ns()):
             self._closed_entries -= {record.ref for record in self._book.of_plan(plan_id)}
             self._intake.forget(self._book.forget_plan(plan_id))
 
@@ -554,25 +540,41 @@ class OrderPath:
     async def _commit(self, changes: list[Change]) -> None:
         await self._keeper.commit(changes, may_spool=True)
 
-    # alarms
+    # what people ask
 
-    def _is_due(self, key: tuple[str, str]) -> bool:
-        now_s = self._world.clock.now()
-        if now_s - self._alarmed.get(key, float("-inf")) < _ALARM_PERIOD_S:
-            return False
-        if len(self._alarmed) >= _ALARMS_KEPT_MAX:
-            self._alarmed.clear()
-        self._alarmed[key] = now_s
-        return True
+    def mark(self, symbol: str) -> Decimal | None:
+        """Return the last price of a symbol."""
+        return self._views.mark(symbol)
 
-    def _alarm(self, alarm: Alarm) -> None:
-        if self._is_due((alarm.kind, alarm.text)):
-            self._world.publish(
-                AlertRaised(
-                    alarm.severity, alarm.kind, alarm.text, account=self._account,
-                    at_ns=self._world.market_clock.now_ns(),
-                )
-            )  # fmt: skip
+    async def adopt(
+        self, plan_id: str, symbol: str, side: Side, quantity: int, stop: Decimal
+    ) -> None:
+        """Book shares that are nobody's for a plan, and cover them. Raises StoreUnavailable."""
+        await self.by_hand.book_adopted(plan_id, symbol, side, quantity)
+        self.hold(plan_id, symbol, side, stop)
+        await self._run(self._desks[plan_id])
+
+    def hold(self, plan_id: str, symbol: str, side: Side, stop_level: Decimal | None) -> None:
+        """Take up a plan whose shares no order of ours opened."""
+        desk = self._desks.get(plan_id)
+        if desk is None:
+            desk = PlanDesk(plan_id, symbol, side, self._book)
+            desk.patience = self._rules.patience
+            self._desks[plan_id] = desk
+            self._round.began(plan_id)
+        if desk.stop_level is None:
+            desk.stop_level = stop_level
+
+    async def resume_limits(self) -> None:
+        """Forget refusals and losses in a row: a person has looked."""
+        self.money.resume()
+        self._views.rejects_by_symbol.clear()
+        row = self.money.row()
+        await self._commit([] if row is None else [row])
+
+    async def read_switches(self) -> dict[str, str] | None:
+        """Return the switches as PostgreSQL has them now."""
+        return await self._keeper.switches()
 
     @property
     def link_state(self) -> LinkState:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Final
 
 from tradebox.domain.events import IntentDenied, OrderChanged
+from tradebox.domain.gate_checks import ENTRY_CHECKS
 from tradebox.domain.gate_values import EntryProposal, StopChange, unknown
 from tradebox.domain.market import Instrument
 from tradebox.domain.money import Rounding, round_to_increment
@@ -501,6 +502,7 @@ def evidence_text(evidence: Evidence | None) -> str:
             "source": evidence.source.value,
             "quality": evidence.quality.value,
             "event_ns": evidence.event_ns,
+            "checks": len(ENTRY_CHECKS),
             "mono_ns": evidence.mono_ns,
             "mailbox_mono_ns": evidence.mailbox_mono_ns,
         }

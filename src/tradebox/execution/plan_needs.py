@@ -4,10 +4,12 @@ Rules of this file:
 - protocols only: the runner is tested with scripted stand-ins, and run with the real ones.
 """
 
+from decimal import Decimal
 from typing import Protocol
 
 from tradebox.domain.events import PositionChanged
 from tradebox.domain.market import AdmittedTick, Quality
+from tradebox.domain.orders import Side
 from tradebox.domain.path import (
     AccountState,
     Holding,
@@ -47,6 +49,10 @@ class PlanPath(Protocol):
 
     async def recover(self) -> RecoveredState:
         """Load the books."""
+        ...
+
+    def hold(self, plan_id: str, symbol: str, side: Side, stop_level: Decimal | None) -> None:
+        """Take up a plan whose shares no order of ours opened."""
         ...
 
     def holding(self, plan_id: str) -> Holding:

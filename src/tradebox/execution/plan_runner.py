@@ -11,6 +11,7 @@ Rules of this file:
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from tradebox.domain.market import AdmittedTick, Quality, Session
@@ -22,11 +23,12 @@ from tradebox.domain.path import (
     LinkState,
     PathEvent,
     PathRequest,
+    RecoveredPlan,
     RecoveredState,
     RequestDenied,
     RequestRejected,
 )
-from tradebox.domain.plan_document import document_from
+from tradebox.domain.plan_document import PlanDocument, document_from
 from tradebox.domain.plan_machine import step
 from tradebox.domain.plan_state import Phase, PlanState, essence, state_from_json
 from tradebox.domain.plan_turn import (
@@ -125,11 +127,28 @@ class PlanRunner:
             if running is None or running.state.phase is Phase.REQUESTED:
                 continue
             now_ns = self._market_clock.now_ns()
-            book = book_of(recovered.plans.get(row.plan_id), now_ns)
+            found = recovered.plans.get(row.plan_id)
+            book = book_of(found, now_ns)
+            if self._is_adopted(running, found):
+                self.path.hold(
+                    row.plan_id,
+                    running.document.symbol,
+                    running.document.order_side,
+                    running.state.best_stop,
+                )
+                entry = running.state.entry
+                book = replace(book, entry=entry, entry_is_known=True, entry_is_closed=True)
             await self._tell(running, Recovered(book, now_ns))
         self._note_strays(recovered)
         self.is_loaded = True
         await self._drain()
+
+    @staticmethod
+    def _is_adopted(running: RunningPlan, found: RecoveredPlan | None) -> bool:
+        """Say whether a plan's shares came by adoption: no order of ours opened them."""
+        state = running.state
+        has_entry = found is not None and bool(found.events) and found.entry_filled > 0
+        return state.is_entered and state.position > 0 and not has_entry
 
     def _note_strays(self, recovered: RecoveredState) -> None:
         """Tell of positions whose plan has ended: their stop rests, a person must look."""
@@ -377,6 +396,17 @@ class PlanRunner:
                 return
         state = "unknown" if running is None else running.state.phase.value
         await self.store.answer(command.command_id, {"done": running is not None, "state": state})
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The trading hours that are known."""
+        return self._sessions
+
+    async def take_up(self, plan_id: str, document: PlanDocument, state: PlanState) -> None:
+        """Run a plan whose position is there already."""
+        running = RunningPlan(document, state, is_demo=False)
+        self.plans[plan_id] = running
+        self._file(running)
 
     async def _adopt(self, row: StoredPlan) -> RunningPlan | None:
         known = self.plans.get(row.plan_id)

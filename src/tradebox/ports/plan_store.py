@@ -6,7 +6,7 @@ Rules of this file:
 - every call raises StoreUnavailable while PostgreSQL is away.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -110,8 +110,12 @@ class PlanStore(Protocol):
         now_ns: int,
         author: str,
         is_demo: bool = False,
+        opened: Callable[[str], PlanState] | None = None,
     ) -> str:
-        """Store a checked document as a plan to be armed; return its id."""
+        """Store a checked document as a plan to be armed, or as open; return its id.
+
+        opened: makes the state of a plan whose shares are there already, from its id.
+        """
         ...
 
     async def cancel_request(

@@ -63,14 +63,21 @@ class PlanDesk:
 
 
 @asynccontextmanager
-async def opened_desk(dsn: str, market_clock: MarketClock) -> AsyncIterator[PlanDesk]:
-    """Open a desk on a database. Raises NotRunning where the schema is missing."""
+async def opened_pool(dsn: str) -> AsyncIterator[PgPool]:
+    """Open a small pool on a database. Raises NotRunning where the schema is missing."""
     pool = PgPool(dsn, MonotonicClock(), connections_max=2)
     try:
-        yield PlanDesk(pool, market_clock)
+        yield pool
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
         raise NotRunning(
             "this home has no schema yet: run `tradebox db migrate` or `tradebox run` once"
         ) from error
     finally:
         await pool.close()
+
+
+@asynccontextmanager
+async def opened_desk(dsn: str, market_clock: MarketClock) -> AsyncIterator[PlanDesk]:
+    """Open a desk on a database. Raises NotRunning where the schema is missing."""
+    async with opened_pool(dsn) as pool:
+        yield PlanDesk(pool, market_clock)

@@ -5,7 +5,7 @@ Rules of this file:
 - a step that is there already is not written, nor told to the journal, a second time.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -41,8 +41,8 @@ WHERE plan_id LIKE $1 || '-%'
 """
 _INSERT = """
 WITH new AS (
-    INSERT INTO trade.plan (plan_id, account, symbol, side, state, version, is_demo)
-    VALUES ($1, $2, $3, $4, 'requested', 1, $5) ON CONFLICT (plan_id) DO NOTHING
+    INSERT INTO trade.plan (plan_id, account, symbol, side, state, version, is_demo, machine)
+    VALUES ($1, $2, $3, $4, $11, 1, $5, $12) ON CONFLICT (plan_id) DO NOTHING
     RETURNING plan_id
 ), written AS (
     INSERT INTO trade.plan_version (plan_id, version, document, author)
@@ -120,17 +120,20 @@ class PgPlanStore:
         now_ns: int,
         author: str,
         is_demo: bool = False,
+        opened: Callable[[str], PlanState] | None = None,
     ) -> str:
-        """Store a checked document as a plan to be armed; return its id."""
+        """Store a checked document as a plan to be armed, or open already; return its id."""
         day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=now_ns // 1000)).date()
         prefix = f"{day:%Y%m%d}"
         name = "".join(c for c in document.symbol if c.isalnum())
         async with self._pool.connection() as connection:
             number = await connection.fetchval(_NUMBER, prefix)
             for offset in range(ID_TRIES_MAX):
+                wanted = f"{prefix}-{number + offset:04d}-{name}"
+                state = None if opened is None else opened(wanted)
                 plan_id = await connection.fetchval(
                     _INSERT,
-                    f"{prefix}-{number + offset:04d}-{name}",
+                    wanted,
                     account,
                     document.symbol,
                     document.order_side,
@@ -140,6 +143,8 @@ class PgPlanStore:
                     now_ns,
                     self._run_id,
                     self._epoch,
+                    "requested" if state is None else state.phase.value,
+                    None if state is None else state_to_json(state),
                 )
                 if plan_id is not None:
                     return str(plan_id)

@@ -1,0 +1,93 @@
+"""How a command asks a controller: a durable row, a short wait, an answer.
+
+Rules of this file:
+- the row has a deadline: what nobody took by then is never carried out;
+- without a running engine nothing is asked, but for switches, which it finds at its start.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tradebox.cli.options import print_json
+from tradebox.cli.status import ask
+from tradebox.config import Home, load_settings
+from tradebox.errors import ConfigInvalid, NotDone
+
+if TYPE_CHECKING:
+    from tradebox.adapters.postgres.pool import PgPool
+    from tradebox.domain.orders import AccountName
+
+T = TypeVar("T")
+DEADLINE_S = 30.0
+ANSWER_S = 15.0
+
+
+def account_name(text: str) -> "AccountName":
+    """Return the account of an option. Raises ConfigInvalid."""
+    from tradebox.domain.orders import AccountName
+
+    try:
+        return AccountName(text)
+    except ValueError:
+        raise ConfigInvalid(f"--account={text}: unknown account: give paper or live") from None
+
+
+def with_pool(home: Home, call: "Callable[[PgPool], Awaitable[T]]") -> T:
+    """Call with a pool on the home's database; the schema must be there."""
+    from tradebox.adapters.embedded.lease import stores
+    from tradebox.adapters.postgres.plan_desk import opened_pool
+
+    async def use(dsn: str) -> T:
+        async with opened_pool(dsn) as pool:
+            return await call(pool)
+
+    with stores(home, load_settings(home)) as addresses:
+        return asyncio.run(use(addresses.postgres_trade))
+
+
+def request(
+    home: Home, account: str, kind: str, args: Mapping[str, Any], answer_s: float = ANSWER_S
+) -> dict[str, Any]:
+    """Have the running controller do something; return its answer.
+
+    Raises:  NotRunning without an engine; NotDone where it refuses or does not answer in time.
+    """
+    from tradebox.adapters.postgres.commands import PgCommands
+    from tradebox.ports.command_store import CommandKind
+    from tradebox.supervision.clock import MonotonicClock
+
+    name = account_name(account)
+    ask(home, "status")
+
+    async def call(pool: "PgPool") -> tuple[int, dict[str, Any] | None]:
+        commands = PgCommands(pool)
+        number = await commands.ask(
+            name, CommandKind(kind), args, deadline_s=DEADLINE_S, asked_by="command-line"
+        )
+        return number, await commands.wait(number, answer_s, MonotonicClock())
+
+    number, answer = with_pool(home, call)
+    if answer is None:
+        raise NotDone(
+            f"command {number}: {account} gave no answer in {answer_s:g} s;"
+            f" it counts until {DEADLINE_S:g} s after it was asked"
+        )
+    if not answer.get("done"):
+        raise NotDone(f"command {number}: {answer.get('why') or answer}")
+    return {"command_id": number, "account": account, **answer}
+
+
+def show(answer: Mapping[str, Any], *, json: bool) -> None:
+    """Print an answer: as one JSON object, or a line for each figure."""
+    if json:
+        print_json(dict(answer))
+        return
+    for name, value in answer.items():
+        if isinstance(value, Mapping):
+            text = ", ".join(f"{key} {item}" for key, item in value.items()) or "-"
+        elif isinstance(value, list | tuple):
+            text = "; ".join(str(item) for item in value) or "-"
+        else:
+            text = str(value)
+        print(f"{name:<16} {text}")

@@ -1,0 +1,149 @@
+"""Carries out what people ask of one account, and answers.
+
+Rules of this file:
+- called by the controller between two messages, so that nothing else is under way;
+- a command can be carried out twice with the same end: a program may die before it answered;
+- PostgreSQL away: nobody can ask, and nobody is answered; the kill file works without it.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from tradebox.domain.orders import AccountName
+from tradebox.errors import PlanInvalid, StoreUnavailable
+from tradebox.execution.adoption import Adoption
+from tradebox.execution.kill_switch import KillSwitch
+from tradebox.execution.order_link import OrderLink
+from tradebox.execution.order_path import OrderPath
+from tradebox.execution.plan_runner import PlanRunner
+from tradebox.ports.clock import MarketClock
+from tradebox.ports.command_store import Command, CommandKind, CommandStore
+from tradebox.supervision.clock import Clock
+
+PERIOD_S: Final = 0.25
+Answer = Mapping[str, Any]
+
+
+class CommandDesk:
+    """Takes, carries out and answers the commands of one account."""
+
+    def __init__(
+        self,
+        account: AccountName,
+        store: CommandStore,
+        runner: PlanRunner,
+        path: OrderPath,
+        link: OrderLink,
+        kill: KillSwitch,
+        clock: Clock,
+        market_clock: MarketClock,
+    ) -> None:
+        self._account = account
+        self._store = store
+        self._runner = runner
+        self._path = path
+        self._link = link
+        self._kill = kill
+        self._clock = clock
+        self._market_clock = market_clock
+        self._adoption = Adoption(runner, path, market_clock)
+        self._is_first = True
+        self._due_s = 0.0
+        self._looks: list[tuple[Command, int]] = []
+        self._do: Mapping[CommandKind, Callable[[Command], Coroutine[Any, Any, Answer | None]]] = {
+            CommandKind.PAUSE: self._pause,
+            CommandKind.RESUME: self._resume,
+            CommandKind.KILL: self._set_kill,
+            CommandKind.EXIT: self._exit,
+            CommandKind.FLATTEN: self._flatten,
+            CommandKind.RECONCILE: self._reconcile,
+            CommandKind.ADOPT: self._adopt,
+            CommandKind.RELEASE: self._release,
+        }
+
+    async def on_timer(self) -> None:
+        """Carry out what waits; answer the looks that are done."""
+        if self._clock.now() < self._due_s:
+            return
+        self._due_s = self._clock.now() + PERIOD_S
+        try:
+            await self._answer_looks()
+            for command in await self._store.take(self._account, again=self._is_first):
+                answer = await self._do[command.kind](command)
+                if answer is not None:
+                    await self._answer(command, answer)
+            self._is_first = False
+        except StoreUnavailable:
+            return
+
+    async def _answer(self, command: Command, answer: Answer) -> None:
+        await self._store.answer(command, answer, self._market_clock.now_ns())
+
+    async def _pause(self, command: Command) -> Answer:
+        self._kill.pause(self._account, str(command.args.get("reason", "")))
+        return {"done": True, "entries": "paused"}
+
+    async def _resume(self, command: Command) -> Answer:
+        del command
+        self._kill.resume(self._account)
+        self._kill.clear()
+        self._link.halted = None
+        await self._path.resume_limits()
+        self._kill.read_row(await self._path.read_switches())
+        is_stopped = self._kill.is_set(self._account)
+        return {"done": not is_stopped, "entries": "stopped" if is_stopped else "on"}
+
+    async def _set_kill(self, command: Command) -> Answer:
+        self._kill.set(str(command.args.get("reason", "")) or "asked by a person")
+        return {"done": True, "entries": "stopped"}
+
+    async def _exit(self, command: Command) -> Answer:
+        plan_id = str(command.args.get("plan_id", ""))
+        running = self._runner.plans.get(plan_id)
+        if running is None:
+            return {"done": False, "why": f"{plan_id} does not run here"}
+        if not running.state.phase.is_final:
+            await self._runner.cancel(plan_id, "a person asked to exit")
+        return {"done": True, "plan": plan_id, "state": running.state.phase.value}
+
+    async def _flatten(self, command: Command) -> Answer:
+        """Pause, and have every plan leave; what no plan of ours holds is not touched."""
+        del command
+        self._kill.pause(self._account, "flatten")
+        asked = []
+        for running in self._runner.active():
+            asked.append(running.state.plan_id)
+            await self._runner.cancel(running.state.plan_id, "a person asked to flatten")
+        return {"done": True, "entries": "paused", "plans": asked}
+
+    async def _reconcile(self, command: Command) -> Answer | None:
+        if not self._link.is_connected:
+            return {"done": False, "why": f"the order link is {self._link.state}"}
+        self._looks.append((command, self._link.mono_ns()))
+        self._link.want_look("a person asked")
+        return None
+
+    async def _answer_looks(self) -> None:
+        report = self._path.by_hand.report
+        waiting, self._looks = self._looks, []
+        for command, asked_ns in waiting:
+            if report is not None and report["started_mono_ns"] >= asked_ns:
+                await self._answer(command, {"done": True, **report})
+            elif not self._link.is_connected:
+                await self._answer(command, {"done": False, "why": "the order link is down"})
+            else:
+                self._looks.append((command, asked_ns))
+
+    async def _adopt(self, command: Command) -> Answer:
+        symbol = str(command.args.get("symbol", ""))
+        try:
+            plan_id = await self._adoption.adopt(symbol, dict(command.args.get("document", {})))
+        except PlanInvalid as invalid:
+            return {"done": False, "why": invalid.message}
+        return {"done": True, "symbol": symbol, "plan_id": plan_id}
+
+    async def _release(self, command: Command) -> Answer:
+        symbol = str(command.args.get("symbol", ""))
+        keep = bool(command.args.get("keep", False))
+        why = await self._path.by_hand.release(symbol, keep=keep)
+        return {"done": not why, "symbol": symbol, "why": why}
