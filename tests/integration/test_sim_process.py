@@ -1,5 +1,6 @@
 """The simulator as a process: its ready line, its end, its ports, and its memory of time."""
 
+import asyncio
 import json
 import os
 import selectors
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.tws_bench import CONTRACT, RawClient, ids
 from tradebox.adapters.marketclock import AffineMarketClock
 from tradebox.errors import ConfigInvalid, ExitCode, NotRunning
 from tradebox.sim.__main__ import main
@@ -214,6 +216,23 @@ def test_a_fault_that_waits_cannot_end_the_simulator(tmp_path: Path) -> None:
         rows = ask(folder, "/ledger")["rows"]
         assert [row["symbol"] for row in rows if row["kind"] == "action_announced"] == ["SPY"]
         assert ended(process, signal.SIGTERM)[0] == ExitCode.OK
+
+
+def test_the_master_client_hears_of_every_order(tmp_path: Path) -> None:
+    async def heard(address: tuple[str, int]) -> list[str]:
+        owner, master, other = [await RawClient.open(address, number) for number in (1, 7, 2)]
+        contract = ["0", "AAPL", "STK", *CONTRACT[3:]]
+        owner.place(1, "BUY", 1, "LMT", limit="1.00", contract=contract)
+        await owner.until(3, "1")
+        said = await master.until(5, "AAPL")
+        assert "5" not in ids(await other.sync())
+        for client in (owner, master, other):
+            await client.close()
+        return said
+
+    with running(tmp_path, "--master-client-id", "7") as (_, ready):
+        host, _, port = ready["gateway_paper"].partition(":")
+        assert asyncio.run(heard((host, int(port))))[24] == "1"
 
 
 def test_a_person_is_told_that_all_of_it_is_simulated(tmp_path: Path) -> None:

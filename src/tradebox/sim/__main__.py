@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--symbols", type=int, help="trade so many, the further ones synthetic")
     parser.add_argument("--tape", type=Path, help="recorded trades: symbol,at_ns,price,size")
     parser.add_argument("--day", metavar="YYYY-MM-DD", help="where the market begins")
+    parser.add_argument(
+        "--master-client-id", type=int, default=-1, help="hears of every client's orders; -1: none"
+    )
     given = parser.parse_args(argv)
     try:
         options = SimOptions(
@@ -39,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             symbols=given.symbols,
             tape=given.tape,
             day=given.day,
+            master_client_id=given.master_client_id,
         )
         return run_sim(options)
     except TradeboxError as error:

@@ -86,6 +86,7 @@ class SimOptions:
     script: a file of events that happen by themselves.
     symbols: so many are traded, the further ones synthetic; none: the shipped ones.
     tape: a file of recorded trades that replaces what its symbols trade.
+    master_client_id: the client that hears of every client's orders; -1: none.
     day: where the market begins, YYYY-MM-DD; none: where it was, or at its first day.
     """
 
@@ -99,6 +100,7 @@ class SimOptions:
     symbols: int | None = None
     tape: Path | None = None
     day: str | None = None
+    master_client_id: int = -1
 
     def check(self) -> None:
         """Refuse what cannot be run. Raises ConfigInvalid."""
@@ -349,6 +351,8 @@ async def _serve(
     settings = with_variants(ExchangeSettings(), options.variants)
     from_ns = begin_ns(options.day, home.clock_file) if options.day else 0
     world = World(home, options.speed, ports, settings, data, not_before_ns=from_ns)
+    for gateway in world.gateways.values():
+        gateway.master_client_id = options.master_client_id
     try:
         world.script.add(rows)
         await world.start()

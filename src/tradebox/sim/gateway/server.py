@@ -89,7 +89,7 @@ class TwsGateway:
         self.messages_per_s_max = messages_per_s_max
         self._keeps_time = keeps_time
         self._host, self._port = host, port
-        self._master_client_id = master_client_id
+        self.master_client_id = master_client_id
         self._connections: set[Session] = set()
         self._clients: dict[int, Session] = {}
         self._server: asyncio.Server | None = None
@@ -214,7 +214,7 @@ class TwsGateway:
     # -- pushes ---------------------------------------------------------------------------
 
     def _listeners_of(self, client_id: int) -> list[Session]:
-        wanted = dict.fromkeys((client_id, 0, self._master_client_id))
+        wanted = dict.fromkeys((client_id, 0, self.master_client_id))
         return [self._clients[number] for number in wanted if number in self._clients]
 
     def sessions(self) -> Sequence[Session]:

@@ -199,7 +199,7 @@ async def test_time_alone_expires_orders_and_renews_what_changes_slowly(monkeypa
 @pytest.mark.asyncio
 async def test_the_master_client_hears_of_everybodys_orders():
     async with tws() as bench:
-        bench.paper._master_client_id = 9
+        bench.paper.master_client_id = 9
         master, owner = await bench.client(9), await bench.client(1)
         owner.place(1, "BUY", 10, "MKT")
         await owner.until(59)
