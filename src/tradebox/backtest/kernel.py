@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tradebox.strategies.bars import Floats
+from tradebox.strategies.bars import Bars, Floats
 
 ENTRY, STOP, TRAIL, BREAK_EVEN, TARGET, SCALE_OUT, SIGNAL, BARS_MAX, END, DELISTED = range(10)
 """Reasons, by their place in records.REASONS."""
@@ -36,21 +36,22 @@ POSITION_COLUMNS = (
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-def views(open_: Floats, high: Floats, low: Floats) -> Floats:
-    """Return float64[2, 3, n]: (open, best, worst) as a long position sees them, then as a short.
+def views(bars: Bars) -> Floats:
+    """Return float64[2, 4, n]: (open, best, worst, close) as a long position sees them, as a short.
 
     The short side's prices are negative: then "below the stop" is one comparison for both. An open
     outside its day's range widens it: whoever trades that day trades at that open.
     """
-    top, bottom = np.maximum(high, open_), np.minimum(low, open_)
-    return np.array([[open_, top, bottom], [-open_, -bottom, -top]])
+    open_, close = bars.open, bars.close
+    top, bottom = np.maximum(bars.high, open_), np.minimum(bars.low, open_)
+    return np.array([[open_, top, bottom, close], [-open_, -bottom, -top, -close]])
 
 
 @_jit
-def leave(seen, last_close, flags, first, side, fill, share, row, ratchet_r, start, peak):
+def leave(seen, flags, first, side, fill, share, row, ratchet_r, start, peak):
     """Return (bar, phase, price before costs, reason, peak) of the exit of one position.
 
-    seen: float64[3, n], its side of views(). flags: bool[n], leave at the next open. row: see
+    seen: float64[4, n], its side of views(). flags: bool[n], leave at the next open. row: see
     Exits.as_row. ratchet_r: least move of a trailing stop in R.
     start, peak: the entry's bar and its price as `seen` has it; or where a position with the same
     exits and a nearer stop left, and the best price it had seen: nothing can have happened before.
@@ -111,7 +112,7 @@ def leave(seen, last_close, flags, first, side, fill, share, row, ratchet_r, sta
             if peak * keep > stop and peak * keep - stop >= least:
                 stop, reason = peak * keep, TRAIL
         i += 1
-    return bars - 1, AT_END, last_close, END, peak
+    return bars - 1, AT_END, side * seen[3, bars - 1], END, peak
 
 
 @_jit
@@ -130,7 +131,7 @@ def _add(sums, r):
 
 @_jit
 def sweep(
-    seen, close, signal_bars, signal_sides, distance, exit_long, exit_short, settings, known,
+    seen, signal_bars, signal_sides, distance, exit_long, exit_short, settings, known,
     costs, block_of_exit, block_of_entry, blocks,
 ):  # fmt: skip
     """Return (by exit, by entry): per setting and block the count, sum and squares of R.
@@ -141,7 +142,7 @@ def sweep(
     nearer; -1 for none. costs: float64[4, n]: see Costs.per_bar; least commission is not in it.
     block_of_exit, block_of_entry: int64[n], -1 where a trade does not count.
     """
-    count, bars, signals = len(settings), len(close), len(signal_bars)
+    count, bars, signals = len(settings), seen.shape[2], len(signal_bars)
     by_exit = np.zeros((count, blocks, 3))
     by_entry = np.zeros((count, blocks, 3))
     free_after = np.full((count, signals), -1)  # where the next entry may fill; -1 = not known
@@ -160,7 +161,7 @@ def sweep(
             if twin >= 0 and free_after[twin, k] >= 0:
                 q = twin
             else:
-                share = distance[first - 1] / close[first - 1] * multiple
+                share = distance[first - 1] / seen[0, 3, first - 1] * multiple
                 if not 0.0 < share <= 0.5:
                     continue
                 fill = seen[0, 0, first] * (1.0 + side * costs[0, first])
@@ -169,7 +170,7 @@ def sweep(
                 if nearer >= 0 and free_after[nearer, k] >= 0:
                     start, peak = ended[nearer, k], peaks[nearer, k]
                 at, phase, price, _, peak = leave(
-                    seen[place], close[bars - 1], flags, first, side, fill, share, row, 0.0, start,
+                    seen[place], flags, first, side, fill, share, row, 0.0, start,
                     peak,
                 )  # fmt: skip
                 got = _with_costs(price, -side, phase, costs[0, at], costs[1, at])
@@ -227,7 +228,7 @@ def _write(row, values):
 
 @_jit
 def simulate(
-    seen, close, regime, entry, exit_long, exit_short, shares, exits, sizes, costs, final,
+    seen, regime, entry, exit_long, exit_short, shares, exits, sizes, costs, final,
     ratchet_r,
 ):  # fmt: skip
     """Return float64[positions, 16] of an account that follows row regime[i] at bar i.
@@ -238,7 +239,7 @@ def simulate(
     if delisted).
     Columns: see POSITION_COLUMNS.
     """
-    bars = len(close)
+    bars = seen.shape[2]
     found = np.empty((bars, 16))
     count, free = 0, 0
     for i in range(bars - 1):
@@ -253,7 +254,7 @@ def simulate(
         place, flags = (0, exit_long[k]) if side > 0 else (1, exit_short[k])
         fill = seen[0, 0, first] * (1.0 + side * costs[0, first])
         at, phase, price, reason, _ = leave(
-            seen[place], close[bars - 1], flags, first, side, fill, share, row, ratchet_r, first,
+            seen[place], flags, first, side, fill, share, row, ratchet_r, first,
             side * fill,
         )  # fmt: skip
         if phase == AT_END and final[1] > 0.0:
@@ -266,7 +267,7 @@ def simulate(
             early[0] = row[4]
             # Only a lower target differs, so this leg never ends later than the position.
             bar, when, level, why, _ = leave(
-                seen[place], close[bars - 1], flags, first, side, fill, share, early, ratchet_r,
+                seen[place], flags, first, side, fill, share, early, ratchet_r,
                 first, side * fill,
             )  # fmt: skip
             if why == TARGET:
@@ -287,15 +288,15 @@ def simulate(
 
 def warm_up() -> None:
     """Compile or load the kernel: a process does this once, before its first stock."""
-    prices = np.array([10.0, 10.5, 11.0, 10.0])
-    seen = views(prices, prices, prices)
+    prices, days = np.array([10.0, 10.5, 11.0, 10.0]), np.arange(4, dtype=np.int32)
+    seen = views(Bars("WARM", days, prices, prices, prices, prices, prices))
     flags = np.zeros((1, 4), np.bool_)
     entry = np.array([[1, 0, 0, 0]], np.int8)
     shares, row, costs = np.full((1, 4), 0.05), np.zeros((1, 6)), np.zeros((4, 4))
     block = np.zeros(4, np.int64)
-    simulate(seen, prices, block, entry, flags, flags, shares, row, shares, costs, np.zeros(2), 0.0)
+    simulate(seen, block, entry, flags, flags, shares, row, shares, costs, np.zeros(2), 0.0)
     bars, sides = np.array([0]), np.array([1], np.int8)
     sweep(
-        seen, prices, bars, sides, shares[0], flags[0], flags[0], np.ones((1, 8)),
-        np.full((1, 2), -1), costs, block, block, 1,
+        seen, bars, sides, shares[0], flags[0], flags[0], np.ones((1, 8)), np.full((1, 2), -1),
+        costs, block, block, 1,
     )  # fmt: skip

@@ -49,7 +49,7 @@ class Rows:
         """Return the positions the kernel takes. ratchet_r: see kernel.leave."""
         bars = self.bars
         found: Floats = kernel.simulate(
-            kernel.views(bars.open, bars.high, bars.low), bars.close, self.regime, self.entry,
+            kernel.views(bars), self.regime, self.entry,
             self.exit_long, self.exit_short, self.shares, self.exits, self.sizes, self.per_bar,
             np.array(self.final), ratchet_r,
         )  # fmt: skip

@@ -55,9 +55,9 @@ def _fit(state: State, choice: Choice | None, block: int) -> tuple[Choice | None
     opinion = strategy.opine(state.indicators, choice.setting)
     scaled = strategy.scaled(opinion, choice.setting)
     costs = state.per_bar[:, :stop].copy()
-    seen = kernel.views(bars.open, bars.high, bars.low)
+    seen = kernel.views(bars)
     found = kernel.simulate(
-        seen, bars.close, np.zeros(stop, np.int64), _row(scaled.entry, stop),
+        seen, np.zeros(stop, np.int64), _row(scaled.entry, stop),
         _row(scaled.exit_long, stop), _row(scaled.exit_short, stop),
         scaled.stop_distance[None, :stop] / bars.close, np.array([choice.exits.as_row()]),
         np.ones((1, stop)), costs, np.zeros(2), 0.0,
@@ -72,7 +72,7 @@ def _fit(state: State, choice: Choice | None, block: int) -> tuple[Choice | None
     ended = zeros.copy()
     ended[-1] = -1
     sums, _ = kernel.sweep(
-        seen, bars.close, where, opinion.entry[where], opinion.stop_distance[:stop],
+        seen, where, opinion.entry[where], opinion.stop_distance[:stop],
         opinion.exit_long[:stop], opinion.exit_short[:stop], rows, kernel.known_exits(rows), costs,
         ended, zeros, 1,
     )  # fmt: skip

@@ -50,8 +50,8 @@ def sweep_strategy(
     strategy: Strategy, indicators: Indicators, per_bar: Floats, blocks: Blocks
 ) -> Sweep:
     """Return the sums of every setting of a strategy."""
-    bars, close = indicators.bars, indicators.bars.close
-    seen = kernel.views(bars.open, bars.high, bars.low)
+    bars = indicators.bars
+    seen = kernel.views(bars)
     rows, known = exit_rows(strategy)
     settings = _settings(strategy)
     step = strategy.exit_count
@@ -61,7 +61,7 @@ def sweep_strategy(
         opinion = strategy.opine(indicators, settings[start])
         where = opinion.entry.view(np.bool_).nonzero()[0]
         by_exit[start : start + step], by_entry[start : start + step] = kernel.sweep(
-            seen, close, where, opinion.entry[where], opinion.stop_distance, opinion.exit_long,
+            seen, where, opinion.entry[where], opinion.stop_distance, opinion.exit_long,
             opinion.exit_short, rows, known, per_bar, blocks.of_exit, blocks.of_entry,
             blocks.count,
         )  # fmt: skip

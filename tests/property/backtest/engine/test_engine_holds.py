@@ -69,7 +69,7 @@ def test_what_a_sweep_learns_from_earlier_settings_changes_nothing(seed, exits):
     assert (known[1:] >= 0).any(axis=1).all()
     both = [
         kernel.sweep(
-            kernel.views(bars.open, bars.high, bars.low), bars.close, where,
+            kernel.views(bars), where,
             np.array([entries[int(bar)] for bar in where], np.int8), distance, flags, flags, grid,
             learnt, Costs().per_bar(bars), blocks.of_exit, blocks.of_entry, blocks.count,
         )

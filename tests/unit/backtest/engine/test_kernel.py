@@ -195,7 +195,7 @@ def test_a_sweep_and_a_simulation_give_the_same_r():
         where = np.array(sorted(entries))
         zeros = np.zeros(len(bars), np.int64)
         sums, _ = kernel.sweep(
-            kernel.views(bars.open, bars.high, bars.low), bars.close, where,
+            kernel.views(bars), where,
             np.array([entries[int(bar)] for bar in where], np.int8), distance, flags, flags,
             settings, kernel.known_exits(settings), given.per_bar, zeros, zeros, 1,
         )  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from support.price_series import shuffled, walk
-from tradebox.backtest import pipeline
+from tradebox.backtest import kernel, pipeline
 from tradebox.backtest.layers import LAYERS
 from tradebox.backtest.records import result_hash
 from tradebox.config.backtest import BacktestSettings
@@ -86,6 +86,16 @@ def test_a_result_has_all_its_parts_and_repeats_bit_for_bit():
     assert first.grade in "ABCDF"
     assert first.metrics["out"]["trades"] == len(first.trades)
     assert (first.days[first.trades["exit_bar"]] >= bars.day[int(len(bars) * 0.4)]).all()
+
+
+def test_stored_arrays_that_cannot_be_written_need_no_second_compilation():
+    pipeline.warm_up()
+    known = [len(one.signatures) for one in (kernel.sweep, kernel.simulate)]
+    bars = walk(8, 900)
+    for name in ("day", "open", "high", "low", "close", "volume"):
+        getattr(bars, name).setflags(write=False)
+    assert pipeline.run_stock(bars, CONFIG).status == "ok"
+    assert [len(one.signatures) for one in (kernel.sweep, kernel.simulate)] == known
 
 
 def test_a_stock_too_short_is_refused_with_its_reason():
