@@ -10,7 +10,8 @@ import numpy as np
 
 from tradebox.backtest.layers.state import State
 
-BARS_MIN = 750
+BARS_MIN = 250
+"""A year. Below about three years few settings trade often enough for more than an F."""
 DOLLAR_VOLUME_MIN = 250_000.0
 CLOSE_MIN = 1.0
 STILL_SHARE_MAX = 0.2

@@ -99,9 +99,9 @@ def test_stored_arrays_that_cannot_be_written_need_no_second_compilation():
 
 
 def test_a_stock_too_short_is_refused_with_its_reason():
-    found = pipeline.run_stock(walk(1, 300), CONFIG)
+    found = pipeline.run_stock(walk(1, 200), CONFIG)
     assert found.status == "refused"
-    assert found.reasons[-1].text == "300 bars, at least 750 are needed"
+    assert found.reasons[-1].text == "200 bars, at least 250 are needed"
 
 
 @pytest.mark.parametrize("bars", [1, 2, 20, 210])
