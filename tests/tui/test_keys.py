@@ -4,13 +4,16 @@ from pathlib import Path
 import pytest
 
 import tradebox_tui
+from support.console_script import MARKET_NS, stored_events
 from tradebox_tui import keys
 from tradebox_tui.app import ConsoleApp
 from tradebox_tui.screens.feeds import FeedTable
 from tradebox_tui.screens.help import Help
+from tradebox_tui.screens.journal import JournalTable
 from tradebox_tui.screens.orders import OrderTable
 from tradebox_tui.screens.overview import Alerts, Positions
 from tradebox_tui.screens.plans import PlanList
+from tradebox_tui.screens.runs import ResultTable, RunPlot
 from tradebox_tui.screens.tree import TreeTable
 from tradebox_tui.theme import THEMES
 from tradebox_tui.widgets.price_plot import PricePlot
@@ -333,6 +336,202 @@ async def test_lists_that_can_be_shortened(console):
             whole = len(table._ordered())
             await pilot.press(key)
             assert len(table._ordered()) == fewer < whole
+
+
+@pytest.mark.asyncio
+async def test_orders_hang_below_their_plans(console):
+    async with console("orders") as (app, pilot):
+        table = app.screen.query_one(OrderTable)
+        assert [table.key(row) for row in table._ordered()] == ["tb-0002", "tb-0001", "tb-0000"]
+        await pilot.press("o")
+        assert [(table.key(row), row["branch"]) for row in table._ordered()] == [
+            ("tb-0002", ""), ("tb-0000", ""), ("tb-0001", "└"),
+        ]  # fmt: skip
+        assert "by plan" in table.plain()[0]
+        await pilot.press("o")
+        assert [table.key(row) for row in table._ordered()] == ["tb-0002", "tb-0001", "tb-0000"]
+
+
+@pytest.mark.asyncio
+async def test_an_instrument_in_detail(console, script, shown):
+    async with console("feeds") as (app, pilot):
+        await pilot.press("j", "d")
+        await pilot.pause()
+        assert "GE in detail" in shown(app)
+        for count in (10, 30):
+            script.data["feeds"][1]["ticks"] += count
+            script.tick(2)
+            await app.pulse()
+        await pilot.pause()
+        assert "15.0" in next(line for line in shown(app).splitlines() if "ticks/s  " in line)
+        await pilot.press("d")
+        await pilot.pause()
+        assert "in detail" not in shown(app)
+
+
+@pytest.mark.asyncio
+async def test_a_branch_folds_and_unfolds(console):
+    async with console("tree") as (app, pilot):
+        table = app.screen.query_one(TreeTable)
+        whole = len(table._ordered())
+        table.select("market.feed_b")
+        await pilot.press("e")
+        names = [table.key(row) for row in table._ordered()]
+        assert table.cursor_key == "market"
+        assert not any(name.startswith("market.") for name in names)
+        assert "stores.bus" in names
+        await pilot.press("e")
+        assert len(table._ordered()) == whole
+
+
+@pytest.mark.asyncio
+async def test_what_was_told_about_a_child(console):
+    async with console("tree") as (app, pilot):
+        app.screen.query_one(TreeTable).select("market.feed_b")
+        await pilot.press("l")
+        await app.pulse()
+        await pilot.pause()
+        assert app.frame.screen_name == "journal"
+        table = app.screen.query_one(JournalTable)
+        assert [row["actor"] for row in table._ordered()] == ["market.feed_b"]
+
+
+@pytest.mark.asyncio
+async def test_the_journal_merges_what_is_stored_and_what_was_told(console, script):
+    async with console("journal") as (app, pilot):
+        table = app.screen.query_one(JournalTable)
+        rows = table._ordered()
+        assert len(rows) == 15
+        assert [row["at_ns"] for row in rows] == sorted((r["at_ns"] for r in rows), reverse=True)
+        script.stored += stored_events(2, first=13)
+        script.tick(2)
+        await app.pulse()
+        assert len(table._ordered()) == 17
+        assert table.cursor_key == table.key(table._ordered()[0])
+
+
+@pytest.mark.asyncio
+async def test_following_and_holding(console, script):
+    async with console("journal") as (app, pilot):
+        table = app.screen.query_one(JournalTable)
+        first = table.cursor_key
+        await pilot.press("f")
+        assert "held" in table.plain()[0]
+        script.data["journal"].append(
+            {**script.data["journal"][0], "number": 9, "at_ns": MARKET_NS}
+        )
+        script.tick(2)
+        await app.pulse()
+        assert table.cursor_key == first
+        await pilot.press("f")
+        assert table.cursor_key == "t9"
+        assert "following" in table.plain()[0]
+
+
+@pytest.mark.asyncio
+async def test_matches_are_gone_through(console):
+    async with console("journal") as (app, pilot):
+        table = app.screen.query_one(JournalTable)
+        await pilot.press("n")
+        assert "first filter" in app.screen.query_one("#foot").plain()[0]
+        await pilot.press("slash", *"fill_b", "enter")
+        matching = [table.key(row) for row in table._ordered()]
+        assert len(matching) == 4
+        await pilot.press("n")
+        assert len(table._ordered()) == 15
+        found = [table.cursor_key]
+        for _ in range(5):
+            await pilot.press("n")
+            found.append(table.cursor_key)
+        assert [key for key in dict.fromkeys(found) if key in matching] == list(
+            dict.fromkeys(found)
+        )
+        assert "no further line" in app.screen.query_one("#foot").plain()[0]
+        await pilot.press("N")
+        assert table.cursor_key in matching
+        assert table.cursor_key != found[-1]
+
+
+@pytest.mark.asyncio
+async def test_only_one_plan(console):
+    async with console("journal") as (app, pilot):
+        table = app.screen.query_one(JournalTable)
+        table.select("s12")
+        await pilot.press("i")
+        await app.pulse()
+        assert {row["plan_id"] for row in table._ordered()} == {"P-0002"}
+        await pilot.press("i")
+        await app.pulse()
+        assert len(table._ordered()) == 15
+
+
+@pytest.mark.asyncio
+async def test_older_events_come_when_the_cursor_nears_the_end(console, script):
+    script.stored = stored_events(500)
+    async with console("journal") as (app, pilot):
+        table = app.screen.query_one(JournalTable)
+        assert len(app.view.events) == 200
+        await pilot.press("G")
+        for _ in range(3):
+            script.tick(2)
+            await app.pulse()
+            await pilot.press("G")
+        assert len(app.view.events) == 500
+        assert table.is_complete
+
+
+@pytest.mark.asyncio
+async def test_going_to_a_sequence_number(console, script):
+    script.stored = stored_events(500)
+    async with console() as (app, pilot):
+        await pilot.press("colon")
+        app.screen.query_one("#prompt").value = "seq 123"
+        await pilot.press("enter")
+        for _ in range(2):
+            script.tick(2)
+            await app.pulse()
+        assert app.screen.query_one(JournalTable).cursor_key == "s123"
+
+
+@pytest.mark.asyncio
+async def test_two_stocks_of_a_backtest_beside_each_other(console, script, shown):
+    async with console("runs") as (app, pilot):
+        plot = app.screen.query_one(RunPlot)
+        await pilot.press("tab", "m", "j", "m", "c")
+        script.tick(6)
+        await app.pulse()
+        await pilot.pause()
+        assert [symbol for _, symbol in plot.places] == ["NVDA", "AAPL"]
+        assert "equity of NVDA and AAPL" in shown(app)
+        assert "AAPL -4" in shown(app)
+        for words in ("underwater", "R per trade"):
+            await pilot.press("p")
+            await pilot.pause()
+            assert words in shown(app)
+        await pilot.press("c", "m")
+        assert [symbol for _, symbol in plot.places] == ["AAPL"]
+        assert app.screen.query_one(ResultTable).marks == [("bt-2016-0002", "NVDA")]
+
+
+@pytest.mark.asyncio
+async def test_a_changed_figure_carries_an_arrow_once(console, script):
+    async with console() as (app, _):
+        table = app.screen.query_one(Positions)
+
+        def row():
+            return next(line for line in table.plain() if "NVDA" in line)
+
+        assert "↑" not in row()
+        for price, arrow in (("102.00", "↑"), ("101.00", "↓")):
+            script.data["plans"][0]["last_price"] = price
+            script.tick()
+            await app.pulse()
+            assert f"{price}{arrow}" in row()
+            app.repaint()
+            assert f"{price}{arrow}" in row()
+        script.tick()
+        await app.pulse()
+        assert "↓" not in row()
 
 
 @pytest.mark.asyncio

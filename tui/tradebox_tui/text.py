@@ -16,6 +16,8 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 NS_PER_S = 1_000_000_000
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 CLEAN_CHARS_MAX = 2_000
+FIGURE_MAX = Decimal(10) ** 24
+"""Nothing that we show is as large: ns since 1970 have nineteen digits."""
 
 MISSHAPEN = (
     ArithmeticError,
@@ -49,7 +51,7 @@ def number(value: object) -> Decimal | None:
         figure = Decimal(str(value))
     except InvalidOperation:
         return None
-    return figure if figure.is_finite() else None
+    return figure if figure.is_finite() and abs(figure) < FIGURE_MAX else None
 
 
 def price(value: object) -> str:

@@ -236,6 +236,7 @@ class Journal(FrameScreen):
         if fresh is None:
             return
         _take(view, fresh)
+        table.view = view
         if view.events and not table.is_complete and table.is_near_end():
             older = await source.events(table.about, PAGE_EVENTS, before=min(view.events))
             if older is not None:
