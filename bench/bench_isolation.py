@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from bench import plan_flow
@@ -78,7 +79,7 @@ async def paper_burns(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]
 
     def burn() -> None:
         if run.forward("harm", actor=PAPER, how="burn") is not None:
-            told["burns"] = told.get("burns", 0) + 1
+            told.setdefault("burnt_at_s", []).append(time.time())
 
     async with _repeating(burn, BURN_EVERY_S):
         yield
@@ -175,16 +176,29 @@ def told_of(name: str, windows: list[tuple[str, list[float]]]) -> dict[str, Any]
     }
 
 
-def cut_off_ms(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return how paper's controller was ended for its CPU, by the engine's own log."""
+def cut_offs(lines: Sequence[dict[str, Any]], burnt_at_s: Sequence[float]) -> dict[str, Any]:
+    """Return how soon paper's controller was ended for its CPU, by the engine's own log.
+
+    Three messages of 50 ms are the least it takes, and the ticks that bring them.
+    """
     ended = [
-        line["reason"]
+        (datetime.fromisoformat(line["at"]).timestamp(), line["reason"])
         for line in lines
         if line.get("event") == "child_exited"
         and line.get("actor") == PAPER
         and "BudgetSpent" in str(line.get("reason"))
     ]
-    return {"cut_off_by_the_budget": len(ended), "reason": ended[0] if ended else None}
+    after_ms = [
+        (next(at_s for at_s, _ in ended if at_s > burnt_s) - burnt_s) * 1000
+        for burnt_s in burnt_at_s
+        if any(at_s > burnt_s for at_s, _ in ended)
+    ]
+    return {
+        "burnt": len(burnt_at_s),
+        "cut_off_by_the_budget": len(ended),
+        "cut_off_after_ms": spread(after_ms, 1),
+        "reason": ended[0][1],
+    }
 
 
 async def _measure(run: LiveRun, dsn: str) -> dict[str, Any]:
@@ -212,10 +226,11 @@ async def _measure(run: LiveRun, dsn: str) -> dict[str, Any]:
         if what == "paper_burns_50_ms_a_tick"
         for value in following
     ]
+    burnt = told["paper_burns_50_ms_a_tick"].pop("burnt_at_s", [])
     measured = {name: {**told_of(name, sorted_out), **told[name]} for name in NEIGHBOURS}
     measured["paper_burns_50_ms_a_tick"] |= {
         "after_us": spread(after, 1),
-        **cut_off_ms(list(run.log())),
+        **cut_offs([line for line in run.log() if "at" in line], burnt),
     }
     return {
         "load_during": load,
