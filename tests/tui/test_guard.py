@@ -76,10 +76,14 @@ def test_secrets_and_the_sims_identity_stay_closed(guard, tmp_path):
         tmp_path / "link" / "trade_rw",
         tmp_path / "run" / ".." / "secrets" / "trade_rw",
         os.fsencode(home.secrets_dir / "trade_rw"),
+        home.config_file,
+        "/proc/1/environ",
+        "/proc/1/task/1/mem",
     ):
         with pytest.raises(Refused):
             guard.check("open", (path, "r", 0))
     guard.check("open", (home.console_file, "r", 0))
+    guard.check("open", (f"/proc/{os.getpid()}/maps", "r", 0))
     guard.check("open", (home.root / "secrets-not", "r", 0))
 
 
@@ -116,6 +120,11 @@ def test_the_hook_holds_in_a_process_of_its_own(tmp_path):
             refused(os.fork),
             refused(open, secret),
             refused(os.open, secret, os.O_RDONLY),
+            refused(open, f"/proc/{{os.getppid()}}/environ", "rb"),
+            refused(os.posix_spawn, "/bin/true", ["true"], {{}}),
+            refused(socket.socket(type=socket.SOCK_DGRAM).sendto, b"x", ("127.0.0.1", {port})),
+            refused(socket.socket(socket.AF_UNIX).connect, secret),
+            refused(socket.getaddrinfo, "example.org", 443),
             refused(socket.socket().connect, ("127.0.0.1", {port})),
         ]
         guard.allow([Address("127.0.0.1", {port})])

@@ -2,11 +2,13 @@
 
 Rules of this file:
 - it may connect to its two stores and to nobody else, by any call;
-- it may start no process, and open neither the trading secrets nor the stand-in world's identity;
+- it may start no process, and open neither the trading secrets (the settings file may hold some),
+  nor the stand-in world's identity, nor what another process was given;
 - a hook cannot be taken off again: `Guard.install` is for the console's own process, once.
 """
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterable
@@ -29,6 +31,8 @@ STARTERS: Final = frozenset(
     }
 )
 CALLERS: Final = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+OF_OTHERS: Final = re.compile(r"/proc/\d+/(?:.*/)?(?:environ|mem|maps|cmdline)")
+"""Where a process keeps what it was given, passwords among it."""
 LISTENERS: Final = frozenset({"socket.bind"})
 
 
@@ -43,6 +47,7 @@ class Guard:
         self._closed = (
             os.path.realpath(home.secrets_dir),
             os.path.realpath(home.sim_dir / "identity.json"),
+            os.path.realpath(home.config_file),
         )
         self._addresses: frozenset[Address] = frozenset()
         self.refusals = 0
@@ -74,6 +79,8 @@ class Guard:
         if not isinstance(path, str | bytes | os.PathLike):
             return
         real = os.path.realpath(os.fsdecode(path))
+        if OF_OTHERS.fullmatch(real) and not real.startswith(f"/proc/{os.getpid()}/"):
+            self._refuse("open", "the console looks into no other process")
         for closed in self._closed:
             if real == closed or real.startswith(closed + os.sep):
                 self._refuse("open", "the console reads no secret")
