@@ -168,8 +168,10 @@ class Scheduler:
     def _is_over(self) -> bool:
         if self.desk.error:
             return True
-        if self._running or self.desk.pending:
+        if self._running:
             return False
+        if self.desk.pending:  # a store that is away does not hold up a stop for ever
+            return self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
         return self.is_stopping or (
             self.desk.is_drained and not self.desk.ready and not self._alone
         )
@@ -286,7 +288,7 @@ class Scheduler:
             self._recycle(slot)
 
     def _recycle(self, slot: Slot) -> None:
-        self.figures.recycled += 1
+        self.figures.recycled += slot.fresh_bytes > 0
         slot.recycle()
 
     def _retry(self, job: Job, index: int, why: str) -> None:

@@ -34,16 +34,20 @@ from tradebox.backtest.scheduler import Limits, Scheduler, Services, State
 from tradebox.backtest.scheduler_pressure import LivePressure
 from tradebox.backtest.scheduler_queue import Counts, TaskQueue
 from tradebox.backtest.scheduler_spec import batches_of, code_hash, new_run_id
+from tradebox.backtest.scheduler_store import Desk
 from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.worker import Function, run_batch
-from tradebox.config import Home, Settings
+from tradebox.config import BacktestSettings, Home, Settings
 from tradebox.errors import ConfigInvalid, HomeUnusable, NotDone, StoreUnavailable
 from tradebox.strategies.catalogue import STRATEGIES
 from tradebox.supervision.clock import MonotonicClock
 from tradebox.supervision.locks import hold_exclusive, hold_shared
 
-ZYGOTE_BYTES: Final = 90 * MIB
+ZYGOTE_BYTES: Final = 170 * MIB
 """What the zygote and its first worker add to our tree, before anything has been measured."""
+
+LEAST_BYTES: Final = 240 * MIB
+"""Below this not even what surrounds a task fits; known without starting anything."""
 
 SHARE_BESIDE_LIVE: Final = 0.5
 NICE: Final = 19
@@ -174,18 +178,24 @@ async def _work(work: _Work) -> Outcome:
         with _signals(scheduler.stop):
             state = await scheduler.run()
     figures = _figures(work, scheduler, counts, progress, worked_s)
-    return await _end(work, state, scheduler.desk.error, figures, before_bytes)
+    return await _end(work, scheduler.desk, state, figures, before_bytes)
 
 
 async def _end(
-    work: _Work, state: State, error: str, figures: dict[str, Any], before_bytes: int
+    work: _Work, desk: Desk, state: State, figures: dict[str, Any], before_bytes: int
 ) -> Outcome:
+    """Store how the run ended; a run that is done waits for a store that is away."""
     row: Mapping[str, Any] = {}
-    try:
+    error = desk.error
+
+    async def finish() -> Mapping[str, Any]:
         await work.queue.give_back()
         figures["database_bytes"] = await work.queue.table_bytes() - before_bytes
         await work.store.finish_run(work.spec.run_id, state, figures, error)
-        row = await work.queue.row()
+        return await work.queue.row()
+
+    try:
+        row = await (desk.patiently(finish) if state == "done" else finish())
     except StoreUnavailable as gone:
         error = error or gone.message
     return Outcome(work.spec, "failed" if error else state, error, figures, row)
@@ -284,6 +294,21 @@ def _trades_here(home: Home) -> bool:
         return True
     lock.release()
     return False
+
+
+def refuse_far_too_small(settings: BacktestSettings) -> None:
+    """Refuse a budget that nothing could run in, before anything is started.
+
+    Raises: ConfigInvalid.
+    """
+    budget = settings.memory_budget
+    if budget is not None and budget < LEAST_BYTES:
+        raise ConfigInvalid(
+            f"memory budget of {shown_size(budget)} is below one task: a run of one worker needs"
+            f" about {shown_size(LEAST_BYTES)}: give --memory-budget 512MiB or more",
+            field="backtest.memory_budget",
+            value=budget,
+        )
 
 
 def _refuse_too_small(budget: Budget, lengths: Mapping[str, int], extra_bytes: int = 0) -> None:

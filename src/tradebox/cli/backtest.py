@@ -111,7 +111,12 @@ def run(
     if resume is not None and (universe or strategy or data or seed is not None):
         raise ConfigInvalid("--resume goes on with a run as it was begun: leave its options out")
     from tradebox.adapters.embedded.lease import revive, stores
-    from tradebox.backtest.scheduler_run import Place, Wish, run_backtest
+    from tradebox.backtest.scheduler_run import (
+        Place,
+        Wish,
+        refuse_far_too_small,
+        run_backtest,
+    )
 
     place = find_home(home)
     settings = load_settings(
@@ -123,7 +128,8 @@ def run(
             backtest__seed=seed,
         ),
     )
-    lead_yahoo(place, settings, data)
+    refuse_far_too_small(settings.backtest)
+    lead_yahoo(place, settings, data or SAMPLE)
     wish = Wish(
         data or SAMPLE, universe, tuple(strategy or ()), resume, executor, scheduler, scatter
     )
