@@ -34,6 +34,7 @@ POSITION_COLUMNS = (
 """What simulate tells of a position; cut_*: the scale-out, cut_bar -1 where there was none."""
 
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+_jit_inline: Any = numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 
 
 def views(bars: Bars) -> Floats:
@@ -47,17 +48,16 @@ def views(bars: Bars) -> Floats:
     return np.array([[open_, top, bottom, close], [-open_, -bottom, -top, -close]])
 
 
-@_jit
-def leave(seen, flags, first, side, fill, share, row, ratchet_r, start, peak):
+@_jit_inline
+def leave(seen, place, flags, first, side, fill, share, row, ratchet_r, start, peak):
     """Return (bar, phase, price before costs, reason, peak) of the exit of one position.
 
-    seen: float64[4, n], its side of views(). flags: bool[n], leave at the next open. row: see
+    seen: see views; place: 0 long, 1 short. flags: bool[n], leave at the next open. row: see
     Exits.as_row. ratchet_r: least move of a trailing stop in R.
     start, peak: the entry's bar and its price as `seen` has it; or where a position with the same
     exits and a nearer stop left, and the best price it had seen: nothing can have happened before.
     """
-    open_, best, worst = seen[0], seen[1], seen[2]
-    bars = len(open_)
+    bars = seen.shape[2]
     trails = row[1] > 0.0
     entry = side * fill
     keep = 1.0 - side * share
@@ -75,17 +75,24 @@ def leave(seen, flags, first, side, fill, share, row, ratchet_r, start, peak):
     while i < bars:
         if i > first:
             # Days on which nothing can happen but a new peak: nearly all of them.
-            while i < until and worst[i] > stop and best[i] < near and not flags[i - 1]:
-                if trails and best[i] > peak:
-                    if least > 0.0 or (open_[i] > peak and worst[i] <= open_[i] * keep):
+            while (
+                i < until
+                and seen[place, 2, i] > stop
+                and seen[place, 1, i] < near
+                and not flags[i - 1]
+            ):
+                if trails and seen[place, 1, i] > peak:
+                    if least > 0.0 or (
+                        seen[place, 0, i] > peak and seen[place, 2, i] <= seen[place, 0, i] * keep
+                    ):
                         break
-                    peak = best[i]
+                    peak = seen[place, 1, i]
                     if peak * keep > stop:
                         stop, reason = peak * keep, TRAIL
                 i += 1
             if i == bars:
                 break
-        price = open_[i]
+        price = seen[place, 0, i]
         if i > first:
             if price <= stop:
                 return i, AT_OPEN_BY_GAP, side * price, reason, peak
@@ -101,18 +108,18 @@ def leave(seen, flags, first, side, fill, share, row, ratchet_r, start, peak):
                 peak = price
                 if peak * keep > stop and peak * keep - stop >= least:
                     stop, reason = peak * keep, TRAIL
-        if worst[i] <= stop:
+        if seen[place, 2, i] <= stop:
             return i, IN_DAY, side * min(price, stop), reason, peak
-        if best[i] >= target:
+        if seen[place, 1, i] >= target:
             return i, IN_DAY, side * target, TARGET, peak
-        if best[i] >= level and stop < entry:
+        if seen[place, 1, i] >= level and stop < entry:
             stop, reason = entry, BREAK_EVEN
-        if trails and best[i] > peak:
-            peak = best[i]
+        if trails and seen[place, 1, i] > peak:
+            peak = seen[place, 1, i]
             if peak * keep > stop and peak * keep - stop >= least:
                 stop, reason = peak * keep, TRAIL
         i += 1
-    return bars - 1, AT_END, side * seen[3, bars - 1], END, peak
+    return bars - 1, AT_END, side * seen[place, 3, bars - 1], END, peak
 
 
 @_jit
@@ -170,7 +177,7 @@ def sweep(
                 if nearer >= 0 and free_after[nearer, k] >= 0:
                     start, peak = ended[nearer, k], peaks[nearer, k]
                 at, phase, price, _, peak = leave(
-                    seen[place], flags, first, side, fill, share, row, 0.0, start,
+                    seen, place, flags, first, side, fill, share, row, 0.0, start,
                     peak,
                 )  # fmt: skip
                 got = _with_costs(price, -side, phase, costs[0, at], costs[1, at])
@@ -254,7 +261,7 @@ def simulate(
         place, flags = (0, exit_long[k]) if side > 0 else (1, exit_short[k])
         fill = seen[0, 0, first] * (1.0 + side * costs[0, first])
         at, phase, price, reason, _ = leave(
-            seen[place], flags, first, side, fill, share, row, ratchet_r, first,
+            seen, place, flags, first, side, fill, share, row, ratchet_r, first,
             side * fill,
         )  # fmt: skip
         if phase == AT_END and final[1] > 0.0:
@@ -267,7 +274,7 @@ def simulate(
             early[0] = row[4]
             # Only a lower target differs, so this leg never ends later than the position.
             bar, when, level, why, _ = leave(
-                seen[place], flags, first, side, fill, share, early, ratchet_r,
+                seen, place, flags, first, side, fill, share, early, ratchet_r,
                 first, side * fill,
             )  # fmt: skip
             if why == TARGET:

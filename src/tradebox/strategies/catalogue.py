@@ -10,6 +10,8 @@ Public name: STRATEGIES.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
+
 from tradebox.strategies.base import (
     SIDES,
     STOP_ATR,
@@ -32,9 +34,11 @@ def _stop(*values: float) -> Parameter:
 
 
 def _cross(indicators: Indicators, setting: Setting) -> Signals:
-    fast, slow = indicators.sma(int(setting["fast"])), indicators.sma(int(setting["slow"]))
-    above, below = fast > slow, fast < slow
-    return opinion_of(fresh(above), fresh(below), (below, above), indicators.atr(ATR_PERIOD))
+    above = indicators.sma(int(setting["fast"])) > indicators.sma(int(setting["slow"]))
+    entry = np.empty(len(above), np.int8)
+    entry[0] = 0
+    np.subtract(above.view(np.int8)[1:], above.view(np.int8)[:-1], out=entry[1:])
+    return Signals(entry, ~above, above, indicators.atr(ATR_PERIOD))
 
 
 def _cross_exits(_setting: Setting) -> Exits:
