@@ -188,7 +188,7 @@ def _r_sections(day: NDArray[np.int32], r: NDArray[np.float64]) -> list[str]:
     if not len(r):
         return ["<p>No trades.</p>"]
     days, of_day = np.unique(day, return_inverse=True)
-    curve = np.cumsum(np.bincount(of_day, weights=r))
+    curve = np.cumsum(np.bincount(of_day, weights=r)).astype(np.float64)
     moments = days.astype("datetime64[D]")
     return [
         _figure(_line_figure(moments, curve, "equity: sum of R", "R")),

@@ -58,7 +58,7 @@ def check(
     found, rows = ask_runs(home, read)
     stored = {row["symbol"]: row["result_hash"] for row in rows if row["status"] != "failed"}
     if missing := [one for one in symbols or () if one not in stored]:
-        raise InputError(f"SYMBOL={missing[0]}: run {found['run_id']} has no result of it")
+        raise ConfigInvalid(f"SYMBOL={missing[0]}: run {found['run_id']} has no result of it")
     known = sorted(stored)
     chosen = symbols or known[:: max(1, len(known) // stocks)][:stocks]
     made = regenerate(found, stored, chosen, find_home(home).bars_dir)
@@ -100,7 +100,7 @@ def report(
         fresh.replace(target)
     except OSError as error:
         fresh.unlink(missing_ok=True)
-        raise InputError(f"--html={target}: cannot be written: {error.strerror}") from error
+        raise ConfigInvalid(f"--html={target}: cannot be written: {error.strerror}") from error
     if json:
         print_json({"run_id": run_id, "file": str(target), "bytes": len(text), "stocks": count})
     else:
@@ -117,7 +117,7 @@ async def _report(
     rows = await reader.results(run_id)
     known = [row["symbol"] for row in rows if row["status"] in ("ok", "mismatch")]
     if missing := [one for one in wanted or () if one not in known]:
-        raise InputError(f"--symbol={missing[0]}: run {run_id} has no result of it")
+        raise ConfigInvalid(f"--symbol={missing[0]}: run {run_id} has no result of it")
     chosen = wanted if wanted is not None else known[:best]
     totals, parts = RunTotals(), {}
     bars_of = _bars_of(found)

@@ -25,7 +25,7 @@ from tradebox.backtest.data.series import (
     as_floats,
     no_such,
 )
-from tradebox.errors import InputError
+from tradebox.errors import ConfigInvalid, InputError
 from tradebox.strategies.bars import Floats
 
 FORMS: Final = "give sample, yahoo, parquet:FILE or dir:FOLDER"
@@ -39,7 +39,7 @@ _ADJUSTED_CLOSE: Final = ("adj close", "adj_close", "adjclose", "adjusted_close"
 def parse_source(text: str) -> Source:
     """Return the source that --data names.
 
-    Raises: InputError naming the text and the forms there are.
+    Raises: ConfigInvalid naming the text and the forms there are.
     """
     kind, _, rest = text.partition(":")
     if kind == "sample" and not rest:
@@ -56,7 +56,7 @@ def parse_source(text: str) -> Source:
         path = Path(rest).expanduser().resolve()
         made = ParquetSource if kind == "parquet" else FolderSource
         return made(path, adjusted=adjusted)
-    raise InputError(f"data={text}: no such source: {FORMS}", value=text)
+    raise ConfigInvalid(f"data={text}: no such source: {FORMS}", value=text)
 
 
 class ParquetSource:
@@ -64,7 +64,7 @@ class ParquetSource:
 
     def __init__(self, path: Path, *, adjusted: bool | None = None) -> None:
         if not path.is_file():
-            raise InputError(f"data=parquet:{path}: there is no such file: {FORMS}")
+            raise ConfigInvalid(f"data=parquet:{path}: there is no such file: {FORMS}")
         self._path = path
         self._adjusted = adjusted
         self._known: dict[str, list[int]] | None = None
@@ -157,7 +157,7 @@ class FolderSource:
 
     def __init__(self, path: Path, *, adjusted: bool | None = None) -> None:
         if not path.is_dir():
-            raise InputError(f"data=dir:{path}: there is no such folder: {FORMS}")
+            raise ConfigInvalid(f"data=dir:{path}: there is no such folder: {FORMS}")
         self._path = path
         self._adjusted = adjusted
 

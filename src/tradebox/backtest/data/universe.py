@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tradebox.backtest.data.series import Source
-from tradebox.errors import InputError
+from tradebox.errors import ConfigInvalid
 
 ALL: Final = "all"
 SAMPLE: Final = "sample"
@@ -25,7 +25,7 @@ def resolve_universe(text: str | None, source: Source) -> tuple[str, tuple[str, 
     """Return the name to record and the symbols, sorted, each once.
 
     text: None = everything the source has, or the shipped symbols where it cannot list.
-    Raises: InputError for an unknown name, an unreadable file, a malformed symbol, or no symbol.
+    Raises: ConfigInvalid for an unknown name, an unreadable file, a malformed symbol, or no symbol.
     """
     if text in (None, ALL):
         found = tuple(sorted(source.symbols()))
@@ -39,16 +39,16 @@ def resolve_universe(text: str | None, source: Source) -> tuple[str, tuple[str, 
         return SAMPLE, tuple(SampleSource().symbols())
     path = Path(text).expanduser()
     if not path.exists():
-        raise InputError(f"universe={text}: no such file or name: {_FORMS}", value=text)
+        raise ConfigInvalid(f"universe={text}: no such file or name: {_FORMS}", value=text)
     symbols = _read(path)
     return str(path), _some(tuple(sorted(symbols)), f"universe {path}: it holds no symbols")
 
 
 def _some(symbols: tuple[str, ...], message: str) -> tuple[str, ...]:
     if not symbols:
-        raise InputError(f"{message}: {_FORMS}")
+        raise ConfigInvalid(f"{message}: {_FORMS}")
     if len(symbols) > SYMBOLS_MAX:
-        raise InputError(f"a universe of {len(symbols)} symbols: at most {SYMBOLS_MAX}")
+        raise ConfigInvalid(f"a universe of {len(symbols)} symbols: at most {SYMBOLS_MAX}")
     return symbols
 
 
@@ -56,7 +56,7 @@ def _read(path: Path) -> set[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise InputError(f"universe={path}: cannot be read: {error}: {_FORMS}") from error
+        raise ConfigInvalid(f"universe={path}: cannot be read: {error}: {_FORMS}") from error
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines:
         return set()
@@ -65,7 +65,9 @@ def _read(path: Path) -> set[str]:
     column = next((head.index(one) for one in ("symbol", "ticker") if one in head), None)
     if column is None:
         if len(head) > 1:
-            raise InputError(f"universe={path}: missing column symbol: {_FORMS}", value=str(path))
+            raise ConfigInvalid(
+                f"universe={path}: missing column symbol: {_FORMS}", value=str(path)
+            )
         return _checked(path, [(number, row[0]) for number, row in enumerate(rows, 1)])
     return _checked(
         path,
@@ -80,7 +82,7 @@ def _checked(path: Path, cells: Sequence[tuple[int, str]]) -> set[str]:
         if not symbol:
             continue
         if len(symbol) > SYMBOL_CHARS_MAX or not symbol.isprintable() or " " in symbol:
-            raise InputError(
+            raise ConfigInvalid(
                 f"universe={path}: row {number}: {symbol[:40]!r} is no symbol", value=str(path)
             )
         found.add(symbol)

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from tradebox.backtest.data.series import PRICES, RawSeries, as_floats
-from tradebox.errors import InputError, VendorUnavailable
+from tradebox.errors import ConfigInvalid, VendorUnavailable
 
 ROUTE_VARIABLE: Final = "TRADEBOX_YAHOO_ROUTE"
 """PORT,AUTHORITY: lead every connection to this port of loopback and trust that root."""
@@ -44,7 +44,9 @@ class YahooSource:
     def __init__(self, period: str = "") -> None:
         self._period = period.removesuffix(STAND_IN) or PERIOD
         if self._period not in PERIODS:
-            raise InputError(f"data=yahoo:{period}: give one of yahoo:{', yahoo:'.join(PERIODS)}")
+            raise ConfigInvalid(
+                f"data=yahoo:{period}: give one of yahoo:{', yahoo:'.join(PERIODS)}"
+            )
 
     @property
     def name(self) -> str:
