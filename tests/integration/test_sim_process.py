@@ -7,6 +7,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,6 +217,36 @@ def test_a_fault_that_waits_cannot_end_the_simulator(tmp_path: Path) -> None:
         rows = ask(folder, "/ledger")["rows"]
         assert [row["symbol"] for row in rows if row["kind"] == "action_announced"] == ["SPY"]
         assert ended(process, signal.SIGTERM)[0] == ExitCode.OK
+
+
+def test_a_script_with_the_brokers_acts_makes_one_ledger_at_any_speed(tmp_path: Path) -> None:
+    buy = {"do": "submit", "side": "BUY", "quantity": 100}
+    rows = [
+        {**buy, "after_s": 2, "order_id": 1, "symbol": "AAPL"},
+        {**buy, "after_s": 3, "order_id": 2, "symbol": "AAPL", "type": "LMT", "limit": 20.0},
+        {"after_s": 4, "do": "fault", "name": "market.gap", "symbol": "NFLX", "on": "fill"},
+        {"after_s": 5, "do": "fault", "name": "market.halt", "symbol": "SPY"},
+        {"after_s": 6.5, "do": "fault", "name": "gateway.cancel_by_broker"},
+        {"after_s": 7.25, "do": "fault", "name": "gateway.manual_order", "quantity": 3},
+        {"after_s": 8, "do": "fault", "name": "gateway.correct_execution", "shares": 2},
+        {**buy, "after_s": 9, "order_id": 3, "symbol": "NFLX", "quantity": 7},
+    ]
+    script = tmp_path / "script.jsonl"
+    script.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    digests = set()
+    for speed in ("7", "20", "200"):
+        home = tmp_path / speed
+        options = ("--speed", speed, "--seed", "9", "--script", str(script))
+        with running(home, *options) as (_, ready):
+            end = time.monotonic() + DEADLINE_S
+            kept: list[dict] = []
+            while not any(row.get("symbol") == "NFLX" and "exec_id" in row for row in kept):
+                assert time.monotonic() < end
+                kept = httpx.get(f"{ready['control']}/ledger?count=1000").json()["rows"]
+            kinds = [row["kind"] for row in kept]
+            assert {"price_gap", "halted", "correction"} <= set(kinds)
+            digests.add(httpx.get(f"{ready['control']}/ledger/digest").json()["digest"])
+    assert len(digests) == 1
 
 
 def test_the_master_client_hears_of_every_order(tmp_path: Path) -> None:

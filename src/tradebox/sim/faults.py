@@ -33,6 +33,7 @@ WHEN: Arguments = {"on": "", "after_s": 0.0, "for_s": 0.0, "skip": 0}
 """The arguments of every fault that say when, and their defaults: now, without end."""
 
 _WHEN_RANGES: Ranges = dict.fromkeys(("after_s", "for_s", "skip", "count"), (0, NUMBER_MAX))
+NEVER_NS = 2**62
 _SECOND_NS = 1_000_000_000
 _KINDS = {
     str: "text",
@@ -70,6 +71,15 @@ class _Active:
         """Say whether its time has passed."""
         for_ns = round(float(self.when["for_s"]) * _SECOND_NS)
         return self.is_begun and for_ns > 0 and now_ns >= (self.due_ns or 0) + for_ns
+
+    def next_ns(self) -> int:
+        """Return when it begins or ends by its time; far away if time alone does neither."""
+        if self.due_ns is None:
+            return NEVER_NS
+        if not self.is_begun:
+            return self.due_ns
+        for_ns = round(float(self.when["for_s"]) * _SECOND_NS)
+        return self.due_ns + for_ns if for_ns > 0 else NEVER_NS
 
     def row(self) -> dict[str, object]:
         """Return what a listing says of it."""
@@ -156,6 +166,10 @@ class FaultBoard:
         for active in self._all():
             if active.due_ns is None and active.when["on"] == cue:
                 self._begin_late(active, partial(self._cue, active))
+
+    def next_ns(self) -> int:
+        """Return when the next fault begins or ends by its time; far away if none does."""
+        return min((active.next_ns() for active in self._all()), default=NEVER_NS)
 
     def tick(self) -> None:
         """Begin what is due, and end what has lasted its time."""
@@ -283,6 +297,10 @@ class Cues:
         """Tell every board of a cue."""
         for board in self._boards:
             board.happen(cue)
+
+    def next_ns(self) -> int:
+        """Return when the next fault of any board begins or ends by its time."""
+        return min((board.next_ns() for board in self._boards), default=NEVER_NS)
 
     def tick(self) -> None:
         """Let time pass on every board."""

@@ -207,9 +207,12 @@ class World:
             for name, port in (("paper", paper), ("live", live))
         }
         self._open_vendors(timer, finnhub, alphavantage, yahoo)
-        self.cues = Cues(self.boards, self.clock.now_ns)
+        # Faults live in the time up to which everything has happened: so a script is the same
+        # at any speed.
+        self.cues = Cues(self.boards, lambda: self.market.present_ns)
         for gateway in self.gateways.values():
             gateway.happen = self.cues.happen
+            gateway.acted_ns = lambda: self.market.present_ns
         self.script = Script(
             self.market,
             self.exchange,
@@ -222,6 +225,7 @@ class World:
         self.control = HttpServer("control", routes, HOST, control)
         self.pump = Pump(self.market, self.clock, timer)
         self.pump.stop_at(lambda: self.script.next_ns)
+        self.pump.stop_at(self.cues.next_ns)
         self._was_open = self.clock.is_open(self.clock.begin_ns)
         for reach in (self.exchange.on_time, self.script.run, self._cue):
             self.pump.on_time(reach)

@@ -38,6 +38,10 @@ class ScriptedGateway(GatewayView, Protocol):
         """Return the board of the gateways."""
         ...
 
+    def acted_ns(self) -> int:
+        """Return the market time of what the broker is told to do."""
+        ...
+
     def sessions(self) -> Sequence[Session]:
         """Return the connections that have a client id."""
         ...
@@ -174,7 +178,7 @@ class Scripts:
         latest = self._exchange.last_execution(account, int(arguments["order_id"]))
         if latest is not None:
             price = price_micros or (latest.price_micros if shares else 0)
-            at_ns = self._gateway.now_ns()
+            at_ns = self._gateway.acted_ns()
             self._exchange.correct(account, latest.exec_id, max(shares, 0), price, at_ns)
 
     def _mass_errors(self, arguments: Mapping[str, Value]) -> None:
@@ -194,7 +198,7 @@ class Scripts:
             ] in ("", order.ticket.order_type.value)
             if is_wanted:
                 ids = gateway.account_name, order.client_id, order.order_id
-                self._exchange.cancel(*ids, gateway.now_ns())
+                self._exchange.cancel(*ids, gateway.acted_ns())
 
     def _manual_order(self, arguments: Mapping[str, Value]) -> None:
         gateway = self._gateway
@@ -210,4 +214,4 @@ class Scripts:
             OrderType.MKT,
         )
         order_id = self._exchange.next_order_id(gateway.account_name, 0)
-        self._exchange.submit(gateway.account_name, 0, order_id, ticket, gateway.now_ns())
+        self._exchange.submit(gateway.account_name, 0, order_id, ticket, gateway.acted_ns())

@@ -97,6 +97,8 @@ class TwsGateway:
         self._beats = 0
         self._scripts = Scripts(self)
         self.happen: Callable[[str], None] = self.faults.happen
+        self.acted_ns: Callable[[], int] = self.now_ns
+        """The market time of what a fault script lets the broker do."""
         self._detachers: list[Callable[[], None]] = []
         self._handlers: dict[int, Handler] = {
             **ORDER_HANDLERS,
