@@ -3,7 +3,8 @@
 Rules of this file:
 - the slow tests of tests/chaos/engine do the harm and judge it; this runs them, piece by piece,
   and keeps what they tell beside the machine and its load;
-- a piece that failed is told as failed, whatever times its faults had.
+- a piece that failed is told as failed, whatever times its faults had;
+- pieces that are named are measured anew, those of the same day beside them are kept.
 """
 
 import json
@@ -18,13 +19,13 @@ from typing import Any
 from bench.machine import load_average, machine, quantile, versions
 from bench.report import RESULTS, ROOT
 
-PIECES = ("crash", "kill", "hang", "deaf", "busy", "pairs", "processes")
+PIECES = ("crash", "kill", "hang", "deaf", "busy", "burn", "pairs", "processes")
 VARIABLE = "TRADEBOX_CHAOS_RESULTS"
 
 
 def measure(pieces: tuple[str, ...]) -> dict[str, Any]:
-    """Run these pieces and return what they told."""
-    told: dict[str, Any] = {"load_during": load_average(), "pieces": {}}
+    """Run these pieces and return what they told, and at which load."""
+    told: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "told.json"
         for piece in pieces:
@@ -36,10 +37,9 @@ def measure(pieces: tuple[str, ...]) -> dict[str, Any]:
                 check=False,
             )
             known = json.loads(path.read_text()) if path.exists() else {}
-            passed = done.returncode == 0
-            told["pieces"][piece] = {"passed": passed, **known.get(piece, {})}
-            told["load_during"] = max(told["load_during"], load_average())
-    return {**told, **summary(told["pieces"])}
+            seen = {"passed": done.returncode == 0, "load_during": load_average()}
+            told[piece] = {**seen, **known.get(piece, {})}
+    return told
 
 
 def summary(pieces: dict[str, Any]) -> dict[str, Any]:
@@ -55,14 +55,16 @@ def summary(pieces: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> int:
     """Run what was named, else the whole matrix, and keep the result."""
-    measured = measure(tuple(sys.argv[1:]) or PIECES)
     date = f"{datetime.now(UTC):%Y-%m-%d}"
+    path = RESULTS / f"{date}-matrix.json"
+    known = json.loads(path.read_text())["measured"]["pieces"] if path.exists() else {}
+    pieces = {**known, **measure(tuple(sys.argv[1:]) or PIECES)}
+    measured = {"load_during": load_average(), "pieces": pieces, **summary(pieces)}
     result = {"name": "matrix", "date": date, "machine": machine(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{date}-matrix.json"
     text = json.dumps({**result, "measured": measured}, indent=2, sort_keys=True)
     path.write_text(f"{text}\n")
-    print(json.dumps(summary(measured["pieces"])))
+    print(json.dumps(summary(pieces)))
     return 0 if measured["passed"] else 1
 
 

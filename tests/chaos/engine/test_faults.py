@@ -90,12 +90,10 @@ def harm_each(how: str) -> Callable[[Chaos], int]:
     return faults
 
 
-def hold_the_loop(run: Chaos) -> int:
-    for name in ("trading.live.controller", "trading.paper.controller", "market.feed_a"):
-        run.harm("busy", name)
+def burn_controllers(run: Chaos) -> int:
     for name in ("trading.live.controller", "trading.paper.controller"):
         run.harm("burn", name)
-    return 5
+    return 2
 
 
 def harm_pairs(run: Chaos) -> int:
@@ -114,8 +112,8 @@ def kill_processes(run: Chaos) -> int:
     return 9
 
 
-PIECES = {how: harm_each(how) for how in ("crash", "kill", "hang", "deaf")} | {
-    "busy": hold_the_loop,
+PIECES = {how: harm_each(how) for how in ("crash", "kill", "hang", "deaf", "busy")} | {
+    "burn": burn_controllers,
     "pairs": harm_pairs,
     "processes": kill_processes,
 }
