@@ -48,12 +48,18 @@ def verify(rows: Rows, books: Books) -> Verdict:
         text = "vectorbt's engine has no stop that goes to break-even: nothing was compared"
         return Verdict(False, len(books.orders), text)
     theirs, ours = engine_orders(rows), books.orders
-    for place, (own, other) in enumerate(zip(ours, theirs, strict=False)):
-        for name in ("bar", "side", "size", "price", "fees"):
-            mine, yours = float(own[name]), float(other[name])
-            if not abs(mine - yours) <= TOLERANCE * max(1.0, abs(yours)):
-                text = f"order {place}: {name} is {mine!r}, vectorbt says {yours!r}"
-                return Verdict(False, len(ours), text)
+    first: tuple[int, str] | None = None
+    both = min(len(ours), len(theirs))
+    for name in ("bar", "side", "size", "price", "fees"):
+        mine, yours = ours[name][:both].astype(np.float64), theirs[name][:both].astype(np.float64)
+        is_near = np.abs(mine - yours) <= TOLERANCE * np.maximum(1.0, np.abs(yours))
+        if not is_near.all():
+            place = int(np.argmin(is_near))
+            if first is None or place < first[0]:
+                text = f"{name} is {float(mine[place])!r}, vectorbt says {float(yours[place])!r}"
+                first = (place, text)
+    if first is not None:
+        return Verdict(False, len(ours), f"order {first[0]}: {first[1]}")
     if len(ours) != len(theirs):
         return Verdict(False, len(ours), f"{len(ours)} orders, vectorbt makes {len(theirs)}")
     return Verdict(True, len(ours))

@@ -119,6 +119,11 @@ class Strategy:
         return tuple(len(parameter.values) for parameter in self.parameters)
 
     @property
+    def count(self) -> int:
+        """How many settings the grid has."""
+        return prod(self.shape)
+
+    @property
     def exit_count(self) -> int:
         """How many settings share one opinion: they stand together in settings()."""
         return prod(len(p.values) for p in self.parameters if p.kind == "exit")

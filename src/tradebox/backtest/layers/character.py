@@ -43,13 +43,13 @@ def apply(state: State) -> State:
     kept = list(state.strategies)
     dropped: list[str] = []
     for strategy in sorted(state.strategies, key=lambda one: (fits[one.name], one.name)):
-        left = sum(len(one.settings()) for one in kept if one is not strategy)
+        left = sum(one.count for one in kept if one is not strategy)
         if fits[strategy.name] >= 0.0 or left < SETTINGS_MIN:
             continue
         kept.remove(strategy)
         dropped.append(strategy.name)
     narrowed = tuple(_narrow(strategy, seen) for strategy in kept)
-    if sum(len(strategy.settings()) for strategy in narrowed) < SETTINGS_MIN:
+    if sum(strategy.count for strategy in narrowed) < SETTINGS_MIN:
         narrowed = tuple(kept)
     text = (
         f"range {seen.volatility:.1%}, persistence {seen.persistence:.2f}, gaps {seen.gaps:.0%}, "
