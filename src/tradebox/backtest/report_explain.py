@@ -7,15 +7,18 @@ Rules of this file:
 Public names: explained.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tradebox.backtest.data.series import Defect
 from tradebox.backtest.grade import LETTERS, grade, lines_of
 from tradebox.backtest.records import REASONS, Grade, StockResult, result_hash
 
 
-def explained(run: Mapping[str, Any], stock: StockResult) -> dict[str, Any]:
-    """Return plain values, and under "text" the lines for people."""
+def explained(
+    run: Mapping[str, Any], stock: StockResult, defects: Sequence[Defect] = ()
+) -> dict[str, Any]:
+    """Return plain values, and under "text" the lines for people. defects: of its data."""
     out = dict(stock.metrics.get("out", {}))
     grades = run["config"].get("grades", {})
     shown = _letters(stock.grade) if grades and out else ()
@@ -31,6 +34,7 @@ def explained(run: Mapping[str, Any], stock: StockResult) -> dict[str, Any]:
         "setting": dict(stock.setting),
         "trials": stock.trials,
         "verified": stock.verified,
+        "defects": [[one.kind, one.count, one.action, one.text] for one in defects],
         "reasons": [list(reason) for reason in stock.reasons],
         "thresholds": {
             letter: [
@@ -76,6 +80,10 @@ def _text(told: Mapping[str, Any]) -> list[str]:
     letter = told["grade"] or told["status"]
     what = f"{told['strategy']} ({setting})" if told["strategy"] else "no strategy"
     lines = [f"{told['symbol']} in run {told['run_id']}: {letter}, {what}"]
+    lines += [
+        f"  data: {kind} ({count}) {action}: {text}"
+        for kind, count, action, text in told["defects"]
+    ]
     lines += [f"  {layer}: {text}" for layer, text in told["reasons"]]
     for name, listed in told["thresholds"].items():
         lines.append(f"  what {name} asks, out of sample:")

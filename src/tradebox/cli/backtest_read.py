@@ -19,6 +19,7 @@ from tradebox.config import find_home, load_settings
 from tradebox.errors import ConfigInvalid
 
 if TYPE_CHECKING:
+    from tradebox.backtest.data.series import Defect
     from tradebox.backtest.store_reads import RunReader, StoredStock
 
 T = TypeVar("T")
@@ -86,7 +87,8 @@ def show(
 
     found, rows, sizes = ask_runs(home, read)
     if json:
-        print_json({**found, "bytes": sizes, "results": rows})
+        listed = {one: [asdict(each) for each in kinds] for one, kinds in defects_of(found).items()}
+        print_json({**found, "bytes": sizes, "results": rows, "defects": listed})
         return
     _print_run(found, sizes)
     columns = [
@@ -150,7 +152,7 @@ def explain(
     from tradebox.backtest.report_explain import explained
 
     found: StoredStock = ask_runs(home, lambda reader: reader.stock(run, symbol))
-    told = explained(found.run, found.result)
+    told = explained(found.run, found.result, defects_of(found.run).get(symbol, ()))
     if json:
         print_json(told)
         return
@@ -175,8 +177,29 @@ def _print_run(run: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
         print(f"  {name}  {_plain(value)}")
     for symbol, why in sorted(run["refused"].items()):
         print(f"  {symbol} was skipped: {why}")
+    for line in _defect_lines(defects_of(run)):
+        print(f"  {line}")
     if run["error"]:
         print(f"  error    {run['error']}")
+
+
+def defects_of(run: Mapping[str, Any]) -> "dict[str, list[Defect]]":
+    """Return what vetting found in a run's data, by stock; empty where the bars are gone."""
+    from tradebox.backtest.data.arraystore import read_defects
+
+    return read_defects(Path(run["data_path"]))
+
+
+def _defect_lines(defects: "Mapping[str, list[Defect]]") -> list[str]:
+    counts: dict[tuple[str, str, str], int] = {}
+    for listed in defects.values():
+        for one in {(each.action, each.kind, each.text) for each in listed}:
+            key = one if one[0] != "refused" else (one[0], one[1], "")
+            counts[key] = counts.get(key, 0) + 1
+    return [
+        f"data     {action} {kind}: {count} stocks{'; ' if text else ''}{text}"
+        for (action, kind, text), count in sorted(counts.items())
+    ]
 
 
 def _plain(value: Any) -> str:

@@ -1,5 +1,8 @@
 """Every defect of a series has one answer: repaired, refused or noted, and it is listed."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -191,3 +194,12 @@ def test_holes_and_standing_prices():
 def test_the_rules_can_be_set():
     bars = seeded_bars(count=30)
     assert vet(raw_of(bars), VettingRules(bars_min=30)).bars is not None
+
+
+def test_the_page_names_every_defect_and_no_other():
+    root = Path(__file__).resolve().parents[3]
+    source = (root / "src/tradebox/backtest/data/vetting.py").read_text()
+    made = set(re.findall(r"_(?:note|drop|refuse)\(\s*\"([a-z_]+)\"", source))
+    made |= set(re.findall(r"\(\"([a-z_]+)\", is_", source))
+    page = (root / "docs/backtest-data.md").read_text()
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) - {"sample"} == made

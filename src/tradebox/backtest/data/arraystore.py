@@ -125,8 +125,7 @@ class ArrayStore:
 
     def defects(self) -> dict[str, list[Defect]]:
         """Return what vetting found, by symbol; refused stocks too."""
-        found = orjson.loads((self.path / _DEFECTS).read_bytes())
-        return {symbol: [Defect(**one) for one in listed] for symbol, listed in found.items()}
+        return read_defects(self.path)
 
     def check(self) -> list[str]:
         """Return the stocks whose bars are not what the index says; reads everything."""
@@ -230,6 +229,15 @@ class ArrayWriter:
                 self._folder.rename(target)
                 _sync_folder(self._root)
         return target
+
+
+def read_defects(folder: Path) -> dict[str, list[Defect]]:
+    """Return what vetting found when a folder was made, by symbol; empty where it is gone."""
+    try:
+        found = orjson.loads((folder / _DEFECTS).read_bytes())
+        return {symbol: [Defect(**one) for one in listed] for symbol, listed in found.items()}
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def store_hash(hashes: Iterable[tuple[str, str]]) -> str:
