@@ -223,13 +223,18 @@ class World:
         )
         routes = Routes(self.clock, self.market, self.exchange, ledger, self.boards, self.script)
         self.control = HttpServer("control", routes, HOST, control)
-        self.pump = Pump(self.market, self.clock, timer)
-        self.pump.stop_at(lambda: self.script.next_ns)
-        self.pump.stop_at(self.cues.next_ns)
         self._was_open = self.clock.is_open(self.clock.begin_ns)
-        for reach in (self.exchange.on_time, self.script.run, self._cue):
-            self.pump.on_time(reach)
+        self.pump = self._make_pump(timer)
         self.addresses: dict[str, tuple[str, int]] = {}
+
+    def _make_pump(self, timer: Clock) -> Pump:
+        """Return what drives the market, stopping at each time at which something is to happen."""
+        pump = Pump(self.market, self.clock, timer)
+        for next_ns in (lambda: self.script.next_ns, self.cues.next_ns):
+            pump.stop_at(next_ns)
+        for reach in (self.exchange.on_time, self.script.run, self._cue):
+            pump.on_time(reach)
+        return pump
 
     def _open_vendors(self, timer: Clock, finnhub: int, alphavantage: int, yahoo: int) -> None:
         """Make the three vendors' servers, each on its port."""
