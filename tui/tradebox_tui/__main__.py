@@ -3,13 +3,16 @@
 Rules of this file:
 - frame rate, animations, scrolling and theme are set before Textual is imported;
 - the guard is in place before anything is connected;
-- leaves with 0 on q, 130 on Ctrl-C.
+- leaves with 0 on q, 130 on Ctrl-C, HUNG_UP with its terminal: a thread waits for that, because
+  a loop that writes to a terminal nobody reads stands still.
 """
 
 import argparse
 import locale
 import os
+import select
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +23,17 @@ ENVIRONMENT = {
     "TEXTUAL_THEME": "ansi-dark",
     "OPENBLAS_NUM_THREADS": "1",
 }
+
+
+HUNG_UP = 129
+
+
+def _leave_with_terminal(descriptor: int) -> None:
+    """End this process when its terminal is gone, whatever its loop is doing."""
+    poller = select.poll()
+    poller.register(descriptor, 0)  # a hang-up is always told
+    poller.poll()
+    os._exit(HUNG_UP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     guard.install()
     reader = Reader(home.console_file, on_places=lambda places: guard.allow(places.addresses()))
     ascii_only = options.ascii or "utf" not in locale.getpreferredencoding().lower()
+    terminal = sys.stdin.fileno()
+    threading.Thread(target=_leave_with_terminal, args=(terminal,), daemon=True).start()
     app = ConsoleApp(reader, first=options.screen, ascii_only=ascii_only)
     app.run()
     return app.return_code or 0
