@@ -123,6 +123,15 @@ def leave(seen, place, flags, first, side, fill, share, row, ratchet_r, start, p
 
 
 @_jit
+def _leave(seen, place, flags, first, side, fill, share, row, ratchet_r):
+    """Return (bar, phase, price, reason) of the exit of one position, from its entry on."""
+    at, phase, price, reason, _ = leave(
+        seen, place, flags, first, side, fill, share, row, ratchet_r, first, side * fill
+    )
+    return at, phase, price, reason
+
+
+@_jit
 def _with_costs(price, side, phase, half_spread, slippage):
     """Return what is paid (side +1) or got (side -1) for a price."""
     cost = half_spread if phase in (AT_OPEN, AT_END) else half_spread + slippage
@@ -181,6 +190,15 @@ def sweep(
                     peak,
                 )  # fmt: skip
                 got = _with_costs(price, -side, phase, costs[0, at], costs[1, at])
+                if row[4] > 0.0:
+                    early = row.copy()
+                    early[0] = row[4]
+                    bar, when, level, why = _leave(
+                        seen, place, flags, first, side, fill, share, early, 0.0
+                    )
+                    if why == TARGET:
+                        part = _with_costs(level, -side, when, costs[0, bar], costs[1, bar])
+                        got += row[5] * (part - got)
                 paid = costs[2, first] + costs[2, at]
                 if side < 0:
                     paid += costs[3, first] * fill * (at - first)
@@ -260,10 +278,9 @@ def simulate(
         row = exits[k]
         place, flags = (0, exit_long[k]) if side > 0 else (1, exit_short[k])
         fill = seen[0, 0, first] * (1.0 + side * costs[0, first])
-        at, phase, price, reason, _ = leave(
-            seen, place, flags, first, side, fill, share, row, ratchet_r, first,
-            side * fill,
-        )  # fmt: skip
+        at, phase, price, reason = _leave(
+            seen, place, flags, first, side, fill, share, row, ratchet_r
+        )
         if phase == AT_END and final[1] > 0.0:
             reason = DELISTED
             price = price * (1.0 - final[0]) if side > 0 else price
@@ -273,10 +290,9 @@ def simulate(
             early = row.copy()
             early[0] = row[4]
             # Only a lower target differs, so this leg never ends later than the position.
-            bar, when, level, why, _ = leave(
-                seen, place, flags, first, side, fill, share, early, ratchet_r,
-                first, side * fill,
-            )  # fmt: skip
+            bar, when, level, why = _leave(
+                seen, place, flags, first, side, fill, share, early, ratchet_r
+            )
             if why == TARGET:
                 cut, cut_phase = bar, when
                 cut_got = _with_costs(level, -side, when, costs[0, bar], costs[1, bar])

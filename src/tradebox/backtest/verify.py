@@ -157,10 +157,18 @@ class _Days:
         for trip in trips:
             part, leg = float(np.floor(trip.size * fraction + 1e-9)), early[trip.came]
             assert leg is not None, trip
-            is_cut = leg.went < trip.went or leg.got != trip.got
+            is_cut = leg.went < trip.went or leg.got != trip.got or self._gapped(row, leg)
             cut = (leg.went, part, leg.got) if is_cut and 1.0 <= part < trip.size else None
             out.append(_Trip(trip.came, trip.side, trip.size, trip.paid, trip.went, trip.got, cut))
         return out
+
+    def _gapped(self, row: int, leg: _Trip) -> bool:
+        """Say whether a scale-out left by a gap through its target, maybe with all the rest."""
+        if leg.went % PARTS != GAP or leg.went >= self.count - 2:
+            return False
+        share = self.rows.shares[row, leg.came // PARTS - 1]
+        level = leg.paid * (1.0 + leg.side * self.rows.exits[row, 4] * share)
+        return bool(leg.side * (self.open[leg.went, 0] - level) >= 0.0)
 
     def _run(
         self, row: int, signals: NDArray[np.int64], columns: NDArray[np.int64], target_r: float

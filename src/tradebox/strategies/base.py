@@ -132,7 +132,11 @@ class Strategy:
         """Return the exits of a setting, with a target that was fitted to it where it has one."""
         exits = self.exits(setting)
         fitted = setting.get(TARGET_R)
-        return exits if fitted is None else replace(exits, target_r=fitted)
+        if fitted is None or fitted == exits.target_r:
+            return exits
+        # What is sold on the way stays on the way.
+        way = exits.scale_out_r / exits.target_r if exits.target_r > 0.0 else 0.0
+        return replace(exits, target_r=fitted, scale_out_r=way * fitted)
 
     def settings(self) -> list[dict[str, float]]:
         """Every setting of the grid, the last parameter changing fastest."""

@@ -95,7 +95,8 @@ def _pullback(indicators: Indicators, setting: Setting) -> Signals:
 
 
 def _pullback_exits(setting: Setting) -> Exits:
-    return Exits(target_r=setting["target_r"], bars_max=40)
+    target_r = setting["target_r"]
+    return Exits(target_r=target_r, bars_max=40, scale_out_r=target_r / 2.0, scale_out_fraction=0.5)
 
 
 _ALL = (
@@ -160,13 +161,13 @@ _ALL = (
     Strategy(
         "momentum_pullback",
         "momentum",
-        "a dip in a strong trend that ends; out at a target, in time, or with the trend",
+        "a dip in a strong trend that ends; half out half-way to the target",
         (
             Parameter("trend", (100.0, 150.0, 200.0), "signal", "bars of the trend's average"),
             Parameter("period", (5.0, 10.0), "signal", "bars of the relative strength index"),
             Parameter("depth", (35.0, 40.0, 45.0), "signal", "how deep the dip was, of 100"),
             _stop(2.0, 3.0, 4.0),
-            Parameter("target_r", (1.5, 2.5), "exit", "target in R"),
+            Parameter("target_r", (2.0, 3.0), "exit", "target in R; half is sold half-way"),
             _BOTH,
         ),
         _pullback,

@@ -6,6 +6,7 @@ import pytest
 from support.price_series import bars_of, rows_for, scripted, walk
 from tradebox.backtest import kernel
 from tradebox.backtest.costs import Costs
+from tradebox.backtest.layers.state import Sizing
 from tradebox.backtest.records import REASONS
 from tradebox.backtest.verify import verify
 from tradebox.strategies.base import Exits
@@ -128,6 +129,14 @@ def test_a_scale_out_sells_its_part_and_the_rest_goes_on():
     assert books.trades["r"][0] == 0.0
 
 
+def test_a_gap_through_scale_out_and_target_sells_both_at_the_open():
+    exits = Exits(target_r=2.0, scale_out_r=1.0, scale_out_fraction=0.25)
+    books = run([FLAT, FLAT, (130, 131, 129, 130), FLAT], {0: 1}, exits=exits)
+    assert [REASONS[o["reason"]] for o in books.orders] == ["entry", "scale_out", "target"]
+    assert books.orders["price"].tolist() == [100.0, 130.0, 130.0]
+    assert books.orders["size"].tolist() == [200, 50, 150]
+
+
 def test_a_stop_goes_to_the_entry_once_the_price_was_ahead():
     rows = [FLAT, FLAT, (100, 106, 99, 105), (105, 106, 98, 99), FLAT]
     given = rows_for(bars_of(rows), scripted({0: 1}, 5.0, Exits(breakeven_r=1.0)), Costs.none())
@@ -186,7 +195,9 @@ def test_a_sweep_and_a_simulation_give_the_same_r():
     bars = walk(9, 500)
     distance = bars.close * 0.02
     entries = {bar: 1 if bar % 3 else -1 for bar in range(10, 480, 7)}
-    for exits in (Exits(), Exits(trail=True), Exits(target_r=2.0, bars_max=9)):
+    half = Exits(target_r=3.0, scale_out_r=1.0, scale_out_fraction=0.5)
+    many = Sizing(account_usd=1e11, position_share_max=1.0)  # so many that half of them is half
+    for exits in (Exits(), Exits(trail=True), Exits(target_r=2.0, bars_max=9), half):
         rows = [(m, 2.0, *exits.as_row()) for m in (0.5, 1.0, 2.0)]
         settings = np.array(rows)
         opinion = scripted(entries, distance, exits)
@@ -200,6 +211,7 @@ def test_a_sweep_and_a_simulation_give_the_same_r():
             settings, kernel.known_exits(settings), given.per_bar, zeros, zeros, 1,
         )  # fmt: skip
         for place, multiple in enumerate((0.5, 1.0, 2.0)):
-            books = rows_for(bars, scripted(entries, distance * multiple, exits), costs).books()
+            own = scripted(entries, distance * multiple, exits)
+            books = rows_for(bars, own, costs, sizing=many).books()
             assert sums[place, 0, 0] == len(books.trades)
-            assert sums[place, 0, 1] == pytest.approx(float(books.trades["r"].sum()), abs=1e-9)
+            assert sums[place, 0, 1] == pytest.approx(float(books.trades["r"].sum()), abs=1e-5)
