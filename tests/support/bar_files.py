@@ -41,13 +41,13 @@ def write_csv(folder, symbol, rows, head=HEAD, *, packed=False):
     return path
 
 
-def write_parquet(path, series, group_rows=100):
-    """Write stocks into one parquet file, row groups cutting through them."""
+def write_parquet(path, series, group_rows=100, names=str):
+    """Write stocks into one parquet file, row groups cutting through them; names: of symbols."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = {
-        "symbol": [bars.symbol for bars in series for _ in bars.day],
+        "symbol": [names(bars.symbol) for bars in series for _ in bars.day],
         "date": pa.array(np.concatenate([bars.day for bars in series]), pa.date32()),
     }
     for name in HEAD[1:]:

@@ -117,6 +117,13 @@ def test_parquet_reads_stocks_across_row_groups(tmp_path):
     assert "B" not in found
 
 
+def test_parquet_takes_symbols_that_are_numbers(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs the packages of the backtest")
+    series = [seeded_bars(name) for name in ("1301", "7203")]
+    found = series_of(ParquetSource(write_parquet(tmp_path / "bars.parquet", series, names=int)))
+    assert_equal(found["7203"], series[1])
+
+
 def test_parquet_says_what_is_missing(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="needs the packages of the backtest")
     pq = pytest.importorskip("pyarrow.parquet")

@@ -179,3 +179,14 @@ def test_apart_gives_the_same(tmp_path):
     assert prepare_apart(text, None, tmp_path / "other").is_known
     with pytest.raises(InputError, match="no such file or name"):
         prepare_apart(text, "sp500", root)
+
+
+def test_a_file_that_cannot_be_opened_is_one_message(tmp_path):
+    folder = folder_of(tmp_path)
+    (folder / "DDD.csv").mkdir()
+    done = prepare_apart(f"dir:{folder}", None, tmp_path / "bars")
+    assert done.symbols == ("AAA", "BBB", "CCC")
+    assert "DDD.csv cannot be read: [Errno 21]" in done.refused["DDD"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeUnusable, match="bars cannot be written: Not a directory"):
+        prepare_apart(f"dir:{folder}", None, tmp_path / "file" / "bars")

@@ -7,6 +7,7 @@ Rules of this file:
 - a stock that cannot be used is refused with its reason, and the rest goes on.
 """
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -74,10 +75,11 @@ def prepare(
     prepared = _store(source, name, symbols, root, limits)
     done = Prepared(**{**asdict(prepared), "seconds": time.monotonic() - began_s})
     if note is not None:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        fresh = note.with_suffix(".new")
-        fresh.write_bytes(orjson.dumps(asdict(done)))
-        fresh.replace(note)
+        with contextlib.suppress(OSError):  # then it is read again next time
+            note.parent.mkdir(parents=True, exist_ok=True)
+            fresh = note.with_suffix(".new")
+            fresh.write_bytes(orjson.dumps(asdict(done)))
+            fresh.replace(note)
     return done
 
 
@@ -138,6 +140,9 @@ def answer_wish(text: bytes) -> tuple[bytes, int]:
     except tuple(_FAULTS.values()) as error:
         kind = type(error).__name__ if type(error).__name__ in _FAULTS else InputError.__name__
         return orjson.dumps({"error": error.message, "kind": kind}), int(error.exit_code)
+    except OSError as error:
+        said = f"data={wish['source']}: {error.filename or 'a file'}: {error.strerror or error}"
+        return orjson.dumps({"error": said, "kind": InputError.__name__}), int(ExitCode.REFUSED)
     return orjson.dumps(asdict(done)), int(ExitCode.OK)
 
 
@@ -191,13 +196,16 @@ def _counted(found: dict[str, tuple[Defect, ...]]) -> dict[str, dict[str, int]]:
 def _note_file(
     source: Source, universe: str | None, root: Path, rules: VettingRules
 ) -> Path | None:
-    fingerprint = source.fingerprint()
+    of_universe = universe or ""
+    try:
+        fingerprint = source.fingerprint()
+        path = Path(of_universe).expanduser()
+        if of_universe and path.is_file():
+            of_universe = f"{path.resolve()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except OSError:
+        return None  # reading it says what is wrong
     if fingerprint is None:
         return None
-    of_universe = universe or ""
-    path = Path(of_universe).expanduser()
-    if of_universe and path.is_file():
-        of_universe = f"{path.resolve()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
     key = f"{RULES_VERSION}\0{rules}\0{fingerprint}\0{of_universe}"
     return root / KNOWN / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
 

@@ -63,6 +63,9 @@ _SPLITS: Final = (
     1 / 10,
     2 / 3,
 )
+_FALL: Final = 0.7
+_RISE: Final = 1.4
+"""Overnight moves between these are no split of _SPLITS."""
 
 
 class _Refused(Exception):
@@ -160,6 +163,8 @@ class _Judge:
     def _without_bad_rows(
         self, day: NDArray[np.int32], prices: Floats, volume: Floats
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
+        if prices.size and prices.min() > 0 and prices.max() <= self._rules.price_max:
+            return day, prices, volume  # NaN and infinity fail both
         is_missing = ~np.isfinite(prices).all(axis=0)
         with np.errstate(invalid="ignore"):
             is_low = (prices <= 0).any(axis=0)
@@ -196,12 +201,12 @@ class _Judge:
     # --- values ---
 
     def _widened(self, prices: Floats) -> Floats:
-        high = prices.max(axis=0)
-        low = prices.min(axis=0)
-        broken: Flags = (high > prices[1]) | (low < prices[2])
+        opens, highs, lows, closes = prices
+        broken: Flags = (highs < np.maximum(opens, closes)) | (lows > np.minimum(opens, closes))
         count = int(broken.sum())
         if not count:
             return prices
+        high, low = prices.max(axis=0), prices.min(axis=0)
         excess = np.maximum(high / prices[1], prices[2] / low)[broken] - 1
         large = int((excess > self._rules.widen_share_max).sum())
         allowed = self._allowed()
@@ -251,12 +256,14 @@ class _Judge:
 
     def _check_splits(self, day: NDArray[np.int32], prices: Floats, *, is_adjusted: bool) -> None:
         overnight = prices[0][1:] / prices[3][:-1]
-        stayed = np.abs(np.log(prices[3][1:] / prices[0][1:])) < math.log(1.1)
-        near = np.zeros(len(overnight), dtype=bool)
-        for ratio in _SPLITS:
-            near |= np.abs(overnight / ratio - 1) < self._rules.split_tolerance
-        suspects = np.flatnonzero(near & stayed)
-        if not len(suspects):
+        jumps = np.flatnonzero((overnight < _FALL) | (overnight > _RISE))
+        suspects = [
+            at
+            for at in jumps
+            if abs(math.log(prices[3][at + 1] / prices[0][at + 1])) < math.log(1.1)
+            and _near_split(float(overnight[at]), self._rules.split_tolerance)
+        ]
+        if not suspects:
             return
         first = day_text(int(day[suspects[0] + 1]))
         if is_adjusted:
