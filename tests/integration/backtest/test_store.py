@@ -4,14 +4,13 @@ import asyncio
 import dataclasses
 
 import asyncpg
-import numpy as np
 import pytest
 import pytest_asyncio
 
 from support.stock_results import batch, run_spec, stock_result
 from support.stores import dsn_of
 from tradebox.adapters.embedded.secrets import Login
-from tradebox.backtest.records import result_hash, run_hash
+from tradebox.backtest.records import run_hash
 from tradebox.backtest.store import BacktestStore
 from tradebox.errors import NotRunning, StoreUnavailable
 
@@ -115,9 +114,50 @@ async def test_a_removed_batch_is_told_apart(store):
         await store.save_batch("run-1", batch(9, [one]))
 
 
-def assert_same(found, expected):
-    assert found.result_hash == expected.result_hash == result_hash(found)
-    for name in ("orders", "trades", "days", "equity"):
-        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
-    assert found.reasons == expected.reasons
-    assert found.verified == expected.verified
+@pytest.mark.asyncio
+async def test_a_full_disk_is_unavailable_and_leaves_nothing(store, stores, pg_database):
+    one, two, _ = await created(store)
+    owner = await asyncpg.connect(dsn_of(stores.home, Login.POSTGRES, pg_database))
+    try:
+        await owner.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE EXCEPTION 'could not extend file: No space left on device'"
+            " USING ERRCODE = 'disk_full'; END $$;"
+            "CREATE TRIGGER full_disk BEFORE INSERT ON backtest.equity"
+            " FOR EACH ROW WHEN (NEW.symbol = 'BBB') EXECUTE FUNCTION full_disk()"
+        )
+        with pytest.raises(StoreUnavailable, match="No space left on device"):
+            await store.save_batch("run-1", batch(0, [one, two]))
+        assert [await count(store, name) for name in ("result", "trade", "equity")] == [0, 0, 0]
+        await owner.execute("DROP TRIGGER full_disk ON backtest.equity")
+    finally:
+        await owner.close()
+    assert await store.save_batch("run-1", batch(0, [one, two])) is True
+    assert [await count(store, name) for name in ("result", "trade", "equity")] == [2, 2, 2]
+
+
+@pytest.mark.asyncio
+async def test_a_lost_answer_of_a_commit_doubles_nothing(store):
+    """The commit is through, its answer is not: the same batch is said again."""
+    one, two, _ = await created(store)
+    await store.save_batch("run-1", batch(0, [one, two]))
+    before = await rows(store)
+    assert await store.save_batch("run-1", batch(0, [one, two])) is False
+    assert await rows(store) == before
+
+
+async def rows(store):
+    async with store.connection() as connection:
+        return await connection.fetch(
+            "SELECT r.*, t.orders, e.equity, r.xmin::text AS x FROM backtest.result r"
+            " JOIN backtest.trade t USING (run_id, symbol)"
+            " JOIN backtest.equity e USING (run_id, symbol) ORDER BY symbol"
+        )
+
+
+@pytest.mark.asyncio
+async def test_a_stock_that_moved_to_another_batch_is_there_once(store):
+    one, two, _ = await created(store)
+    await store.save_batch("run-1", batch(0, [one, two]))
+    await store.save_batch("run-1", batch(1, [two]))
+    assert [await count(store, name) for name in ("result", "trade", "equity")] == [2, 2, 2]
