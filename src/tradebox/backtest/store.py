@@ -81,13 +81,18 @@ class BacktestStore:
     async def connection(self) -> AsyncIterator[Any]:
         """Lend a connection; jsonb is plain Python values on it.
 
-        Raises: StoreUnavailable; errors of a statement pass through.
+        Raises: StoreUnavailable; NotRunning where the schema is missing; errors of a statement
+                pass through.
         """
         with mapped(self._dsn):
             pool = await self._opened()
             connection = await pool.acquire(timeout=CONNECT_S_MAX)
             try:
                 yield connection
+            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as error:
+                raise NotRunning(
+                    "this home has no schema for backtests yet: run `tradebox db migrate`"
+                ) from error
             finally:
                 await _give_back(pool, connection)
 

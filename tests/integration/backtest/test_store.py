@@ -161,3 +161,11 @@ async def test_a_stock_that_moved_to_another_batch_is_there_once(store):
     await store.save_batch("run-1", batch(0, [one, two]))
     await store.save_batch("run-1", batch(1, [two]))
     assert [await count(store, name) for name in ("result", "trade", "equity")] == [2, 2, 2]
+
+
+@pytest.mark.asyncio
+async def test_a_database_without_the_schema_says_what_to_do(stores):
+    store = BacktestStore(dsn_of(stores.home, Login.POSTGRES, "postgres"))
+    with pytest.raises(NotRunning, match="run `tradebox db migrate`"):
+        await store.load_spec("run-1")
+    await store.close()
