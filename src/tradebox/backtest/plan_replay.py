@@ -12,7 +12,7 @@ Rules of this file:
 Public names: replay_orders, compare, Comparison.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, assert_never
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradebox.backtest.costs import HALF_SPREAD, SLIPPAGE
+from tradebox.backtest.opinion import opinion_at
 from tradebox.backtest.records import ORDER_DTYPE
 from tradebox.backtest.rows import Rows
 from tradebox.domain.market import Quality, Source
@@ -54,8 +55,6 @@ from tradebox.domain.plan_turn import (
     StepTaken,
 )
 from tradebox.domain.session import SECOND_NS
-from tradebox.strategies.base import Exits
-from tradebox.strategies.proposal import propose
 
 INCREMENT: Final = Decimal("0.000001")
 TOLERANCE: Final = 5e-6
@@ -114,21 +113,15 @@ class _Plan:
 
     def __init__(self, rows: Rows, row: int, signal: int) -> None:
         self.rows, self.row, self.signal = rows, row, signal
-        self.side = 1 if rows.entry[row, signal] > 0 else -1
-        values = rows.exits[row]
-        bars_max = int(values[3])
-        exits = Exits(
-            float(values[0]), bool(values[1] > 0.0), float(values[2]), bars_max,
-            float(values[4]), float(values[5]),
-        )  # fmt: skip
+        found = opinion_at(rows, row, signal)
+        self.side = 1 if found.side > 0 else -1
+        bars_max = found.exits.bars_max
         self.exit_bar = signal + 1 + bars_max if bars_max else len(rows.bars)
         exit_at_ns = (
             self.at_ns(self.exit_bar) + SECOND_NS if self.exit_bar < len(rows.bars) else None
         )
         exit_at = None if exit_at_ns is None else _iso(exit_at_ns)
-        size = int(rows.sizes[row, signal])
-        share = float(rows.shares[row, signal])
-        self.plan = propose("TEST", 1 if self.side > 0 else -1, share, exits, size, exit_at)
+        self.plan = replace(found, symbol="TEST").document(exit_at)
         check_alone(self.plan)
         self.state = PlanState("plan")
         self.orders: list[tuple[int, int, float, float]] = []
@@ -221,15 +214,21 @@ class _Plan:
             self._send(fact)
 
     def _send(self, event: PlanEvent) -> None:
-        """Take one event into the plan and do what it asks, until it asks for nothing."""
+        """Take one event into the plan and do what it asks, until no reached step waits.
+
+        A trail is not asked again: how often it moves within a day depends on the prices in it.
+        """
         waiting: list[PlanEvent] = [event]
+        has_acted = False
         while waiting:
             self.state, actions = step(self.plan, self.state, waiting.pop(0))
+            has_acted = has_acted or bool(actions)
             for action in actions:
                 if not isinstance(action, StepTaken):
                     waiting += self._answer(action)
-            if not waiting and actions:
+            if not waiting and has_acted and self.state.crossed:
                 waiting.append(ClockReached(self.now_ns))
+                has_acted = False
 
     def _answer(self, request: PathRequest) -> list[PathEvent]:
         """Do what a request asks, at once."""

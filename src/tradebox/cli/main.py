@@ -24,6 +24,7 @@ from tradebox.cli import (
     plan,
     reconcile,
     run,
+    scan,
     service,
     sim,
     status,
@@ -60,6 +61,7 @@ app.command("why")(why.why)
 app.command("reconcile")(reconcile.reconcile)
 app.command("adopt")(adopt.adopt)
 app.command("release")(adopt.release)
+app.command("scan")(scan.scan)
 app.command("journal")(books.journal)
 app.command("orders")(books.orders)
 app.command("fills")(books.fills)

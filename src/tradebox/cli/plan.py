@@ -1,4 +1,4 @@
-"""`tradebox plan add|list|show|cancel`: position plans, as durable rows the controllers read.
+"""`tradebox plan add|list|show|approve|cancel`: position plans, as rows the controllers read.
 
 Rules of this file:
 - a document is read and checked whole before anything is stored: nothing is half-written;
@@ -21,11 +21,13 @@ from tradebox.errors import InputError
 if TYPE_CHECKING:
     from tradebox.adapters.postgres.plan_desk import PlanDesk
 app = typer.Typer(
-    no_args_is_help=True, help="Position plans: add, list, show, cancel. The format: docs/plans.md."
+    no_args_is_help=True,
+    help="Position plans: add, list, show, approve, cancel. The format: docs/plans.md.",
 )
 T = TypeVar("T")
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The plan's id.")]
 FILE_BYTES_MAX = 65_536
+LETTERS = ("A", "B", "C", "D")
 
 
 @app.command("add")
@@ -35,11 +37,13 @@ def add(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check a plan document and store it; the controller arms it."""
+    """Check a plan document and store it, marked manual; the controller arms it."""
     text, name = read_document(file), account_name(account)
     plan_id = _with_desk(home, lambda desk: desk.add(text, name))
     if json:
-        print_json({"plan_id": plan_id, "account": account, "state": "requested"})
+        print_json(
+            {"plan_id": plan_id, "account": account, "state": "requested", "origin": "manual"}
+        )
     else:
         print(plan_id)
 
@@ -58,11 +62,11 @@ def list_plans(
         print_json([_plain(plan) for plan in plans])
         return
     for plan in plans:
-        demo = " demo" if plan.is_demo else ""
+        origin = "demo" if plan.is_demo else plan.origin
         reason = f"  {plan.close_reason}" if plan.close_reason else ""
         print(
             f"{plan.plan_id}  {plan.account:<5} {plan.symbol:<6} {plan.side:<4}"
-            f" {plan.state}{demo}{reason}"
+            f" {plan.state} {origin}{reason}"
         )
 
 
@@ -74,7 +78,12 @@ def show(plan_id: IdArgument, home: HomeOption = None, json: JsonOption = False)
         print_json(_plain(story))
         return
     plan = story.plan
-    print(f"{plan.plan_id}  {plan.account} {plan.symbol} {plan.side} {plan.state}")
+    origin = "demo" if plan.is_demo else plan.origin
+    print(f"{plan.plan_id}  {plan.account} {plan.symbol} {plan.side} {plan.state} {origin}")
+    for reason in (plan.proposal or {}).get("reasons", ()):
+        print(f"  because {reason}")
+    if plan.approved_at is not None:
+        print(f"  approved {plan.approved_at:%Y-%m-%d %H:%M:%S} UTC")
     for step in story.steps:
         print(f"  step {step.step_no} {step.kind} @ {step.price} ({step.source}) {step.reason}")
     for order in story.orders:
@@ -85,6 +94,28 @@ def show(plan_id: IdArgument, home: HomeOption = None, json: JsonOption = False)
         )
     for fill in story.fills:
         print(f"  fill {fill.exec_id} {fill.side} {fill.quantity} @ {fill.price}")
+
+
+@app.command("approve")
+def approve(plan_id: IdArgument, home: HomeOption = None, json: JsonOption = False) -> None:
+    """Let a proposed plan go to its controller; live needs a valid grade (live.grade_min)."""
+    least = load_settings(find_home(home)).live.grade_min
+    letters = LETTERS[: LETTERS.index(least) + 1]
+    plan, graded = _with_desk(home, lambda desk: desk.approve(plan_id, letters))
+    told = {
+        "plan_id": plan.plan_id,
+        "account": plan.account,
+        "symbol": plan.symbol,
+        "state": "requested",
+        "grade": None if graded is None else graded.grade,
+        "run_id": None if graded is None else graded.run_id,
+        "expires_at": None if graded is None else graded.expires_at,
+    }
+    if json:
+        print_json(told)
+        return
+    grade = "without a valid grade" if graded is None else f"grade {graded.grade}"
+    print(f"approved: {plan.plan_id} {plan.account} {plan.symbol}, {grade}")
 
 
 @app.command("cancel")
@@ -99,6 +130,8 @@ def cancel(
     command_id = _with_desk(home, lambda desk: desk.cancel(plan_id, name))
     if json:
         print_json({"plan_id": plan_id, "command_id": command_id})
+    elif command_id is None:
+        print(f"cancelled: {plan_id} was a proposal")
     else:
         print(f"asked: command {command_id}")
 

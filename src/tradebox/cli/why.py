@@ -130,6 +130,18 @@ def _requested(_kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
     return "plan", f"requested: {data.get('side')} {data.get('symbol')} {data.get('size')}"
 
 
+def _proposed(_kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
+    reasons = "; ".join((data.get("proposal") or {}).get("reasons", ()))
+    return (
+        "plan",
+        f"proposed: {data.get('side')} {data.get('symbol')} {data.get('size')}: {reasons}",
+    )
+
+
+def _approved(_kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
+    return "plan", f"approved by {data.get('by')}: grade {data.get('grade') or 'none'}"
+
+
 def _other(kind: str, data: Mapping[str, Any]) -> tuple[str, str]:
     words = ", ".join(f"{name} {value}" for name, value in data.items())
     return "note", f"{kind}: {words}"
@@ -148,4 +160,6 @@ _WORDS = {
     "broker_code": _code,
     "plan_state": _state,
     "plan_requested": _requested,
+    "plan_proposed": _proposed,
+    "plan_approved": _approved,
 }

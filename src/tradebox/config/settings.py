@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from tradebox.config.backtest import BacktestSettings
+from tradebox.config.backtest import BacktestSettings, Letter
 
 Profile = Literal["sim", "paper", "live"]
 
@@ -145,10 +145,24 @@ class AccountSettings(Section):
     absence_gap_s: Positive = 3.0
 
 
+class PaperSettings(AccountSettings):
+    """The paper account. auto_arm: `tradebox scan` arms what it proposes, without an approval.
+
+    grade_min: the worst grade that is proposed.
+    """
+
+    auto_arm: bool = False
+    grade_min: Letter = "C"
+
+
 class LiveSettings(AccountSettings):
-    """The live account: also needs `enabled` and, at start, two more yes's."""
+    """The live account: also needs `enabled` and, at start, two more yes's.
+
+    grade_min: the worst grade that may be approved; a plan added by hand (manual) needs none.
+    """
 
     enabled: bool = False
+    grade_min: Letter = "B"
     client_id: Annotated[int, Field(ge=1, le=31)] = 12
     first_day_notional_usd_max: Positive = 1_000.0
     first_day_cap_waived: bool = False
@@ -174,7 +188,7 @@ class Settings(Section):
     finnhub: FinnhubSettings = FinnhubSettings()
     feed: FeedSettings = FeedSettings()
     managers: ManagerSettings = ManagerSettings()
-    paper: AccountSettings = AccountSettings()
+    paper: PaperSettings = PaperSettings()
     live: LiveSettings = LiveSettings()
     launcher: LauncherSettings = LauncherSettings()
     backtest: BacktestSettings = BacktestSettings()

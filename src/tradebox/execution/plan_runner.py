@@ -389,6 +389,8 @@ class PlanRunner:
             self._note_store(is_down=False)
 
     async def _obey(self, command: CancelCommand) -> None:
+        if command.from_ns > self._market_clock.now_ns():
+            return
         running = self.plans.get(command.plan_id)
         if running is not None and not running.state.phase.is_final:
             reason = command.reason or "cancelled by a person"

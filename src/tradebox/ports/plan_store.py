@@ -34,6 +34,10 @@ class StoredPlan:
     created_at: datetime
     closed_at: datetime | None
     close_reason: str
+    origin: str = "manual"
+    """manual: a person wrote it, no grade is asked; strategy: proposed from a graded setting."""
+    proposal: Mapping[str, Any] | None = None
+    approved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +96,12 @@ class PlanStory:
 
 @dataclass(frozen=True, slots=True)
 class CancelCommand:
-    """A person's request to end a plan."""
+    """A request to end a plan, to be obeyed from an instant of market time on."""
 
     command_id: int
     plan_id: str
     reason: str
+    from_ns: int = 0
 
 
 class PlanStore(Protocol):
@@ -111,17 +116,21 @@ class PlanStore(Protocol):
         author: str,
         is_demo: bool = False,
         opened: Callable[[str], PlanState] | None = None,
+        proposal: Mapping[str, Any] | None = None,
+        waits: bool = False,
     ) -> str:
         """Store a checked document as a plan to be armed, or as open; return its id.
 
+        proposal: what a strategy's plan was proposed on; None: a person wrote it. waits: it is
+        not armed before it is approved.
         opened: makes the state of a plan whose shares are there already, from its id.
         """
         ...
 
     async def cancel_request(
-        self, plan_id: str, reason: str, account: AccountName | None = None
+        self, plan_id: str, reason: str, account: AccountName | None = None, *, from_ns: int = 0
     ) -> int:
-        """Store a request to end a plan; return the command's id.
+        """Store a request to end a plan, from an instant on; return the command's id.
 
         Raises:  NotRunning where there is no such plan; PlanInvalid where it has ended.
         """

@@ -1,17 +1,18 @@
-"""What a person may do with plans, as one object: check and add, list, show, ask to end.
+"""What a person may do with plans, as one object: check and add, list, show, approve, ask to end.
 
 Rules of this file:
 - a document is checked against the instruments and hours in PostgreSQL before it is stored;
 - the schema must be there: a home that never ran is told so.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import asyncpg
 
 from tradebox.adapters.postgres.plans import PgPlanStore
 from tradebox.adapters.postgres.pool import PgPool
+from tradebox.adapters.postgres.proposals import Graded, PgProposals
 from tradebox.adapters.postgres.reference import PgReference
 from tradebox.domain.orders import AccountName
 from tradebox.domain.plan_check import PlanContext, check_plan
@@ -31,6 +32,7 @@ class PlanDesk:
 
     def __init__(self, pool: PgPool, market_clock: MarketClock) -> None:
         self._store = PgPlanStore(pool, BY_HAND, 0)
+        self._proposals = PgProposals(pool)
         self._reference = PgReference(pool)
         self._market_clock = market_clock
 
@@ -57,8 +59,23 @@ class PlanDesk:
         """Return everything about a plan. Raises NotRunning where there is none."""
         return await self._store.show_plan(plan_id)
 
-    async def cancel(self, plan_id: str, account: AccountName) -> int:
-        """Ask for a plan's end; return the command's id. Raises NotRunning, PlanInvalid."""
+    async def approve(
+        self, plan_id: str, letters: Collection[str]
+    ) -> tuple[StoredPlan, Graded | None]:
+        """Let a proposal go to its controller; return it with its grade.
+
+        letters: the grades a live plan may have. Raises: NotRunning, PlanInvalid.
+        """
+        now_ns = self._market_clock.now_ns()
+        return await self._proposals.approve(plan_id, letters, now_ns=now_ns, by=BY_HAND)
+
+    async def cancel(self, plan_id: str, account: AccountName) -> int | None:
+        """Ask for a plan's end; return the command's id, None for a proposal, which ends at once.
+
+        Raises: NotRunning, PlanInvalid.
+        """
+        if await self._proposals.withdraw(plan_id, account, self._market_clock.now_ns()):
+            return None
         return await self._store.cancel_request(plan_id, "asked on the command line", account)
 
 

@@ -29,10 +29,13 @@ from tradebox.ports.plan_store import (
 CANCEL_KIND: Final = "cancel_plan"
 CANCEL_DEADLINE: Final = "7 days"
 ID_TRIES_MAX: Final = 50
+PROPOSED: Final = "proposed"
+"""The state of a plan that waits for an approval: no controller takes it up."""
+REQUESTED: Final = {False: "requested", True: PROPOSED}
 
-_PLAN = """
+PLAN_QUERY: Final = """
 SELECT p.plan_id, p.account, p.symbol, p.side, p.state, p.version, p.is_demo, v.document,
-       p.machine, p.created_at, p.closed_at, p.close_reason
+       p.machine, p.created_at, p.closed_at, p.close_reason, p.origin, p.proposal, p.approved_at
 FROM trade.plan p JOIN trade.plan_version v USING (plan_id, version)
 """
 _NUMBER = """
@@ -41,15 +44,22 @@ WHERE plan_id LIKE $1 || '-%'
 """
 _INSERT = """
 WITH new AS (
-    INSERT INTO trade.plan (plan_id, account, symbol, side, state, version, is_demo, machine)
-    VALUES ($1, $2, $3, $4, $11, 1, $5, $12) ON CONFLICT (plan_id) DO NOTHING
+    INSERT INTO trade.plan (plan_id, account, symbol, side, state, version, is_demo, machine,
+                            origin, proposal)
+    VALUES ($1, $2, $3, $4, $11, 1, $5, $12,
+            CASE WHEN $13::jsonb IS NULL THEN 'manual' ELSE 'strategy' END, $13)
+    ON CONFLICT (plan_id) DO NOTHING
     RETURNING plan_id
 ), written AS (
     INSERT INTO trade.plan_version (plan_id, version, document, author)
     SELECT plan_id, 1, $6, $7 FROM new
 ), told AS (
     INSERT INTO trade.event (at_ns, run_id, epoch, kind, account, plan_id, symbol, data)
-    SELECT $8, $9, $10, 'plan_requested', $2, plan_id, $3, $6 FROM new
+    SELECT $8, $9, $10, CASE WHEN $11 = 'proposed' THEN 'plan_proposed' ELSE 'plan_requested' END,
+           $2, plan_id, $3,
+           CASE WHEN $13::jsonb IS NULL THEN $6::jsonb ELSE
+               $6::jsonb || jsonb_build_object('proposal', $13::jsonb) END
+    FROM new
 )
 SELECT plan_id FROM new
 """
@@ -88,7 +98,8 @@ SELECT at_ns, $7, $8, kind, account, plan_id, symbol, data FROM (
 """
 _CANCEL = f"""
 INSERT INTO trade.command (account, kind, args, deadline_at)
-SELECT account, '{CANCEL_KIND}', jsonb_build_object('plan_id', plan_id, 'reason', $2::text),
+SELECT account, '{CANCEL_KIND}',
+       jsonb_build_object('plan_id', plan_id, 'reason', $2::text, 'from_ns', $4::bigint),
        clock_timestamp() + interval '{CANCEL_DEADLINE}'
 FROM trade.plan WHERE plan_id = $1 AND closed_at IS NULL AND ($3::text IS NULL OR account = $3)
 RETURNING command_id
@@ -121,8 +132,13 @@ class PgPlanStore:
         author: str,
         is_demo: bool = False,
         opened: Callable[[str], PlanState] | None = None,
+        proposal: Mapping[str, Any] | None = None,
+        waits: bool = False,
     ) -> str:
-        """Store a checked document as a plan to be armed, or open already; return its id."""
+        """Store a checked document as a plan to be armed, or open already; return its id.
+
+        proposal: what a strategy's plan was proposed on. waits: it waits for an approval.
+        """
         day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=now_ns // 1000)).date()
         prefix = f"{day:%Y%m%d}"
         name = "".join(c for c in document.symbol if c.isalnum())
@@ -143,26 +159,27 @@ class PgPlanStore:
                     now_ns,
                     self._run_id,
                     self._epoch,
-                    "requested" if state is None else state.phase.value,
+                    REQUESTED[waits] if state is None else state.phase.value,
                     None if state is None else state_to_json(state),
+                    None if proposal is None else dict(proposal),
                 )
                 if plan_id is not None:
                     return str(plan_id)
         raise StoreUnavailable("no free plan id", prefix=prefix, tried=ID_TRIES_MAX)
 
     async def cancel_request(
-        self, plan_id: str, reason: str, account: AccountName | None = None
+        self, plan_id: str, reason: str, account: AccountName | None = None, *, from_ns: int = 0
     ) -> int:
         """Store a request to end a plan; raises NotRunning or PlanInvalid if it cannot end."""
         async with self._pool.connection() as connection:
-            command_id = await connection.fetchval(_CANCEL, plan_id, reason, account)
+            command_id = await connection.fetchval(_CANCEL, plan_id, reason, account, from_ns)
             if command_id is not None:
                 return int(command_id)
             row = await connection.fetchrow(
                 "SELECT account, state FROM trade.plan WHERE plan_id = $1", plan_id
             )
         if row is None or (account is not None and row["account"] != account):
-            raise _unknown(plan_id)
+            raise unknown_plan(plan_id)
         raise PlanInvalid(
             f"plan = {plan_id}: it has ended ({row['state']}); nothing is left to cancel",
             field="plan",
@@ -176,12 +193,13 @@ class PgPlanStore:
         """Return the plans of an account that have not ended, but for the known ones."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"{_PLAN} WHERE p.account = $1 AND p.closed_at IS NULL"
+                f"{PLAN_QUERY} WHERE p.account = $1 AND p.closed_at IS NULL"
+                f" AND p.state <> '{PROPOSED}'"
                 " AND p.plan_id <> ALL($2::text[]) ORDER BY p.created_at, p.plan_id",
                 account,
                 list(known),
             )
-        return tuple(_stored(row) for row in rows)
+        return tuple(stored_plan(row) for row in rows)
 
     async def cancels(self, account: AccountName) -> tuple[CancelCommand, ...]:
         """Return the cancel requests that wait, oldest first; late ones are answered so."""
@@ -193,6 +211,7 @@ class PgPlanStore:
                 row["command_id"],
                 str(row["args"].get("plan_id", "")),
                 str(row["args"].get("reason", "")),
+                int(row["args"].get("from_ns", 0)),
             )
             for row in rows
         )
@@ -236,21 +255,21 @@ class PgPlanStore:
         """Return plans, newest first."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                f"{_PLAN} WHERE ($1::text IS NULL OR p.account = $1)"
+                f"{PLAN_QUERY} WHERE ($1::text IS NULL OR p.account = $1)"
                 " AND ($2 OR p.closed_at IS NULL)"
                 " ORDER BY p.created_at DESC, p.plan_id DESC LIMIT $3",
                 account,
                 with_ended,
                 rows_max,
             )
-        return tuple(_stored(row) for row in rows)
+        return tuple(stored_plan(row) for row in rows)
 
     async def show_plan(self, plan_id: str) -> PlanStory:
         """Return a plan with steps, orders and fills. Raises NotRunning where there is none."""
         async with self._pool.connection() as connection:
-            plan = await connection.fetchrow(f"{_PLAN} WHERE p.plan_id = $1", plan_id)
+            plan = await connection.fetchrow(f"{PLAN_QUERY} WHERE p.plan_id = $1", plan_id)
             if plan is None:
-                raise _unknown(plan_id)
+                raise unknown_plan(plan_id)
             steps = await connection.fetch(
                 "SELECT step_no, kind, price, coalesce(quantity, 0) AS quantity, source, at_ns,"
                 " reason, run_id FROM trade.plan_step WHERE plan_id = $1 ORDER BY step_no",
@@ -268,14 +287,15 @@ class PgPlanStore:
                 plan_id,
             )
         return PlanStory(
-            _stored(plan),
+            stored_plan(plan),
             tuple(StepRow(**row) for row in steps),
             tuple(PlanOrderRow(**{**row, "side": Side(row["side"])}) for row in orders),
             tuple(PlanFillRow(**{**row, "side": Side(row["side"])}) for row in fills),
         )
 
 
-def _unknown(plan_id: str) -> NotRunning:
+def unknown_plan(plan_id: str) -> NotRunning:
+    """Return the refusal of an id that no plan has."""
     return NotRunning(
         f"plan = {plan_id}: there is no such plan; list them with `tradebox plan list --all`",
         field="plan",
@@ -283,7 +303,8 @@ def _unknown(plan_id: str) -> NotRunning:
     )
 
 
-def _stored(row: Mapping[str, Any]) -> StoredPlan:
+def stored_plan(row: Mapping[str, Any]) -> StoredPlan:
+    """Return a row of PLAN_QUERY as a plan."""
     values = dict(row)
     values["account"] = AccountName(values["account"])
     values["side"] = Side(values["side"])

@@ -26,7 +26,16 @@ SELECT {_COLUMNS} FROM trade.event
 WHERE symbol = $1 AND plan_id IS NULL AND order_ref IS NULL
 ORDER BY seq DESC LIMIT 50
 """  # noqa: S608 - constants of this file
-_PLAN_KINDS: Final = frozenset({"plan_requested", "plan_state", "plan_step", "intent_denied"})
+_PLAN_KINDS: Final = frozenset(
+    {
+        "plan_requested",
+        "plan_proposed",
+        "plan_approved",
+        "plan_state",
+        "plan_step",
+        "intent_denied",
+    }
+)
 
 
 class PgStory:
