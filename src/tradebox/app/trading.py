@@ -13,6 +13,7 @@ from tradebox.actors.controller import Controller
 from tradebox.actors.order_link import OrderLinkActor
 from tradebox.actors.reconciler import ReconcilerActor
 from tradebox.adapters.ibkr.orders.port import IbOrderPort
+from tradebox.adapters.postgres.capabilities import PgCapabilities
 from tradebox.adapters.postgres.commands import PgCommands
 from tradebox.adapters.postgres.orders import PgOrderStore
 from tradebox.adapters.postgres.plans import PgPlanStore
@@ -165,6 +166,7 @@ class _Desk:
             plant.kill,
             plant.clock,
             plant.market_clock,
+            capabilities=PgCapabilities(plant.pool),
         )
         return Controller(runner, plant.hub, self.link.attach, demo=demo, commands=commands)
 

@@ -21,6 +21,7 @@ from tradebox.cli import (
     config,
     ctl,
     db,
+    drill,
     plan,
     reconcile,
     run,
@@ -71,6 +72,7 @@ app.add_typer(ctl.app, name="ctl")
 app.add_typer(service.app, name="service")
 app.add_typer(sim.app, name="sim")
 app.add_typer(plan.app, name="plan")
+app.add_typer(drill.app, name="drill")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(backtest.app, name="backtest")

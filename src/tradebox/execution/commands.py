@@ -9,6 +9,7 @@ Rules of this file:
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
+from tradebox.domain.capabilities import gateway_build
 from tradebox.domain.orders import AccountName
 from tradebox.errors import PlanInvalid, StoreUnavailable
 from tradebox.execution.adoption import Adoption
@@ -16,11 +17,13 @@ from tradebox.execution.kill_switch import KillSwitch
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.order_path import OrderPath
 from tradebox.execution.plan_runner import PlanRunner
+from tradebox.ports.capability_store import CapabilityStore
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.command_store import Command, CommandKind, CommandStore
 from tradebox.supervision.clock import Clock
 
 PERIOD_S: Final = 0.25
+CAPABILITIES_S: Final = 2.0
 Answer = Mapping[str, Any]
 
 
@@ -37,6 +40,8 @@ class CommandDesk:
         kill: KillSwitch,
         clock: Clock,
         market_clock: MarketClock,
+        *,
+        capabilities: CapabilityStore,
     ) -> None:
         self._account = account
         self._store = store
@@ -47,6 +52,8 @@ class CommandDesk:
         self._clock = clock
         self._market_clock = market_clock
         self._adoption = Adoption(runner, path, market_clock)
+        self._capabilities = capabilities
+        self._capabilities_due_s = 0.0
         self._is_first = True
         self._due_s = 0.0
         self._looks: list[tuple[Command, int]] = []
@@ -67,6 +74,7 @@ class CommandDesk:
             return
         self._due_s = self._clock.now() + PERIOD_S
         try:
+            await self._read_capabilities()
             await self._answer_looks()
             for command in await self._store.take(self._account, again=self._is_first):
                 answer = await self._do[command.kind](command)
@@ -75,6 +83,15 @@ class CommandDesk:
             self._is_first = False
         except StoreUnavailable:
             return
+
+    async def _read_capabilities(self) -> None:
+        """Keep what a drill proved of this gateway at hand; another build knows nothing of it."""
+        info, now_s = self._link.info, self._clock.now()
+        if info is None or now_s < self._capabilities_due_s:
+            return
+        self._capabilities_due_s = now_s + CAPABILITIES_S
+        build = gateway_build(info.server_version)
+        self._path.learn_capabilities(await self._capabilities.proven(self._link.account_id, build))
 
     async def _answer(self, command: Command, answer: Answer) -> None:
         await self._store.answer(command, answer, self._market_clock.now_ns())

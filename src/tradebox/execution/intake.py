@@ -7,7 +7,7 @@ Rules of this file:
 - an order is absent only after two complete reads, far enough apart, both after its send.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,11 +58,17 @@ class Intake:
     """Turns the facts of one account into changes."""
 
     def __init__(
-        self, book: OrderBook, link: OrderLink, clock: Clock, absence_gap_s: float
+        self,
+        book: OrderBook,
+        link: OrderLink,
+        clock: Clock,
+        absence_gap_s: float,
+        drilled: Callable[[], str] = lambda: "",
     ) -> None:
         self._book = book
         self._link = link
         self._clock = clock
+        self._drilled = drilled
         self._gap_ns = int(absence_gap_s * _NS_PER_S)
         self._gap_s = absence_gap_s
         self._gaps: dict[str, tuple[PositionGap, int]] = {}
@@ -90,6 +96,8 @@ class Intake:
 
     def unproven(self, symbol: str) -> str:
         """Return what the next looks must settle before a symbol takes entries, or ""."""
+        if symbol == self._drilled():
+            return "a drill is under way"
         if symbol in self._gaps:
             gap = self._gaps[symbol][0]
             return f"position gap: broker {gap.broker}, books {gap.books}"
@@ -202,6 +210,8 @@ class Intake:
             text = f"{fork.record.ref} {symbol} is live twice: permIds {fork.perm_ids}"
             self._quarantine(learnt, symbol, "forked_order", text, fork.record.ref)
         for order in findings.external:
+            if order.symbol == self._drilled():
+                continue
             text = f"external order {order.perm_id}: {order.text}"
             self._quarantine(learnt, order.symbol, "external_order", text, order.perm_id)
         self._compare_positions(findings.gaps, started_ns, learnt)
@@ -234,7 +244,7 @@ class Intake:
     ) -> None:
         seen: dict[str, tuple[PositionGap, int]] = {}
         for gap in gaps:
-            if gap.symbol in self._book.quarantined:
+            if gap.symbol in self._book.quarantined or gap.symbol == self._drilled():
                 continue
             before = self._gaps.get(gap.symbol)
             first_ns = before[1] if before is not None and before[0] == gap else started_ns

@@ -22,6 +22,11 @@ def pause_name(account: AccountName) -> str:
     return f"{PAUSE_NAME}.{account.value}"
 
 
+def drill_name(account: AccountName) -> str:
+    """Return the name of the switch that holds the symbol of a drill under way."""
+    return f"drill.{account.value}"
+
+
 class KillSwitch:
     """One per engine; shared by both accounts."""
 
@@ -57,6 +62,10 @@ class KillSwitch:
         """Take over the switches of PostgreSQL; None: they could not be read."""
         if switches is not None:
             self._rows = dict(switches)
+
+    def drilled(self, account: AccountName) -> str:
+        """Return the symbol that a drill uses now, or ""."""
+        return self._rows.get(drill_name(account), "")
 
     def is_set(self, account: AccountName | None = None) -> bool:
         """Return whether entries are stopped: all, or those of one account."""

@@ -10,8 +10,10 @@ Rules of this file:
 
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
+from tradebox.domain.capabilities import UNPROVEN, Proven
 from tradebox.domain.events import FillBooked, OrderChanged, PositionChanged
 from tradebox.domain.orders import AccountName, Denied, OrderRole, OrderState, Side
 from tradebox.domain.path import (
@@ -55,6 +57,7 @@ from tradebox.execution.procedures import (
     Enter,
     Exit,
     Finish,
+    FireStop,
     Look,
     MoveStop,
     PlaceReducer,
@@ -105,6 +108,7 @@ class OrderPath:
         self._world = world
         self._rules = rules
         self._events: list[PathEvent] = []
+        self._proven = UNPROVEN
         self._said: dict[str, tuple[int, Decimal | None]] = {}
         self._closed_entries: set[str] = set()
         self._alarms = Alarms(self._account, world.clock, world.market_clock, world.publish)
@@ -116,7 +120,10 @@ class OrderPath:
 
     def _start_anew(self) -> None:
         self._book = OrderBook()
-        self._intake = Intake(self._book, self._link, self._world.clock, self._rules.absence_gap_s)
+        drilled = partial(self._kill.drilled, self._account)
+        self._intake = Intake(
+            self._book, self._link, self._world.clock, self._rules.absence_gap_s, drilled
+        )
         world = self._world
         self.money = AccountDay(self._account, self._store, world.clock, world.market_clock)
         self._views = Views(self._book, self._intake, self._link, world, self._rules, self.money)
@@ -212,10 +219,7 @@ class OrderPath:
         self._denied.pop(req.plan_id, None)
         desk = self._desks.get(req.plan_id)
         if desk is None:
-            desk = PlanDesk(req.plan_id, req.symbol, req.side, self._book)
-            desk.patience = self._rules.patience
-            self._desks[req.plan_id] = desk
-            self._round.began(req.plan_id)
+            desk = self._take_up(PlanDesk(req.plan_id, req.symbol, req.side, self._book))
         desk.stop_level, desk.procedure = req.protective_stop, Enter()
 
     async def _request_on(
@@ -293,11 +297,21 @@ class OrderPath:
         """Return the desk of a plan that has orders; a late fact may call back a forgotten one."""
         desk = self._desks.get(plan_id)
         if desk is None:
-            desk = desk_of(plan_id, self._book)
-            desk.patience = self._rules.patience
-            self._desks[plan_id] = desk
-            self._round.began(plan_id)
+            desk = self._take_up(desk_of(plan_id, self._book))
         return desk
+
+    def _take_up(self, desk: PlanDesk) -> PlanDesk:
+        desk.patience, desk.proven = self._rules.patience, self._proven
+        self._desks[desk.plan_id] = desk
+        self._round.began(desk.plan_id)
+        return desk
+
+    def learn_capabilities(self, proven: Proven) -> None:
+        """Take over what a drill has shown of this gateway."""
+        if proven != self._proven:
+            self._proven = proven
+            for desk in self._desks.values():
+                desk.proven = proven
 
     def _reconciled(self, fact: SnapshotTaken) -> None:
         for desk in self._desks.values():
@@ -410,6 +424,8 @@ class OrderPath:
             self._finished(desk, action)
         elif isinstance(action, CancelOrder):
             await self._sender.cancel(action)
+        elif isinstance(action, FireStop):
+            await self._after(desk, action, await self._sender.fire(desk, action))
         elif isinstance(action, ChangeStop):
             await self._after(desk, action, await self._sender.change(desk, action))
         elif isinstance(action, PlaceStop | PlaceReducer):
@@ -558,10 +574,7 @@ class OrderPath:
         """Take up a plan whose shares no order of ours opened."""
         desk = self._desks.get(plan_id)
         if desk is None:
-            desk = PlanDesk(plan_id, symbol, side, self._book)
-            desk.patience = self._rules.patience
-            self._desks[plan_id] = desk
-            self._round.began(plan_id)
+            desk = self._take_up(PlanDesk(plan_id, symbol, side, self._book))
         if desk.stop_level is None:
             desk.stop_level = stop_level
 

@@ -55,6 +55,7 @@ from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.procedures import (
     CancelOrder,
     ChangeStop,
+    FireStop,
     PlaceReducer,
     PlaceStop,
     PlanDesk,
@@ -290,6 +291,21 @@ class OrderSender:
             return verdict
         self._buckets.take_reduce(1, self._world.clock.now())
         return await self._send_change(verdict, record, instrument)
+
+    async def fire(self, desk: PlanDesk, action: FireStop) -> Denied | None:
+        """Move a stop's trigger through the market; the session must be open."""
+        price, instrument = self._views.exit_price(desk.symbol), self._world.instrument(desk.symbol)
+        if price is None or instrument is None:
+            return Denied("freshness", "a price", "none", "no price to leave by")
+        if self._world.session_is_open(self._world.market_clock.now_ns()) is not True:
+            return Denied("session", "open", "not open", "the market is not open")
+        sign = desk.side.sign
+        through = price * (1 + sign * self._rules.exit_collar_share)
+        outward = Rounding.UP if sign > 0 else Rounding.DOWN
+        trigger = round_to_increment(through, instrument.increment, outward)
+        record = action.record
+        total = record.filled + abs(desk.position)
+        return await self.change(desk, ChangeStop(record, total, trigger, action.reason))
 
     async def _send_change(
         self, approved: Approved, record: OrderRecord, instrument: Instrument

@@ -10,142 +10,48 @@ Rules of this file:
 - a procedure that cannot go on gives the shares their stop back.
 """
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from tradebox.domain.capabilities import UNPROVEN
 from tradebox.domain.orders import OrderRole, OrderState, Side
 from tradebox.execution.order_book import OrderBook, OrderRecord
+from tradebox.execution.procedure_words import (
+    Action,
+    Alarm,
+    CancelOrder,
+    ChangeStop,
+    Enter,
+    Exit,
+    Finish,
+    FireStop,
+    Look,
+    MoveStop,
+    Patience,
+    PlaceReducer,
+    PlaceStop,
+    Procedure,
+    ScaleOut,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Real seconds before the next step is taken without the fact that was hoped for."""
-
-    entry_partial_s: float = 10.0
-    cascade_s: float = 0.5
-    """For the broker to cancel or arm a child after its parent ended."""
-    change_s: float = 3.0
-    """For the echo of a modify."""
-    look_s: float = 2.0
-    """Between two looks while something is awaited."""
-    exit_s: float = 4.0
-    """From the stop's cancel to giving it back."""
-    retry_s: float = 1.0
-    """Between two tries of what was denied."""
-    exit_tries_max: int = 3
-    stop_failures_max: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceStop:
-    """Send a standalone stop."""
-
-    side: Side
-    quantity: int
-    stop_price: Decimal
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeStop:
-    """Modify a resting stop; quantity is its new total."""
-
-    record: OrderRecord
-    quantity: int
-    stop_price: Decimal
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelOrder:
-    """Cancel an order of ours."""
-
-    record: OrderRecord
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceReducer:
-    """Send a marketable IOC limit."""
-
-    role: OrderRole
-    side: Side
-    quantity: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Read the broker's lists."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """A procedure ended."""
-
-    kind: str
-    filled: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A person must know."""
-
-    severity: str
-    kind: str
-    text: str
-
-
-Action = PlaceStop | ChangeStop | CancelOrder | PlaceReducer | Look | Finish | Alarm
-
-
-@dataclass(slots=True)
-class Enter:
-    """An entry is at work, from its send to its covered end."""
-
-    cancel_wanted: str = ""
-    cancel_is_asked: bool = False
-    partial_since_s: float | None = None
-    ended_s: float | None = None
-    is_shrunk: bool = False
-
-
-@dataclass(slots=True)
-class MoveStop:
-    """The stop goes to a new trigger."""
-
-    stop_price: Decimal
-    reason: str
-
-
-@dataclass(slots=True)
-class ScaleOut:
-    """A slice goes: shrink the stop, send the slice, give the rest its stop."""
-
-    quantity: int
-    reason: str
-    phase: str = "shrink"
-    slice_ref: str = ""
-
-
-@dataclass(slots=True)
-class Exit:
-    """All goes: clear entry and stop, read, send, repeat, give back."""
-
-    reason: str
-    kind: str = "ExitRequest"
-    phase: str = "clear"
-    since_s: float | None = None
-    read_after_ns: int = 0
-    tries: int = 0
-    refs: list[str] = field(default_factory=list)
-
-
-Procedure = Enter | MoveStop | ScaleOut | Exit
+__all__ = [
+    "Action",
+    "Alarm",
+    "CancelOrder",
+    "ChangeStop",
+    "Enter",
+    "Exit",
+    "Finish",
+    "FireStop",
+    "Look",
+    "MoveStop",
+    "Patience",
+    "PlaceReducer",
+    "PlaceStop",
+    "PlanDesk",
+    "Procedure",
+    "ScaleOut",
+]
 
 _EPSILON_S: Final = 1e-9
 
@@ -165,6 +71,8 @@ class PlanDesk:
         self.procedure: Procedure | None = None
         self.stop_level: Decimal | None = None
         self.patience = Patience()
+        self.proven = UNPROVEN
+        """What this gateway was seen to do; what was not seen is done the safe way."""
         self.stop_failures = 0
         self.read_done_ns = 0
         """Monotonic start of the last snapshot whose position agreed with the book."""
@@ -320,6 +228,8 @@ class PlanDesk:
             )
         actions = self._stop_to(self.held, now_s, now_ns)
         if actions is None:
+            if enter.cancel_wanted and now_s - enter.ended_s < self.patience.cascade_s:
+                return []  # its child may yet be taken along
             return self._finish("EnterRequest", entry.booked, enter.cancel_wanted or "covered")
         return actions
 
@@ -348,6 +258,8 @@ class PlanDesk:
         where it arms the child as it is, more than what is held would be for sale.
         """
         stops = self.working(OrderRole.STOP)
+        if self.proven.allows("child_on_parent_cancel"):
+            return None
         if len(stops) != 1 or not entry.booked or entry.cancel_asked_s is not None:
             return None
         stop = stops[0]
@@ -514,6 +426,9 @@ class PlanDesk:
             return self._exit_restore(leave, taken, now_s, now_ns)
         stops = self.working(OrderRole.STOP)
         if stops:
+            fire = self._fire(leave, stops, now_s)
+            if fire is not None:
+                return fire
             if leave.since_s is None:
                 leave.since_s = now_s
             leave.phase = "clear"
@@ -537,6 +452,22 @@ class PlanDesk:
         leave.tries += 1
         side = Side.SELL if self.position > 0 else Side.BUY
         return [PlaceReducer(OrderRole.EXIT, side, abs(self.position), leave.reason)]
+
+    def _fire(self, leave: Exit, stops: list[OrderRecord], now_s: float) -> list[Action] | None:
+        """Leave by the stop itself where that is proven; None: by the long way."""
+        stop = stops[0]
+        if not leave.is_fired:
+            is_whole = len(stops) == 1 and stop.is_armed and stop.remaining == self.held
+            is_calm = stop.change_wanted is None and stop.cancel_asked_s is None
+            if not (self.proven.allows("stop_through_market") and is_whole and is_calm):
+                return None
+            leave.is_fired = True
+            return [FireStop(stop, leave.reason)]
+        is_refused = stop.change_wanted is not None and stop.change_doubted_ns is not None
+        is_late = now_s - stop.change_asked_s >= self.patience.change_s
+        if is_refused or is_late or stop.cancel_asked_s is not None or leave.phase != "clear":
+            return None
+        return self._await(now_s, "the stop was moved through the market")
 
     def _exit_restore(self, leave: Exit, taken: int, now_s: float, now_ns: int) -> list[Action]:
         if self.held <= 0:
