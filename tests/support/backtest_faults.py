@@ -50,6 +50,12 @@ def _hold(size: int) -> None:
     held[::4096] = b"x" * len(held[::4096])
 
 
+def never_begins(task: BatchTask) -> BatchResult:
+    """Die before the first stock, whatever it is."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError(task)
+
+
 FAULTS: dict[str, Callable[[], object]] = {
     "KILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "SEGV": lambda: ctypes.string_at(0),

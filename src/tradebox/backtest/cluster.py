@@ -110,7 +110,9 @@ class DaskPool:
         self.slots = tuple(DaskSlot(self) for _ in range(threads))
 
     def submit(self, task: BatchTask) -> "Future[Outcome]":
-        """Begin a task on whichever worker is free."""
+        """Begin a task on whichever worker is free. Raises: BrokenExecutor, with no cluster."""
+        if self._client.status != "running":
+            raise BrokenExecutor(f"the Dask scheduler is {self._client.status}")
         arguments: tuple[Any, ...] = (self._function, task)
         if self._scatter:
             arguments = (*arguments, self._scattered(Path(task.run.data_path)))

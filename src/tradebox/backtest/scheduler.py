@@ -38,6 +38,9 @@ DUTY_REST_S: Final = 9.0
 START_NS_MAX: Final = 60_000_000_000
 """How much longer a worker that has to start may be silent."""
 
+STARTS_MAX: Final = 8
+"""So many tasks in a row that broke before their first stock: it is not the stocks."""
+
 OVER_SHARE: Final = 0.98
 """Of the budget: beyond it the task that took most beyond its grant is ended."""
 
@@ -113,6 +116,8 @@ class Scheduler:
         self._paused_at_s: float | None = None
         self._resumed_ns = 0
         self._waits: dict[str, str] = {}
+        self._broken_starts = 0
+        self.error = ""
         self._done_before = services.progress.done
         self.figures = Figures()
         self.model = SizeModel()
@@ -158,7 +163,8 @@ class Scheduler:
             await asyncio.gather(*helpers, return_exceptions=True)
             self._pause(paused=False)
         self._tell()
-        if self.desk.error:
+        self.error = self.error or self.desk.error
+        if self.error:
             return "failed"
         is_all = self._with.progress.done >= self._with.progress.total
         return "done" if is_all else "stopped"
@@ -170,6 +176,8 @@ class Scheduler:
             return True
         if self._running:
             return False
+        if self.error:
+            return not self.desk.pending
         if self.desk.pending:  # a store that is away does not hold up a stop for ever
             return self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
         return self.is_stopping or (
@@ -187,7 +195,7 @@ class Scheduler:
     def _admit(self) -> None:
         """Begin what fits: a batch that must be alone waits for, and keeps, an empty pool."""
         self._waits.pop("memory", None)
-        if self.is_stopping or self._paused_at_s is not None or self._is_backed_up():
+        if self.is_stopping or self.error or self._paused_at_s or self._is_backed_up():
             return
         while not any(each.job.attempts > 0 for each in self._running.values()):
             source = self._alone or self.desk.ready
@@ -220,9 +228,10 @@ class Scheduler:
         task = BatchTask(self._brief, job.batch_no, job.symbols)
         try:
             future = slot.submit(task, grant.bytes)
-        except BROKEN:  # it died while it had nothing to do
+        except BROKEN as error:  # it died while it had nothing to do, or cannot be started
             self._recycle(slot)
-            future = slot.submit(task, grant.bytes)
+            self._note_broken_start(str(error))
+            return False
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: _wake_from_thread(loop, self._wake))
         self._running[job.batch_no] = Running(job, slot, grant, future, time.monotonic_ns())
@@ -269,8 +278,14 @@ class Scheduler:
             index = running.slot.at().index
             self._recycle(running.slot)
             said = running.verdict or f"{type(error).__name__}: {error}"
+            if index < 0 and not running.verdict:
+                self._note_broken_start(said)
+                if running.slot.fresh_bytes:  # it was seen not to have begun: no stock's fault
+                    self.desk.ready.appendleft(running.job)
+                    return
             self._retry(running.job, index, said)
             return
+        self._broken_starts = 0
         self._learn(running, outcome)
         self.desk.save(outcome.batch)
 
@@ -291,10 +306,16 @@ class Scheduler:
         self.figures.recycled += slot.fresh_bytes > 0
         slot.recycle()
 
+    def _note_broken_start(self, why: str) -> None:
+        """End the run, to be resumed, where workers die whatever they are given."""
+        self._broken_starts += 1
+        if self._broken_starts >= STARTS_MAX:
+            self.error = f"workers cannot be started or die at once: {why}"
+
     def _retry(self, job: Job, index: int, why: str) -> None:
         """Run a batch that broke once more, alone; then single out the stock that breaks it."""
         self.figures.retries += 1
-        if self.is_stopping:
+        if self.is_stopping or self.error:
             return  # it is queued again with all that is not stored
         symbols, half = job.symbols, len(job.symbols) // 2
         broke_at = symbols[index] if 0 <= index < len(symbols) else ""

@@ -34,7 +34,6 @@ from tradebox.backtest.scheduler import Limits, Scheduler, Services, State
 from tradebox.backtest.scheduler_pressure import LivePressure
 from tradebox.backtest.scheduler_queue import Counts, TaskQueue
 from tradebox.backtest.scheduler_spec import batches_of, code_hash, new_run_id
-from tradebox.backtest.scheduler_store import Desk
 from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.worker import Function, run_batch
 from tradebox.config import BacktestSettings, Home, Settings
@@ -143,9 +142,11 @@ async def _work(work: _Work) -> Outcome:
     if work.wish.resume is None:
         batches = batches_of(spec.symbols, len(work.pool.slots), settings.batch_stocks_max)
         await work.store.create_run(spec, batches)
-    else:
-        await work.store.reopen_run(spec.run_id)
     counts = await queue.take_over()
+    if counts.done == counts.total:
+        row = await queue.row()
+        return Outcome(spec, "done", "", row.get("figures", {}), row)
+    await work.store.reopen_run(spec.run_id)
     before_bytes = await queue.table_bytes()
     progress = Progress(
         spec.run_id, counts.total, counts.done, budget_bytes=work.budget.limit_bytes
@@ -178,15 +179,15 @@ async def _work(work: _Work) -> Outcome:
         with _signals(scheduler.stop):
             state = await scheduler.run()
     figures = _figures(work, scheduler, counts, progress, worked_s)
-    return await _end(work, scheduler.desk, state, figures, before_bytes)
+    return await _end(work, scheduler, state, figures, before_bytes)
 
 
 async def _end(
-    work: _Work, desk: Desk, state: State, figures: dict[str, Any], before_bytes: int
+    work: _Work, scheduler: Scheduler, state: State, figures: dict[str, Any], before_bytes: int
 ) -> Outcome:
     """Store how the run ended; a run that is done waits for a store that is away."""
     row: Mapping[str, Any] = {}
-    error = desk.error
+    error = scheduler.error
 
     async def finish() -> Mapping[str, Any]:
         await work.queue.give_back()
@@ -195,7 +196,7 @@ async def _end(
         return await work.queue.row()
 
     try:
-        row = await (desk.patiently(finish) if state == "done" else finish())
+        row = await (scheduler.desk.patiently(finish) if state == "done" else finish())
     except StoreUnavailable as gone:
         error = error or gone.message
     return Outcome(work.spec, "failed" if error else state, error, figures, row)
@@ -349,10 +350,7 @@ def _held(home: Home, run_id: str) -> Iterator[None]:
     if lock is None:
         raise NotDone(f"run {run_id} is at work in another process: wait for it, or stop it")
     with lock:
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        yield
 
 
 @contextlib.contextmanager

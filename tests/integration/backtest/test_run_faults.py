@@ -7,8 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from support.backtest_faults import never_begins
 from support.backtest_world import LIMITS, World
+from tradebox.backtest.pool import ProcessPool
+from tradebox.backtest.scheduler_pressure import Pressure
+from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.worker import failed_result
+from tradebox.errors import StoreUnavailable
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("backtest-pool")]
 
@@ -116,6 +121,70 @@ async def test_a_second_stop_ends_what_runs(pg_research_dsn, tmp_path) -> None:
     assert await box.run(workers=1, during=stop) == "stopped"
     assert await box.rows() == {}
     assert (await box.tasks()) == {"queued": 2}
+
+
+async def test_workers_that_die_whatever_they_are_given_end_the_run(
+    pg_research_dsn, tmp_path
+) -> None:
+    box = await world(pg_research_dsn, tmp_path, *well(20), batch=1)
+    pool = ProcessPool(2, tmp_path / "board", never_begins)
+    assert await box.run(pool=pool) == "failed"
+    assert box.scheduler is not None
+    assert "workers cannot be started" in box.scheduler.error
+    assert await box.rows() == {}  # all wait for a resume with workers that live
+    assert await box.run() == "done"
+    assert len(await box.rows()) == 20
+
+
+async def test_a_store_that_is_away_is_waited_for(pg_research_dsn, tmp_path, monkeypatch) -> None:
+    box = await world(pg_research_dsn, tmp_path, *well(8), batch=2)
+    honest, away = BacktestStore.save_batch, iter(range(4))
+
+    async def save(self, run_id, batch):
+        if next(away, None) is not None:
+            raise StoreUnavailable("away", reason="made up")
+        return await honest(self, run_id, batch)
+
+    monkeypatch.setattr(BacktestStore, "save_batch", save)
+    assert await box.run() == "done"
+    assert len(await box.rows()) == 8
+    assert any("PostgreSQL" in told for told in box.told)
+    assert box.scheduler is not None
+    assert box.scheduler.desk.away_s > 0
+
+
+async def test_a_store_that_stays_away_ends_the_run_to_be_resumed(
+    pg_research_dsn, tmp_path, monkeypatch
+) -> None:
+    box = await world(pg_research_dsn, tmp_path, *well(4), batch=2)
+    with monkeypatch.context() as patch:
+
+        async def save(self, run_id, batch):
+            raise StoreUnavailable("away", reason="made up")
+
+        patch.setattr(BacktestStore, "save_batch", save)
+        limits = replace(LIMITS, store_wait_s_max=0.3)
+        assert await box.run(limits=limits) == "failed"
+    assert await box.rows() == {}
+    assert await box.run() == "done"
+    assert len(await box.rows()) == 4
+
+
+async def test_pressure_on_live_stops_the_workers_for_as_long(pg_research_dsn, tmp_path) -> None:
+    box = await world(pg_research_dsn, tmp_path, *[f"SLOW-{n}" for n in range(6)], batch=1)
+    looks = iter([True, True, False, False])
+    seen: list[float] = []
+
+    def look() -> Pressure:
+        is_high = next(looks, False)
+        seen.append(box.progress.done if box.progress else 0)
+        return Pressure(runs=True, is_high=is_high, why="made up")
+
+    assert await box.run(look_at_live=look) == "done"
+    assert {row[0] for row in (await box.rows()).values()} == {"ok"}
+    assert box.scheduler is not None
+    assert box.scheduler.figures.throttled_s > 0.9
+    assert any("the live controller: made up" in told for told in box.told)
 
 
 async def test_a_batch_that_cannot_fit_is_split_and_then_refused(pg_research_dsn, tmp_path) -> None:
