@@ -1,5 +1,6 @@
 """The console's reader against the real stores, with the console's own logins."""
 
+import asyncio
 import json
 import socket
 import time
@@ -11,10 +12,15 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
+from tradebox.adapters.postgres.roles import CONSOLE_CONNECTIONS_MAX
 from tradebox.readmodel import Row, encode_row, key_of
 from tradebox.readmodel.reader import RETRY_S_MAX, Reader
 
 S = 1_000_000_000
+HELD = """
+SELECT count(*) FROM pg_stat_activity
+WHERE usename = 'console_ro' AND datname = current_database()
+"""
 
 
 def write_places(path, postgres, redis):
@@ -191,6 +197,25 @@ async def test_a_store_that_never_answers_does_not_hold_the_console(tmp_path, mo
         assert await reader.rows(["header"]) == {"header": None}
         assert reader.waiting == "Redis: no answer in time"
         await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_more_consoles_than_connections_share_them(tmp_path, pg_console_dsn, pg_owner_dsn):
+    path = write_places(tmp_path / "c.json", pg_console_dsn, f"unix://x:y@{tmp_path}/z")
+    readers = [Reader(path) for _ in range(CONSOLE_CONNECTIONS_MAX + 4)]
+    boss = await asyncpg.connect(pg_owner_dsn)
+    try:
+        found = await asyncio.gather(*(reader.schema() for reader in readers))
+        assert None not in found
+        until = time.monotonic() + 30
+        while await boss.fetchval(HELD):  # and each gives its own back
+            assert time.monotonic() < until
+            await asyncio.sleep(0.05)
+        assert await readers[0].events() == []
+    finally:
+        await boss.close()
+        for reader in readers:
+            await reader.close()
 
 
 @pytest.mark.asyncio

@@ -6,6 +6,7 @@ Rules of this file:
 - ages go on while figures are frozen or a store is away.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ PERIODS_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 PRELOAD_S: Final = 3.0
 START_S: Final = 0.2
 """While nothing has been seen yet the stores are asked this often."""
+NICE: Final = 5
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 MADE: Final[dict[str, Callable[[], FrameScreen]]] = {
@@ -79,6 +81,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         self._timer: Timer | None = None
         self._is_reading = False
         self._turn = 0
+        self._stands_back = False
         self._history_ns: int | None = None
         self._prompt_kind = ""
         self._wish = ""
@@ -199,12 +202,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
             self._is_reading = True
             self.run_worker(self._read(), group="read")
 
+    def _stand_back(self) -> None:
+        """From the first live figure on, the engine goes first."""
+        if not self._stands_back:
+            self._stands_back = True
+            os.nice(NICE)
+
     async def _read(self) -> None:
         try:
             await self.pulse()
         finally:
             self._is_reading = False
-        if "header" not in self.view.rows:
+        if "header" in self.view.rows:
+            self._stand_back()
+        else:
             self.set_timer(START_S, self._begin_read)
         if self._reads_again:
             self._reads_again = False

@@ -30,8 +30,8 @@ POSTGRES, REDIS, MIGRATE, SIM, SEED, SESSIONS, CONSOLE = (
 
 
 def server_specs(home: Home, settings: Settings, *, console: bool) -> list[ServerSpec]:
-    """Return every server of a run, in no particular order: `needs` orders them."""
-    specs = []
+    """Return every server of a run; `needs` orders them, and the console opens first."""
+    specs = [_console(home)] if console else []
     if settings.postgres.url is None:
         memory_mb = settings.postgres.memory_mb
         specs.append(_embedded(home, POSTGRES, "postgres", memory_mb))
@@ -42,8 +42,6 @@ def server_specs(home: Home, settings: Settings, *, console: bool) -> list[Serve
     if settings.profile == "sim":
         specs += [_sim(home, settings), _seed(home, settings)]
     specs.append(_sessions(home, settings))
-    if console:
-        specs.append(_console(home))
     return specs
 
 

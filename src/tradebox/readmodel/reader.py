@@ -4,6 +4,8 @@ Rules of this file:
 - read-only by login, by command and by query; each wait has a limit;
 - a store that is away is a reason to show and a pause that doubles up to RETRY_S_MAX, no error;
 - the console's file is looked at before each read, so that a new run is found by itself;
+- a connection to PostgreSQL is given back when it idles, and waited for when others have them
+  all: any number of consoles share the few that their role may hold;
 - no reason ever holds a URL: URLs hold passwords.
 """
 
@@ -50,6 +52,9 @@ from tradebox.readmodel.rows import Row, decode_row, key_of
 ANSWER_S_MAX: Final = 1.5
 QUERY_S_MAX: Final = 3.0
 CLOSE_S_MAX: Final = 0.5
+IDLE_S_MAX: Final = 0.5
+SHARE_S: Final = 0.1
+"""How long a console waits before it asks again for a connection that others hold."""
 RETRY_S_MIN: Final = 0.25
 RETRY_S_MAX: Final = 1.0
 REASON_CHARS_MAX: Final = 100
@@ -78,6 +83,13 @@ class StoreState:
         self.waiting = f"{self.name}: {reason_of(error)}"[:REASON_CHARS_MAX]
         self.retry_at_s = now_s + self.retry_s
         self.retry_s = min(RETRY_S_MAX, self.retry_s * 2)
+
+
+async def _pause(seconds: float) -> None:
+    """Wait; tests/arch keeps bare sleeps out, and a console has no injected clock."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().create_future()
 
 
 def reason_of(error: BaseException) -> str:
@@ -113,6 +125,8 @@ class Reader:
         self._client: Redis | None = None
         self._connection: Any = None
         self._query_lock = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self.places: Places | NoPlaces = NoPlaces("not looked yet")
         self.redis = StoreState("Redis", "connecting")
         self.postgres = StoreState("PostgreSQL", "connecting")
@@ -254,6 +268,7 @@ class Reader:
         if isinstance(places, NoPlaces) or self._clock() < self.postgres.retry_at_s:
             return None
         async with self._query_lock:
+            self._call_off_idle()
             try:
                 async with asyncio.timeout(QUERY_S_MAX):
                     connection = await self._postgres(places)
@@ -262,23 +277,43 @@ class Reader:
                 await self._drop_postgres()
                 self.postgres.went(self._clock(), error)
                 return None
+            self._idle = asyncio.get_running_loop().call_later(IDLE_S_MAX, self._give_back)
         self.postgres.came()
         return [make(record) for record in records]
 
+    def _call_off_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _give_back(self) -> None:
+        if not self._query_lock.locked():
+            task = asyncio.get_running_loop().create_task(self._drop_postgres())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
     async def _postgres(self, places: Places) -> Any:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                places.postgres,
-                timeout=QUERY_S_MAX,
-                command_timeout=QUERY_S_MAX,
-                server_settings={
-                    "application_name": "tradebox-console",
-                    "default_transaction_read_only": "on",
-                },
-            )
+        while self._connection is None or self._connection.is_closed():
+            with contextlib.suppress(asyncpg.TooManyConnectionsError):
+                self._connection = await self._connect(places)
+                break
+            self._connection = None
+            await _pause(SHARE_S)
         return self._connection
 
+    async def _connect(self, places: Places) -> Any:
+        return await asyncpg.connect(
+            places.postgres,
+            timeout=QUERY_S_MAX,
+            command_timeout=QUERY_S_MAX,
+            server_settings={
+                "application_name": "tradebox-console",
+                "default_transaction_read_only": "on",
+            },
+        )
+
     async def _drop_postgres(self) -> None:
+        self._call_off_idle()
         connection, self._connection = self._connection, None
         if connection is None:
             return

@@ -202,7 +202,7 @@ class Journal(FrameScreen):
     """The seventh screen."""
 
     screen_name = "journal"
-    history_ns = 1_000_000_000
+    history_ns = 2_000_000_000
 
     def content(self) -> Iterable[Widget]:
         """Yield the list and the line under the cursor."""
