@@ -187,7 +187,10 @@ def test_universe_names(tmp_path):
     assert resolve_universe("sample", FolderSource(tmp_path))[1] == tuple(SampleSource().symbols())
     name, symbols = resolve_universe(None, parse_source("yahoo"))
     assert (name, len(symbols)) == ("sample", 40)
+    for text in (None, "all"):
+        with pytest.raises(InputError, match="lists no symbols"):
+            resolve_universe(text, FolderSource(tmp_path))
     with pytest.raises(InputError, match="lists no symbols"):
-        resolve_universe("all", FolderSource(tmp_path))
+        resolve_universe("all", parse_source("yahoo"))
     with pytest.raises(InputError, match="no such file or name"):
         resolve_universe("sp500", SampleSource())

@@ -52,6 +52,9 @@ class RawSeries:
 class Source(Protocol):
     """Where series are read from, one by one, so that memory stays flat."""
 
+    can_list: bool
+    """Whether it knows all its symbols."""
+
     @property
     def name(self) -> str:
         """What the run records, such as "parquet:bars.parquet"."""

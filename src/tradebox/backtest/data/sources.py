@@ -62,6 +62,8 @@ def parse_source(text: str) -> Source:
 class ParquetSource:
     """One file with a row per stock and day, the rows of a stock together."""
 
+    can_list = True
+
     def __init__(self, path: Path, *, adjusted: bool | None = None) -> None:
         if not path.is_file():
             raise ConfigInvalid(f"data=parquet:{path}: there is no such file: {FORMS}")
@@ -155,6 +157,8 @@ class ParquetSource:
 class FolderSource:
     """A folder with SYMBOL.csv or SYMBOL.csv.gz per stock; `_actions.csv` holds its splits."""
 
+    can_list = True
+
     def __init__(self, path: Path, *, adjusted: bool | None = None) -> None:
         if not path.is_dir():
             raise ConfigInvalid(f"data=dir:{path}: there is no such folder: {FORMS}")
@@ -221,6 +225,7 @@ class FolderSource:
 class SampleSource:
     """The daily bars that are shipped: 40 US stocks and funds, three years, adjusted."""
 
+    can_list = True
     name = "sample"
 
     def fingerprint(self) -> str | None:

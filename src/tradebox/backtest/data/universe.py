@@ -29,7 +29,7 @@ def resolve_universe(text: str | None, source: Source) -> tuple[str, tuple[str, 
     """
     if text in (None, ALL):
         found = tuple(sorted(source.symbols()))
-        if found or text == ALL:
+        if text == ALL or source.can_list:
             return ALL, _some(found, f"universe {ALL}: {source.name} lists no symbols")
         text = SAMPLE
     assert text is not None, "None was answered above"

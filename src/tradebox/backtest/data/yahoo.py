@@ -41,6 +41,8 @@ FAILURES_MAX: Final = 5
 class YahooSource:
     """yfinance's daily bars, adjusted for splits and dividends."""
 
+    can_list = False
+
     def __init__(self, period: str = "") -> None:
         self._period = period.removesuffix(STAND_IN) or PERIOD
         if self._period not in PERIODS:
