@@ -22,6 +22,7 @@ from tradebox.cli import (
     ctl,
     db,
     drill,
+    gateway,
     plan,
     reconcile,
     run,
@@ -73,6 +74,7 @@ app.add_typer(service.app, name="service")
 app.add_typer(sim.app, name="sim")
 app.add_typer(plan.app, name="plan")
 app.add_typer(drill.app, name="drill")
+app.add_typer(gateway.app, name="gateway")
 app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(backtest.app, name="backtest")
