@@ -9,6 +9,7 @@ import pytest
 
 from support.backtest_faults import never_begins
 from support.backtest_world import LIMITS, World
+from tradebox.backtest import memory
 from tradebox.backtest.pool import ProcessPool
 from tradebox.backtest.scheduler_pressure import Pressure
 from tradebox.backtest.store import BacktestStore
@@ -185,6 +186,24 @@ async def test_pressure_on_live_stops_the_workers_for_as_long(pg_research_dsn, t
     assert box.scheduler is not None
     assert box.scheduler.figures.throttled_s > 0.9
     assert any("the live controller: made up" in told for told in box.told)
+
+
+async def test_a_neighbour_that_eats_the_memory_is_waited_for(
+    pg_research_dsn, tmp_path, monkeypatch
+) -> None:
+    box = await world(pg_research_dsn, tmp_path, *well(6), batch=2)
+    free = [16 << 20]
+    monkeypatch.setattr(memory, "available_bytes", lambda: free[0])
+
+    async def leave(world: World) -> None:
+        await until(lambda: any("the machine has room for" in told for told in world.told))
+        assert world.progress is not None
+        assert world.progress.done == 0
+        free[0] = 16 << 30
+
+    assert await box.run(during=leave) == "done"
+    assert {row[0] for row in (await box.rows()).values()} == {"ok"}
+    assert len(await box.rows()) == 6
 
 
 async def test_a_batch_that_cannot_fit_is_split_and_then_refused(pg_research_dsn, tmp_path) -> None:
