@@ -12,9 +12,9 @@ from tradebox.supervision.leash import Leash
 from tradebox.supervision.shm import LOOP_SLOT, SlotReading
 
 RUN = settings(
-    max_examples=200, stateful_step_count=60, derandomize=True, database=None, deadline=None
+    max_examples=60, stateful_step_count=60, derandomize=True, database=None, deadline=None
 )
-HUNT = settings(RUN, phases=[Phase.generate], report_multiple_bugs=False)
+HUNT = settings(RUN, max_examples=400, phases=[Phase.generate], report_multiple_bugs=False)
 MS = 1_000_000
 TURN_MS, LIMIT_MS, LEASH_MS = 100, 2000, 1000
 NAMES = ("managers.manager_a", "managers.manager_b")

@@ -1,6 +1,7 @@
 """Budgets and ranks: who holds the loop too long is cut off, who is patient lets others go."""
 
 import asyncio
+import time
 
 import pytest
 from hypothesis import given
@@ -98,8 +99,8 @@ class Burner(Actor):
 
     async def handle(self, msg):
         self.handled += 1
-        began = asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() - began < msg:
+        began = time.thread_time()
+        while time.thread_time() - began < msg:
             pass
 
 
@@ -113,7 +114,7 @@ async def test_a_burning_actor_is_restarted_with_its_third_message():
 
     async with manual_tree(nested("root", None, [ChildSpec("a", start, budget=0.01)])) as tree:
         for _ in range(5):
-            tree.ref("a").tell(0.05)
+            tree.ref("a").tell(0.02)
         await tree.run(0.1)
         assert made[0].handled == OVERRUNS_MAX
         ended = tree.of(ChildExited)[0]
