@@ -45,6 +45,15 @@ def test_a_delisting_ends_the_plan_at_its_share():
     assert replay_orders(given)["price"][-1] == pytest.approx(70.0)
 
 
+def test_a_gap_through_all_steps_on_the_day_of_a_time_exit_is_the_steps():
+    rows = [FLAT, FLAT, (130, 131, 129, 130), FLAT]
+    exits = Exits(target_r=2.0, scale_out_r=1.0, scale_out_fraction=0.25, bars_max=1)
+    given = rows_for(bars_of(rows), scripted({0: 1}, 5.0, exits), COSTS)
+    found = compare(given)
+    assert found.agrees, found.difference
+    assert found.orders == 3
+
+
 def test_an_order_that_differs_is_told(monkeypatch):
     bars = walk(2, 250)
     entries = dict.fromkeys(range(5, 240, 9), 1)
