@@ -205,6 +205,26 @@ def _failover(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _console(found: Mapping[str, Any]) -> list[str]:
+    bare_us = found["bare_pty_key_ms"] * 1000
+    beside = f"a byte through a bare pty {span_us(bare_us)}"
+    without, with_ten = (one["lag_p99_ms"] for one in found["engine_lag"])
+    consoles, rate = found["engine_lag"][1]["consoles"], found["ticks_per_s"]
+    seen = f"{found['plans_asked']} plans, {rate} ticks/s"
+    key = up(found["key_ms"]["p50"] * 1000 / bare_us)
+    busiest = (
+        f"{found['kib_per_s_worst_screen']} KiB/s, {found['cpu_percent_worst_screen']} % of a core,"
+        f" {found['memory_mb']} MiB"
+    )
+    ratio = up(with_ten / without)
+    return [
+        _row(f"console: key → paint ({seen})", found["key_ms"], beside, key, 1000),
+        _row("console: start → first live figure", found["start_s"], "", "", 1_000_000),
+        f"| console, busiest screen: {busiest} | | | | |",
+        f"| engine loop lag with {consoles} consoles | | {with_ten} ms | none {without} ms | {ratio} |",
+    ]
+
+
 NEIGHBOURS = {
     "paper_burns_50_ms_a_tick": "while paper's handler burns 50 ms a tick and is cut off",
     "dashboard_folds_10000_a_s": "while the dashboard is told 10,000 events a second",
@@ -263,6 +283,7 @@ ROWS = {
     "failover": _failover,
     "isolation": _isolation,
     "runtime": _runtime,
+    "console": _console,
     "sim": _sim,
 }
 

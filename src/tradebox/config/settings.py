@@ -6,9 +6,10 @@ Rules of this file:
 - the message of a combination names the field, the value and the fix.
 """
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from tradebox.config.backtest import BacktestSettings, Letter
 
@@ -17,6 +18,7 @@ Profile = Literal["sim", "paper", "live"]
 FORBIDDEN_SIM_PORTS = frozenset({4001, 4002, 7496, 7497})
 """Ports of real gateways: profile sim refuses them."""
 
+WINDOW_PATTERN = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([01]\d|2[0-3]):[0-5]\d [1-9]\d{0,3}")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -45,9 +47,10 @@ class PostgresSettings(Section):
 
 
 class RedisSettings(Section):
-    """Redis or Valkey: embedded where no URL is given."""
+    """Redis or Valkey: embedded where no URL is given. console_url: a read-only login of it."""
 
     url: SecretStr | None = None
+    console_url: SecretStr | None = None
     memory_mb: Annotated[int, Field(ge=8)] = 256
 
 
@@ -129,6 +132,23 @@ class LimitSettings(Section):
     rate_latch_max: Annotated[int, Field(ge=5)] = 50
 
 
+NIGHTLY_WINDOWS = (
+    *(f"{day} 00:15 90" for day in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sun")),
+    "Fri 23:00 240",
+    "Sun 01:00 60",
+)
+"""IB's published resets of its North American servers, and the weekly login; New York time."""
+
+
+def _window(text: str) -> str:
+    if not WINDOW_PATTERN.fullmatch(text):
+        raise ValueError(f"{text!r} is no window: write day, start and minutes: Mon 00:15 90")
+    return text
+
+
+Window = Annotated[str, AfterValidator(_window)]
+
+
 class AccountSettings(Section):
     """One broker account and its gateway. In profile sim the sim fills account and port."""
 
@@ -143,6 +163,9 @@ class AccountSettings(Section):
     heartbeat_deadline_s: Positive = 5.0
     snapshot_deadline_s: Positive = 10.0
     absence_gap_s: Positive = 3.0
+    windows: tuple[Window, ...] = NIGHTLY_WINDOWS
+    window_freeze_min: Annotated[int, Field(ge=0, le=120)] = 5
+    reconcile_period_s: Positive = 3600.0
 
 
 class PaperSettings(AccountSettings):

@@ -12,6 +12,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import orjson
 
 POSTGRES_PORT, REDIS_PORT = 5432, 6379
+NO_LOGIN = (
+    "redis.console_url is not set: give a login of your Redis that may only read rm:* and md:*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ def read_places(path: Path) -> Places | NoPlaces:
     """Return the stores' places, or why they are not known."""
     try:
         fields = orjson.loads(path.read_bytes())
+        if fields["redis"] == "":
+            return NoPlaces(NO_LOGIN)
         places = Places(
             str(fields["postgres"]),
             str(fields["redis"]),

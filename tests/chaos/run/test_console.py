@@ -222,6 +222,23 @@ def test_a_terminal_that_is_stopped_or_gone_is_not_noticed_by_the_engine(box, co
     assert box.status()["pid"] == before["pid"]
 
 
+def test_it_survives_the_loss_of_both_stores(box, console):
+    console.until(b"stop cover")
+    before = {server["name"]: server["pid"] for server in box.status()["servers"]}
+    for name, key in (("redis", b"1"), ("postgres", b"7")):
+        os.kill(before[name], signal.SIGKILL)
+        eventually(lambda name=name: _pid(box, name) not in (None, before[name]), f"{name} again")
+        os.write(console.master, b"5")
+        console.until(b"actors")
+        os.write(console.master, key)
+        console.until(b"stop cover" if key == b"1" else b"following")
+    assert console.process.poll() is None
+
+
+def _pid(box, name):
+    return next((s["pid"] for s in box.status().get("servers", []) if s["name"] == name), None)
+
+
 def connections(box):
     query = "SELECT count(*) AS n FROM pg_stat_activity WHERE usename = 'console_ro'"
     return box.rows(query)[0]["n"]

@@ -70,11 +70,14 @@ def test_a_malformed_owner_url_is_refused_without_showing_it(plain_home, url):
     assert "hunter2" not in str(caught.value) + str(caught.value.fields)
 
 
-def test_an_external_redis_serves_every_login_as_it_is(plain_home):
+def test_an_external_redis_serves_the_engine_and_the_console_by_a_login_of_its_own(plain_home):
     url = "redis://me:x@cache.example:6380/2"
     settings = Settings(redis=RedisSettings(url=url))
     addresses = store_addresses(plain_home, settings)
-    assert (addresses.redis_engine, addresses.redis_console) == (url, url)
+    assert (addresses.redis_engine, addresses.redis_console) == (url, "")
+    own = "redis://console:look@cache.example:6380/2"
+    told = Settings(redis=RedisSettings(url=url, console_url=own))
+    assert store_addresses(plain_home, told).redis_console == own
     assert urlsplit(addresses.postgres_console).username == "console_ro"
 
 

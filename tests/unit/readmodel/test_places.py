@@ -68,3 +68,11 @@ def test_an_unreadable_file_says_why(tmp_path):
     found = read_places(tmp_path)
     assert isinstance(found, NoPlaces)
     assert "cannot be read" in found.reason
+
+
+def test_a_redis_of_ones_own_needs_a_login_for_the_console(tmp_path):
+    fields = {"postgres": "postgresql://u:p@h/db", "redis": "", "profile": "paper", "world": ""}
+    (tmp_path / "console.json").write_text(json.dumps(fields))
+    told = read_places(tmp_path / "console.json")
+    assert isinstance(told, NoPlaces)
+    assert "redis.console_url" in told.reason

@@ -78,12 +78,14 @@ def _malformed(why: str) -> ConfigInvalid:
 
 
 def redis_url(home: Home, settings: Settings, login: Login, folder: Path | None = None) -> str:
-    """Return the URL of a Redis login; an external URL serves every login as it is.
+    """Return the URL of a Redis login; an external URL serves every login but the console's.
 
+    The console is never given more than redis.console_url; empty where that is not set.
     folder: the socket folder in the server's ready line; None = the home's own.
     """
     if settings.redis.url is not None:
-        return settings.redis.url.get_secret_value()
+        own = settings.redis.console_url if login is Login.REDIS_CONSOLE else settings.redis.url
+        return "" if own is None else own.get_secret_value()
     user = login.value.removeprefix("redis_")
     place = (folder or home.socket_dir / REDIS_FOLDER) / REDIS_SOCKET
     return f"unix://{user}:{quote(password(home, login), safe='')}@{quote(str(place))}"
