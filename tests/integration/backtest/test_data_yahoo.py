@@ -13,7 +13,8 @@ from tradebox.backtest.data.arraystore import ArrayStore
 from tradebox.backtest.data.prepare import prepare_apart
 from tradebox.backtest.data.yahoo import ROUTE_VARIABLE
 from tradebox.backtest.records import GRADES
-from tradebox.backtest.scheduler_run import Place, Wish, run_backtest
+from tradebox.backtest.scheduler_run import Place, run_backtest
+from tradebox.backtest.scheduler_wish import Wish
 from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.store_reads import RunReader
 from tradebox.config import Home, Settings
@@ -72,6 +73,8 @@ async def test_a_run_from_fetch_to_grade(stores, pg_database, tmp_path, monkeypa
     bars = ArrayStore.open(done.spec.data_path).bars("AAPL")
     assert bars.adjusted
     known = market.bars("AAPL", DAY_S, NOON_NS, 2000)
+    last = str(np.datetime64(int(bars.day[-1]), "D"))
+    assert last == str(hours.session(479).day), "the running session's bar is left out"
     assert len(bars) == len(known)
     assert np.allclose(bars.close[-60:], [bar.close_micros / 1e6 for bar in known[-60:]], rtol=1e-6)
     async with BacktestStore(dsn) as store:
@@ -80,13 +83,6 @@ async def test_a_run_from_fetch_to_grade(stores, pg_database, tmp_path, monkeypa
     assert {row["symbol"]: row["status"] for row in rows} == dict.fromkeys(done.spec.symbols, "ok")
     assert all(row["grade"] in GRADES and row["is_verified"] for row in rows)
     assert sum(row["trades"] for row in rows) > 0
-
-
-async def test_the_bar_of_a_running_session_is_left_out(tmp_path, monkeypatch):
-    async with yahoo(tmp_path, monkeypatch):
-        done = await prepared(tmp_path, universe(tmp_path, "AAPL"))
-    last = ArrayStore.open(done.path).bars("AAPL").day[-1]
-    assert str(np.datetime64(int(last), "D")) == str(hours.session(479).day)
 
 
 async def test_a_stock_that_fails_is_skipped_and_a_vendor_that_fails_is_told(tmp_path, monkeypatch):
