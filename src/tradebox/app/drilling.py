@@ -24,7 +24,7 @@ from tradebox.execution.drill_steps import STEPS, run_steps
 from tradebox.execution.identity import Identity, account_fault, address_fault
 from tradebox.execution.kill_switch import drill_name
 from tradebox.ports.capability_store import CapabilityRow
-from tradebox.sim.home import read_identity, ready_file
+from tradebox.sim.home import ready_file
 from tradebox.supervision.clock import MonotonicClock
 
 ORDER_CLIENT_ID = 30
@@ -41,8 +41,8 @@ def paper_identity(home: Home, settings: Settings) -> Identity:
     if settings.profile == "sim":
         try:
             ready = json.loads(ready_file(home.sim_dir).read_bytes())
-            host, port = ready["gateway_paper"]
-            account = read_identity(home.sim_dir).account_paper
+            host, _colon, port = str(ready["gateway_paper"]).rpartition(":")
+            account = str(ready["accounts"]["paper"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NotRunning("no simulated gateway runs: start `tradebox run`") from error
         return Identity("sim", AccountName.PAPER, account, str(host), int(port))

@@ -10,3 +10,5 @@ class RunOptions:
     run_s: float | None = None
     console: bool = False
     as_json: bool = False
+    live_account: str = ""
+    """The live account's number as a person typed it at this start."""

@@ -19,6 +19,7 @@ from tradebox.adapters.postgres.orders import PgOrderStore
 from tradebox.adapters.postgres.plans import PgPlanStore
 from tradebox.adapters.spool import Spool
 from tradebox.config import AccountSettings
+from tradebox.config.settings import NIGHTLY_WINDOWS
 from tradebox.domain.market import Instrument
 from tradebox.domain.orders import AccountName
 from tradebox.execution.commands import CommandDesk
@@ -30,6 +31,7 @@ from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.plan_runner import PlanRunner
 from tradebox.execution.record_keeper import RecordKeeper
 from tradebox.execution.symbol_facts import SymbolFacts
+from tradebox.execution.windows import LinkWindows
 from tradebox.supervision.spec import Backoff, ChildSpec, Rank, RestartScope, SupFlags
 from tradebox.supervision.supervisor import nested
 
@@ -115,6 +117,7 @@ class _Desk:
             deadlines=LinkDeadlines(
                 settings.heartbeat_s, settings.heartbeat_deadline_s, settings.snapshot_deadline_s
             ),
+            windows=_windows(plant, settings),
             claim=lambda: plant.claim.claim,
         )
         self._store = PgOrderStore(plant.pool)
@@ -187,8 +190,17 @@ def _settings(plant: "Plant", name: AccountName) -> AccountSettings:
     return plant.settings.live if name is AccountName.LIVE else plant.settings.paper
 
 
+def _windows(plant: "Plant", settings: AccountSettings) -> LinkWindows:
+    """Return the windows of a gateway; the stand-in's is there day and night, unless configured."""
+    is_default = settings.windows == NIGHTLY_WINDOWS
+    if plant.settings.profile == "sim" and is_default:
+        return LinkWindows()
+    return LinkWindows.of(settings.windows, settings.window_freeze_min)
+
+
 def _live_is_confirmed(plant: "Plant") -> bool:
-    """All three yes's: the setting, the typed account number, and that they agree."""
+    """All three yes's: the setting, the environment, the number typed at the start; one account."""
     settings = plant.settings.live
-    typed = os.environ.get(LIVE_CONFIRM, "")
-    return bool(settings.enabled and settings.account and typed == settings.account)
+    known = os.environ.get(LIVE_CONFIRM, "")
+    typed = plant.options.live_account
+    return bool(settings.enabled and settings.account and known == settings.account == typed)

@@ -24,6 +24,9 @@ def run(
         bool | None,
         typer.Option("--tui/--no-tui", help="Console on this terminal (default: on a terminal)."),
     ] = None,
+    live_account: Annotated[
+        str, typer.Option("--live-account", help="Profile live: the account number, typed again.")
+    ] = "",
     json: JsonOption = False,
 ) -> int:
     """Run the system. Without configuration: SIMULATED, on the stand-in world, demo plans armed."""
@@ -36,7 +39,17 @@ def run(
         raise ConfigInvalid("--tui: stdin and stdout are no terminal: use --no-tui")
     console = is_terminal and not json if tui is None else tui
 
+    if settings.profile == "live" and not live_account and is_terminal:
+        live_account = typer.prompt("Type the live account number to trade it")
+    if settings.profile == "live" and live_account != settings.live.account:
+        given, wanted = live_account or "(none)", settings.live.account
+        raise ConfigInvalid(
+            f"--live-account={given}: profile live trades {wanted}: type that number,"
+            " or choose --profile paper"
+        )
+
     from tradebox.app import RunOptions
     from tradebox.app import run as run_app
 
-    return run_app(place, settings, RunOptions(run_s=for_s, console=console, as_json=json))
+    options = RunOptions(run_s=for_s, console=console, as_json=json, live_account=live_account)
+    return run_app(place, settings, options)

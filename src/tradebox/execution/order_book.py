@@ -69,6 +69,10 @@ class OrderRecord:
     seen_ns: int = 0
     """Monotonic time of the start of the last snapshot that listed it as open."""
     sent_s: float = 0.0
+    placed_ns: int = 0
+    """Market time of the send or of the last change; 0 = not known."""
+    is_ageing: bool = False
+    """Its good-till-cancelled date is near: a change renews it."""
     cancel_asked_s: float | None = None
     change_wanted: tuple[int, Decimal] | None = None
     change_asked_s: float = 0.0
@@ -390,6 +394,7 @@ class OrderBook:
         self._by_plan.setdefault(row.plan_id, []).append(record)
         self.order_id_max = max(self.order_id_max, row.order_id)
         self._file(record)
+        record.placed_ns = known.placed_ns if known else 0
         for perm_id in known.perm_ids if known else ():
             record.perm_ids.add(perm_id)
             self._by_perm[perm_id] = record

@@ -19,7 +19,7 @@ from tradebox.domain.path import LinkState
 from tradebox.errors import AccountMismatch, BrokerUnavailable, HeartbeatMissed
 from tradebox.execution.codes import row_of
 from tradebox.execution.identity import Identity, account_fault, address_fault
-from tradebox.execution.windows import in_reset
+from tradebox.execution.windows import LinkWindows
 from tradebox.ports.claim import Claim
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.orders import (
@@ -42,6 +42,7 @@ _NS_PER_S: Final = 1_000_000_000
 _BLIND_CODES: Final = frozenset({1100, 2110})
 _RESTORED_CODES: Final = frozenset({1101, 1102})
 _ENTRY_STATES: Final = frozenset({LinkState.CLEAN})
+_COUNT_MIN: Final = 10
 _REDUCE_STATES: Final = frozenset({LinkState.CLEAN, LinkState.WINDOW})
 
 
@@ -67,7 +68,7 @@ class OrderLink:
         publish: Callable[[object], object],
         *,
         deadlines: LinkDeadlines | None = None,
-        in_window: Callable[[int], bool] | None = None,
+        windows: LinkWindows | None = None,
         claim: Callable[[], Claim] = lambda: Claim.HELD,
     ) -> None:
         self.identity = identity
@@ -77,11 +78,11 @@ class OrderLink:
         self._clock = clock
         self._market_clock = market_clock
         self._publish = publish
-        never = identity.profile == "sim"
         self._claim = claim
-        self._in_window = in_window or ((lambda _now_ns: False) if never else in_reset)
+        self._windows = windows or LinkWindows()
+        self._counted_min = 0
         self._base = LinkState.DOWN
-        self._shown = LinkState.DOWN
+        self._shown: LinkState | None = LinkState.DOWN
         self._deliver: FactSink | None = None
         self._money: dict[tuple[str, str], AccountValueFact] = {}
         self._wake: Callable[[], None] = lambda: None
@@ -99,7 +100,7 @@ class OrderLink:
     @property
     def state(self) -> LinkState:
         """The state now, the reset window included."""
-        if self._base is LinkState.CLEAN and self._in_window(self._market_clock.now_ns()):
+        if self._base is LinkState.CLEAN and self._windows.contains(self._market_clock.now_ns()):
             return LinkState.WINDOW
         return self._base
 
@@ -299,7 +300,7 @@ class OrderLink:
 
     async def heartbeat(self) -> int:
         """Return the gateway's clock in ns. Raises HeartbeatMissed, BrokerUnavailable."""
-        self._show("window")
+        self._count_down()
         gateway_ns = await self._port.heartbeat(self.deadlines.heartbeat_deadline_s)
         # Its clock has whole seconds: less than one of them is no difference.
         apart_ns = max(0, abs(self._market_clock.now_ns() - gateway_ns) - _NS_PER_S)
@@ -310,6 +311,16 @@ class OrderLink:
     def prepare(self, ticket: OrderTicket) -> None:
         """Encode what `send` will write; nothing leaves."""
         self._port.prepare(ticket)
+
+    def _count_down(self) -> None:
+        """Show that a window begins or ends, and every ten minutes how long it still lasts."""
+        left_min = self._windows.left_min(self._market_clock.now_ns()) or 0
+        said = f"a window for {left_min} min more; entries wait" if left_min else "no window"
+        if left_min and abs(left_min - self._counted_min) >= _COUNT_MIN:
+            self._shown = None
+        if left_min == 0 or self._shown is None:
+            self._counted_min = left_min
+        self._show(said)
 
     def send(self, ticket: OrderTicket) -> None:
         """Write an order or a modify. Raises BrokerUnavailable; the caller checked the gate."""

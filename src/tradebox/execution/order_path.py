@@ -40,6 +40,7 @@ from tradebox.execution.account_day import AccountDay
 from tradebox.execution.alarms import Alarms
 from tradebox.execution.by_hand import ByHand
 from tradebox.execution.coverage import CoverWatch
+from tradebox.execution.daily import Calendar
 from tradebox.execution.desk_round import DeskRound
 from tradebox.execution.intake import Intake, Learnt
 from tradebox.execution.kill_switch import KillSwitch
@@ -66,7 +67,7 @@ from tradebox.execution.procedures import (
     ScaleOut,
 )
 from tradebox.execution.record_keeper import RecordKeeper
-from tradebox.ports.order_store import Change, FillSeen, Noted, OrderStore
+from tradebox.ports.order_store import Change, FillSeen, OrderStore
 from tradebox.ports.orders import (
     AccountValueFact,
     BrokerFact,
@@ -114,7 +115,7 @@ class OrderPath:
         self._alarms = Alarms(self._account, world.clock, world.market_clock, world.publish)
         self._denied: dict[str, tuple[str, str, str]] = {}
         self._switches_s = float("-inf")
-        self._looked_s = world.clock.now()
+        self._calendar = Calendar(rules.look_period_s, world.clock.now())
         self.cover = CoverWatch()
         self._start_anew()
 
@@ -318,7 +319,7 @@ class OrderPath:
             if not self._intake.has_gap(desk.symbol):
                 desk.read_done_ns = fact.started_mono_ns
         self._intake.reconciled(fact)
-        self._looked_s = self._world.clock.now()
+        self._calendar.looked(self._world.clock.now())
         self._link.mark_clean(fact.session)
 
     async def _learn(self, learnt: Learnt) -> None:
@@ -512,9 +513,11 @@ class OrderPath:
         if look_at_s is not None and now_s >= look_at_s:
             self._intake.look_at_s = None
             self._link.want_look("to prove an absence")
-        if now_s - self._looked_s >= self._rules.look_period_s:
-            self._looked_s = now_s
-            self._link.want_look("hourly")
+        now_ns = self._world.market_clock.now_ns()
+        reason = self._calendar.look_due(now_s, is_open=self._world.session_is_open(now_ns))
+        if reason:
+            self._link.want_look(reason)
+        self._calendar.mark_renewals(now_ns, self._book.open_orders())
         await self._run_due()
         self._forget_plans()
         return self.take_events()
@@ -593,7 +596,3 @@ class OrderPath:
     def link_state(self) -> LinkState:
         """The link's state."""
         return self._link.state
-
-    async def note(self, kind: str, data: dict[str, str]) -> None:
-        """Write a line into the journal."""
-        await self._commit([Noted(kind, data=tuple(data.items()))])

@@ -332,6 +332,7 @@ class OrderSender:
         )
         record.change_wanted = (change.quantity, change.stop_price)
         record.change_asked_s, record.change_doubted_ns = self._world.clock.now(), None
+        record.is_ageing, record.placed_ns = False, self._world.market_clock.now_ns()
         try:
             self._link.send(ticket)
         except BrokerUnavailable as error:
@@ -399,7 +400,8 @@ class OrderSender:
             except BrokerUnavailable as error:
                 await self._unsent(rows[index:], error.message)
                 return Denied("link", LinkState.CLEAN, error.message, "the link broke")
-            self._book.orders[row.order_ref].sent_s = now_s
+            record = self._book.orders[row.order_ref]
+            record.sent_s, record.placed_ns = now_s, self._world.market_clock.now_ns()
             self.orders_sent += 1
         for row in rows:
             self._show(row)

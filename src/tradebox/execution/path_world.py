@@ -91,6 +91,7 @@ class PathRules:
             ),
             exit_collar_share=collar,
             absence_gap_s=settings.absence_gap_s,
+            look_period_s=settings.reconcile_period_s,
             short_is_allowed=profile == "sim" or name is AccountName.PAPER,
             orders_per_s_max=limits.orders_per_s_max,
             orders_per_min_max=limits.orders_per_min_max,

@@ -292,14 +292,16 @@ class PlanDesk:
         if not stop.is_armed:
             return self._await_armed(stop, now_s)
         fits = stop.remaining == quantity and stop.row.stop_price == self.stop_level
-        if fits and (stop.echo is None or stop.echo.tif == stop.row.tif):
+        is_sound = stop.echo is None or stop.echo.tif == stop.row.tif
+        if fits and is_sound and not stop.is_ageing:
             self.stop_failures = 0
             return None
         assert self.stop_level is not None, self.plan_id
         if stop.change_failures:
             return self._cancel(stop, "the change was refused: replace", now_s)
         total = stop.filled + quantity
-        return [ChangeStop(stop, total, self.stop_level, "fit the position")]
+        reason = "renew its date" if fits and is_sound else "fit the position"
+        return [ChangeStop(stop, total, self.stop_level, reason)]
 
     def _ratchet(self) -> None:
         """Take over a tighter level that a stop already had.

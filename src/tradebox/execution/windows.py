@@ -1,20 +1,21 @@
-"""When the broker resets its servers: no entries then, nor shortly before.
+"""When a gateway cannot be relied on: the broker's nightly resets, the weekly login.
 
 Rules of this file:
-- the windows are data: IB's published resets of the North American servers, New York time;
-- entries stop FREEZE_MIN minutes ahead, so that no order is under way when it begins.
+- the windows are configuration, in New York time; their default is what IB publishes;
+- entries stop `freeze_min` minutes ahead, so that no order is under way when one begins.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
-FREEZE_MIN: Final = 5
 _ZONE: Final = ZoneInfo("America/New_York")
 _DAY_MIN: Final = 24 * 60
 _WEEK_MIN: Final = 7 * _DAY_MIN
 _NS_PER_S: Final = 1_000_000_000
+DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +26,43 @@ class ResetWindow:
     start_min: int
     length_min: int
 
-    def contains(self, week_min: int) -> bool:
-        """Return whether a minute of the week is inside, the freeze before it included."""
-        begin = self.day * _DAY_MIN + self.start_min - FREEZE_MIN
-        return (week_min - begin) % _WEEK_MIN < self.length_min + FREEZE_MIN
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the window of "Mon 00:15 90": day, start, minutes. Raises ValueError."""
+        day, start, minutes = text.split()
+        hour, minute = start.split(":")
+        window = cls(DAYS.index(day), int(hour) * 60 + int(minute), int(minutes))
+        if not (0 <= window.start_min < _DAY_MIN and 0 < window.length_min < _WEEK_MIN):
+            raise ValueError(text)
+        return window
+
+    def left_min(self, week_min: int, freeze_min: int) -> int | None:
+        """Return the minutes until its end, the freeze before it included; None outside."""
+        begin = self.day * _DAY_MIN + self.start_min - freeze_min
+        passed = (week_min - begin) % _WEEK_MIN
+        whole = self.length_min + freeze_min
+        return whole - passed if passed < whole else None
 
 
-_NIGHTLY: Final = tuple(ResetWindow(day, 15, 90) for day in (0, 1, 2, 3, 4, 6))
-_WEEKEND: Final = ResetWindow(4, 23 * 60, 4 * 60)
-RESETS: Final = (*_NIGHTLY, _WEEKEND)
-"""00:15 to 01:45 on every day but Saturday, and Friday 23:00 to Saturday 03:00."""
+@dataclass(frozen=True, slots=True)
+class LinkWindows:
+    """The windows of one gateway."""
 
+    windows: tuple[ResetWindow, ...] = ()
+    freeze_min: int = 5
 
-def in_reset(now_ns: int) -> bool:
-    """Return whether the broker's servers may be resetting at this time (ns UTC)."""
-    moment = datetime.fromtimestamp(now_ns // _NS_PER_S, tz=UTC).astimezone(_ZONE)
-    week_min = moment.weekday() * _DAY_MIN + moment.hour * 60 + moment.minute
-    return any(window.contains(week_min) for window in RESETS)
+    @classmethod
+    def of(cls, texts: Iterable[str], freeze_min: int) -> Self:
+        """Return the windows that settings name. Raises ValueError."""
+        return cls(tuple(ResetWindow.parse(text) for text in texts), freeze_min)
+
+    def left_min(self, now_ns: int) -> int | None:
+        """Return the minutes until no window holds any more, None outside (ns UTC)."""
+        moment = datetime.fromtimestamp(now_ns // _NS_PER_S, tz=UTC).astimezone(_ZONE)
+        week_min = moment.weekday() * _DAY_MIN + moment.hour * 60 + moment.minute
+        found = (window.left_min(week_min, self.freeze_min) for window in self.windows)
+        return max((left for left in found if left is not None), default=None)
+
+    def contains(self, now_ns: int) -> bool:
+        """Say whether a window, or the freeze before it, is on."""
+        return self.left_min(now_ns) is not None

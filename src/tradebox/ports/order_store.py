@@ -224,6 +224,8 @@ class KnownOrder:
 
     row: OrderRow
     perm_ids: tuple[int, ...] = ()
+    placed_ns: int = 0
+    """When the row was last written to a send or a change; 0 = not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import ValidationError
 
-from tradebox.execution.windows import in_reset
+from tradebox.config.settings import NIGHTLY_WINDOWS, AccountSettings
+from tradebox.execution.windows import LinkWindows
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -33,4 +35,18 @@ def at(day, hour, minute, month=1):
     ],
 )
 def test_entries_stop_before_and_during_a_reset(moment, expected):
-    assert in_reset(moment) is expected
+    assert LinkWindows.of(NIGHTLY_WINDOWS, 5).contains(moment) is expected
+
+
+def test_the_time_left_is_counted_down():
+    windows = LinkWindows.of(["Tue 10:00 30"], 5)
+    assert windows.left_min(at(6, 9, 54)) is None
+    assert windows.left_min(at(6, 9, 55)) == 35
+    assert windows.left_min(at(6, 10, 29)) == 1
+    assert windows.left_min(at(6, 10, 30)) is None
+
+
+@pytest.mark.parametrize("text", ["Tue 10:00", "Tue 25:00 10", "Dienstag 10:00 10", "Tue 10:00 0"])
+def test_what_is_no_window_is_refused(text):
+    with pytest.raises(ValidationError):
+        AccountSettings(windows=(text,))

@@ -129,7 +129,10 @@ FROM (SELECT) AS one
 LEFT JOIN trade.account_day AS today ON today.account = $1 AND today.day = $2
 """
 _ORDERS_TO_LOAD: Final = """
-SELECT o.*, coalesce(p.perm_ids, '{}') AS perm_ids
+SELECT o.*, coalesce(p.perm_ids, '{}') AS perm_ids,
+       (SELECT max(e.at_ns) FROM trade.event AS e
+        WHERE e.order_ref = o.order_ref AND e.kind IN ('order_intent', 'order_change'))
+       AS placed_ns
 FROM trade.broker_order AS o
 LEFT JOIN (SELECT order_ref, array_agg(perm_id) AS perm_ids
            FROM trade.order_perm GROUP BY order_ref) AS p USING (order_ref)
@@ -230,7 +233,9 @@ class PgOrderStore:
             for r in adjusted
         ]
         return LoadedBooks(
-            orders=tuple(KnownOrder(_order_row(r), tuple(r["perm_ids"])) for r in orders),
+            orders=tuple(
+                KnownOrder(_order_row(r), tuple(r["perm_ids"]), r["placed_ns"] or 0) for r in orders
+            ),
             fills=tuple(_fill_row(row) for row in fills),
             adjustments=tuple(moved),
             quarantined=tuple((row["symbol"], row["reason"]) for row in quarantined),
