@@ -156,6 +156,8 @@ class BacktestSettings(_Section):
     machine, at most 4 GiB. workers: none = the share of the cores. cores_share: none = all, or half
     while a controller trades on this home. stock_s_max: after which a stock counts as hung.
     store_wait_s_max: how long a run waits for PostgreSQL before it stops, to be resumed.
+    replay: follow each chosen setting through the plan machine too, and say whether its orders are
+    the same. delisting_loss_share: what a long position loses of its price when a stock is delisted.
     """
 
     memory_budget: Bytes | None = None
@@ -172,6 +174,8 @@ class BacktestSettings(_Section):
     seed: Annotated[int, Field(ge=0)] = 1
     splits: Annotated[int, Field(ge=4, le=50)] = 5
     layers: Names = LAYERS
+    replay: bool = False
+    delisting_loss_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.3
     costs: CostSettings = CostSettings()
     risk: RiskSettings = RiskSettings()
     grades: GradeSettings = GradeSettings()
