@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import resource
 
 import numpy as np
 import orjson
@@ -97,7 +98,6 @@ def test_a_changed_bar_is_found(tmp_path):
     assert ArrayStore.open(path).check() == ["C"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")  # noqa: PTH110
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -106,6 +106,18 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(HomeUnusable, match="No space left on device: make room"):
         written(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_that_cannot_grow_is_told_and_leaves_nothing(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(HomeUnusable, match="bars cannot be written: File too large"):
+            written(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    assert ArrayStore.open(written(tmp_path)).check() == []
 
 
 def folder_of(tmp_path):

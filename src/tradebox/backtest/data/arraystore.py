@@ -173,8 +173,8 @@ class ArrayWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            for file in self._files.values():
+        for file in self._files.values():
+            with contextlib.suppress(OSError):  # what a full disk did not take
                 file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
