@@ -12,6 +12,7 @@ from typing import Final
 from tradebox.backtest.memory import shown_size
 
 RATE_S: Final = 15.0
+MARK_S: Final = 0.25
 BAR_CELLS: Final = 24
 
 
@@ -33,6 +34,8 @@ class Progress:
 
     def mark(self, now_s: float) -> None:
         """Note how far it is now."""
+        if len(self._marks) > 1 and now_s - self._marks[-2][0] < MARK_S:
+            self._marks.pop()
         self._marks.append((now_s, self.done))
         while len(self._marks) > 2 and now_s - self._marks[0][0] > RATE_S:
             self._marks.popleft()

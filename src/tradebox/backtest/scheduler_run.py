@@ -1,24 +1,18 @@
 """A whole run, from what was asked for to its summary: data, queue, pool, work, end.
 
 Rules of this file:
-- what cannot work is refused before a row is written: strategies, data, memory, a run in use;
-- a resumed run keeps its data, its code and its settings, or is refused with what differs;
+- what cannot work is refused before a row is written: a budget below one task, a run in use;
 - whatever happens, workers end, and what is not stored is queued for a resume.
 """
 
 import asyncio
-import contextlib
 import os
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tradebox.backtest.data.arraystore import ArrayStore
-from tradebox.backtest.data.prepare import prepare_apart
 from tradebox.backtest.memory import (
     MIB,
     SAFE_SHARE,
@@ -31,16 +25,17 @@ from tradebox.backtest.pool import Pool, ProcessPool, SerialPool
 from tradebox.backtest.progress import Progress
 from tradebox.backtest.records import RunSpec
 from tradebox.backtest.scheduler import Limits, Scheduler, Services, State
+from tradebox.backtest.scheduler_around import board_file, held, reviver, signals_to
 from tradebox.backtest.scheduler_pressure import LivePressure
 from tradebox.backtest.scheduler_queue import Counts, TaskQueue
-from tradebox.backtest.scheduler_spec import batches_of, code_hash, new_run_id
+from tradebox.backtest.scheduler_spec import batches_of
+from tradebox.backtest.scheduler_wish import Wish, lengths_of, spec_of, tell_refused
 from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.worker import Function, run_batch
 from tradebox.config import BacktestSettings, Home, Settings
-from tradebox.errors import ConfigInvalid, HomeUnusable, NotDone, StoreUnavailable
-from tradebox.strategies.catalogue import STRATEGIES
+from tradebox.errors import ConfigInvalid, StoreUnavailable
 from tradebox.supervision.clock import MonotonicClock
-from tradebox.supervision.locks import hold_exclusive, hold_shared
+from tradebox.supervision.locks import hold_shared
 
 ZYGOTE_BYTES: Final = 170 * MIB
 """What the zygote and its first worker add to our tree, before anything has been measured."""
@@ -49,21 +44,6 @@ LEAST_BYTES: Final = 240 * MIB
 """Below this not even what surrounds a task fits; known without starting anything."""
 
 SHARE_BESIDE_LIVE: Final = 0.5
-NICE: Final = 19
-EXECUTORS: Final = ("pool", "serial", "dask")
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What was asked for. resume: a run's id; then data, universe and strategies are its own."""
-
-    data: str = "sample"
-    universe: str | None = None
-    strategies: tuple[str, ...] = ()
-    resume: str | None = None
-    executor: str = "pool"
-    scheduler: str | None = None
-    scatter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +98,10 @@ async def run_backtest(
     began_s = time.monotonic()
     settings = place.settings.backtest
     async with BacktestStore(place.dsn) as store:
-        spec = await _spec(place, wish, store)
-        with _held(place.home, spec.run_id), _board(place.home) as board:
-            _tell_refused(spec, on_note)
-            lengths = _lengths(spec)
+        spec = await spec_of(place.home, settings, wish, store)
+        with held(place.home, spec.run_id), board_file(place.home) as board:
+            tell_refused(spec, on_note)
+            lengths = lengths_of(spec)
             budget = Budget(settings.memory_budget or default_budget_bytes())
             _refuse_too_small(budget, lengths, extra_bytes=ZYGOTE_BYTES)
             pool = _pool(wish, board, _worker_count(place, spec), function)
@@ -151,7 +131,7 @@ async def _work(work: _Work) -> Outcome:
     progress = Progress(
         spec.run_id, counts.total, counts.done, budget_bytes=work.budget.limit_bytes
     )
-    with _reviver(work.place.revive) as revive:
+    with reviver(work.place.revive) as revive:
         scheduler = Scheduler(
             spec.brief,
             Services(
@@ -176,7 +156,7 @@ async def _work(work: _Work) -> Outcome:
             ),
         )
         worked_s = time.monotonic()
-        with _signals(scheduler.stop):
+        with signals_to(scheduler.stop):
             state = await scheduler.run()
     figures = _figures(work, scheduler, counts, progress, worked_s)
     return await _end(work, scheduler, state, figures, before_bytes)
@@ -200,77 +180,6 @@ async def _end(
     except StoreUnavailable as gone:
         error = error or gone.message
     return Outcome(work.spec, "failed" if error else state, error, figures, row)
-
-
-# --- what a run is ---
-
-
-async def _spec(place: Place, wish: Wish, store: BacktestStore) -> RunSpec:
-    if wish.resume is not None:
-        return await _resumed(place, wish.resume, store)
-    strategies = _known(wish.strategies)
-    prepared = await asyncio.to_thread(prepare_apart, wish.data, wish.universe, place.home.bars_dir)
-    settings = place.settings.backtest
-    return RunSpec(
-        run_id=new_run_id(),
-        seed=settings.seed,
-        strategies=strategies,
-        universe=prepared.universe,
-        symbols=prepared.symbols,
-        data_source=prepared.source,
-        data_path=prepared.path,
-        data_hash=prepared.data_hash,
-        code_hash=code_hash(),
-        config=settings.model_dump(mode="json"),
-        executor=wish.executor,
-        refused=prepared.refused,
-    )
-
-
-async def _resumed(place: Place, run_id: str, store: BacktestStore) -> RunSpec:
-    """Return a run as it was begun, if it can still come to the same results."""
-    spec = await store.load_spec(run_id)
-    now = code_hash()
-    if now != spec.code_hash:
-        raise NotDone(
-            f"run {run_id} was begun by other code ({spec.code_hash[:12]}, now {now[:12]}):"
-            " its results would not be one run's: start a new one",
-            run_id=run_id,
-        )
-    if not Path(spec.data_path).exists():
-        again = await asyncio.to_thread(
-            prepare_apart, spec.data_source, spec.universe, place.home.bars_dir
-        )
-        spec = replace(spec, data_path=again.path)
-        if again.data_hash != spec.data_hash:
-            raise NotDone(
-                f"run {run_id} used other data ({spec.data_hash[:12]}, {spec.data_source} now"
-                f" gives {again.data_hash[:12]}): start a new one",
-                run_id=run_id,
-            )
-    return spec
-
-
-def _known(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the strategies that were named, in the catalogue's order; none named = all."""
-    unknown = [name for name in names if name not in STRATEGIES]
-    if unknown:
-        raise ConfigInvalid(
-            f"--strategy={unknown[0]}: unknown strategy: one of {', '.join(STRATEGIES)}",
-            field="strategy",
-            value=unknown[0],
-        )
-    return tuple(name for name in STRATEGIES if not names or name in names)
-
-
-def _lengths(spec: RunSpec) -> dict[str, int]:
-    bars = ArrayStore.open(spec.data_path)
-    return {symbol: bars.length(symbol) for symbol in spec.symbols}
-
-
-def _tell_refused(spec: RunSpec, on_note: Callable[[str], None]) -> None:
-    for symbol, why in sorted(spec.refused.items()):
-        on_note(f"{symbol} is skipped: {why}")
 
 
 # --- what a run may take ---
@@ -335,65 +244,6 @@ def _pool(wish: Wish, board: Path, workers: int, function: Function) -> Pool:
 
         return DaskPool(wish.scheduler, workers, function, scatter=wish.scatter)
     return ProcessPool(workers, board, function)
-
-
-# --- around a run ---
-
-
-@contextlib.contextmanager
-def _held(home: Home, run_id: str) -> Iterator[None]:
-    """Be the only scheduler of a run on this home. Raises: NotDone."""
-    folder = home.lease_lock.parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"backtest-{run_id}.lock"
-    lock = hold_exclusive(path)
-    if lock is None:
-        raise NotDone(f"run {run_id} is at work in another process: wait for it, or stop it")
-    with lock:
-        yield
-
-
-@contextlib.contextmanager
-def _board(home: Home) -> Iterator[Path]:
-    """Lend the name of the small file that workers report in; sweep those of the dead."""
-    folder = home.lease_lock.parent
-    for left in folder.glob("workers-*.board"):
-        if not Path("/proc", left.stem.partition("-")[2]).exists():
-            left.unlink(missing_ok=True)
-    path = folder / f"workers-{os.getpid()}.board"
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _reviver(revive: Callable[[], None]) -> Iterator[Callable[[], Awaitable[None]]]:
-    """Lend a way to start the servers again, from a thread that keeps today's priority.
-
-    Meanwhile this process takes the lowest one; on Linux a priority is a thread's own.
-    """
-    with ThreadPoolExecutor(1, "revive") as thread:
-        thread.submit(os.getpid).result()
-        os.nice(NICE)
-
-        async def call() -> None:
-            with contextlib.suppress(StoreUnavailable, HomeUnusable):
-                await asyncio.wrap_future(thread.submit(revive))
-
-        yield call
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(signum, stop)
-    try:
-        yield
-    finally:
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(signum)
 
 
 def _figures(

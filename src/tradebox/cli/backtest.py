@@ -113,10 +113,10 @@ def run(
     from tradebox.adapters.embedded.lease import revive, stores
     from tradebox.backtest.scheduler_run import (
         Place,
-        Wish,
         refuse_far_too_small,
         run_backtest,
     )
+    from tradebox.backtest.scheduler_wish import Wish
 
     place = find_home(home)
     settings = load_settings(

@@ -57,6 +57,14 @@ def test_progress_tells_rate_rest_memory_and_what_it_waits_for():
     assert "waits: PostgreSQL" in line
 
 
+def test_the_rate_does_not_forget_when_it_is_asked_often():
+    progress = Progress("r", total=10_000)
+    for turn in range(5000):
+        progress.done = turn
+        progress.mark(turn / 1000)
+    assert progress.stocks_per_s > 900
+
+
 def test_an_empty_run_is_done():
     assert "[########################] 0/0" in Progress("r", total=0).line()
 
