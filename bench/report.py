@@ -221,7 +221,7 @@ def _console(found: Mapping[str, Any]) -> list[str]:
         _row(f"console: key → paint ({seen})", found["key_ms"], beside, key, 1000),
         _row("console: start → first live figure", found["start_s"], "", "", 1_000_000),
         f"| console, busiest screen: {busiest} | | | | |",
-        f"| engine loop lag with {consoles} consoles | | {with_ten} ms | none {without} ms | {ratio} |",
+        f"| loop lag with {consoles} consoles | | {with_ten} ms | none {without} ms | {ratio} |",
     ]
 
 
