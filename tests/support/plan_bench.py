@@ -326,8 +326,11 @@ class MemoryStore:
         author: str,
         is_demo: bool = False,
         opened: Callable[[str], PlanState] | None = None,
+        proposal: Mapping[str, Any] | None = None,
+        waits: bool = False,
     ) -> str:
-        del opened
+        del opened, proposal
+        assert not waits, "proposals wait in PostgreSQL alone"
         self._check()
         plan_id = f"20160104-{len(self.rows) + 1:04d}-{document.symbol}"
         self.rows[plan_id] = StoredPlan(
@@ -337,10 +340,10 @@ class MemoryStore:
         return plan_id
 
     async def cancel_request(
-        self, plan_id: str, reason: str, account: AccountName | None = None
+        self, plan_id: str, reason: str, account: AccountName | None = None, *, from_ns: int = 0
     ) -> int:
         number = len(self.commands) + 1
-        self.commands[number] = CancelCommand(number, plan_id, reason)
+        self.commands[number] = CancelCommand(number, plan_id, reason, from_ns)
         return number
 
     async def active_plans(

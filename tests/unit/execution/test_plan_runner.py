@@ -280,6 +280,22 @@ async def test_cancel_by_row_is_obeyed_and_answered():
     assert desk.state(second) == "cancelled"
 
 
+async def test_a_cancel_waits_for_its_instant():
+    desk = Desk()
+    await desk.runner.load()
+    plan_id = await desk.add()
+    await desk.pass_time(1)
+    await desk.price("100")
+    due_ns = desk.time.now_ns() + 6_000_000_000
+    await desk.store.cancel_request(plan_id, "exit signal", from_ns=due_ns)
+    await desk.pass_time(3)
+    assert desk.time.now_ns() < due_ns
+    assert (desk.state(plan_id), desk.store.answers) == ("open", {})
+    await desk.pass_time(6)
+    assert desk.state(plan_id) == "closed"
+    assert desk.store.rows[plan_id].close_reason == "exit signal"
+
+
 async def test_shares_that_a_reconcile_took_off_end_the_plan():
     desk = Desk()
     await desk.runner.load()
