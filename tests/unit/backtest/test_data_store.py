@@ -12,7 +12,7 @@ import pytest
 from support.bar_files import rows_of, seeded_bars, write_csv
 from tradebox.backtest.data.arraystore import ArrayStore, ArrayWriter
 from tradebox.backtest.data.prepare import prepare, prepare_apart
-from tradebox.backtest.data.series import PRICES, Defect
+from tradebox.backtest.data.series import PRICES, Defect, RawSeries
 from tradebox.errors import HomeUnusable, InputError
 
 SERIES = [seeded_bars("B", 120), seeded_bars("A", 300), seeded_bars("C", 60, adjusted=False)]
@@ -202,3 +202,33 @@ def test_a_file_that_cannot_be_opened_is_one_message(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeUnusable, match="bars cannot be written: Not a directory"):
         prepare_apart(f"dir:{folder}", None, tmp_path / "file" / "bars")
+
+
+class Flaky:
+    """A source that lost a stock at the first reading."""
+
+    name, can_list, readings = "flaky", True, 0
+
+    def fingerprint(self):
+        return "one"
+
+    def symbols(self):
+        return ["AAA", "BBB"]
+
+    def read(self, symbols):
+        Flaky.readings += 1
+        bars = seeded_bars("AAA")
+        columns = {name: getattr(bars, name) for name in (*PRICES, "volume")}
+        yield RawSeries("AAA", columns, bars.day, adjusted=True)
+        if Flaky.readings == 1:
+            yield RawSeries("BBB", problem="no answer", is_passing=True)
+        else:
+            yield RawSeries("BBB", columns, bars.day, adjusted=True)
+
+
+def test_what_failed_in_passing_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("tradebox.backtest.data.prepare.parse_source", lambda _: Flaky())
+    done = [prepare("flaky", None, tmp_path) for _ in range(3)]
+    assert [one.symbols for one in done] == [("AAA",), ("AAA", "BBB"), ("AAA", "BBB")]
+    assert [one.is_known for one in done] == [False, False, True]
+    assert Flaky.readings == 2

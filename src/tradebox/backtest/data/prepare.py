@@ -72,9 +72,9 @@ def prepare(
         return found
     began_s = time.monotonic()
     name, symbols = resolve_universe(universe, source)
-    prepared = _store(source, name, symbols, root, limits)
+    prepared, is_whole = _store(source, name, symbols, root, limits)
     done = Prepared(**{**asdict(prepared), "seconds": time.monotonic() - began_s})
-    if note is not None:
+    if note is not None and is_whole:
         with contextlib.suppress(OSError):  # then it is read again next time
             note.parent.mkdir(parents=True, exist_ok=True)
             fresh = note.with_suffix(".new")
@@ -148,7 +148,9 @@ def answer_wish(text: bytes) -> tuple[bytes, int]:
 
 def _store(
     source: Source, universe: str, symbols: Sequence[str], root: Path, rules: VettingRules
-) -> Prepared:
+) -> tuple[Prepared, bool]:
+    """Return what was stored, and whether nothing failed that may pass."""
+    is_whole = True
     refused: dict[str, str] = {}
     found: dict[str, tuple[Defect, ...]] = {}
     kept: list[str] = []
@@ -156,6 +158,7 @@ def _store(
     with ArrayWriter(root) as writer:
         for raw in source.read(symbols):
             vetted = vet(raw, rules)
+            is_whole = is_whole and not raw.is_passing
             if vetted.defects:
                 found[raw.symbol] = vetted.defects
             if vetted.bars is None:
@@ -172,7 +175,7 @@ def _store(
                 refused=refused,
             )
         folder = writer.finish(found)
-    return Prepared(
+    prepared = Prepared(
         path=str(folder),
         data_hash=folder.name,
         source=source.name,
@@ -182,6 +185,7 @@ def _store(
         defects=_counted(found),
         bars=bars,
     )
+    return prepared, is_whole
 
 
 def _counted(found: dict[str, tuple[Defect, ...]]) -> dict[str, dict[str, int]]:

@@ -38,6 +38,7 @@ class RawSeries:
 
     Units: days since 1970-01-01; splits: (day, factor) with which earlier prices are multiplied.
     adjusted: None = the source does not say. problem: why it cannot be read; then no array counts.
+    is_passing: the problem may be gone next time.
     """
 
     symbol: str
@@ -47,6 +48,7 @@ class RawSeries:
     currency: str = "USD"
     factors: Sequence[tuple[int, float]] = ()
     problem: str = ""
+    is_passing: bool = False
 
 
 class Source(Protocol):

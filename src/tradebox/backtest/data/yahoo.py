@@ -32,6 +32,7 @@ STAND_IN: Final = "@stand-in"
 PERIODS: Final = ("1y", "2y", "5y", "10y", "max")
 PERIOD: Final = "10y"
 TRIES: Final = 3
+KEPT_S: Final = 6 * 3600
 PAUSE_S: Final = 0.2
 WAIT_FIRST_S: Final = 1.0
 FAILURES_MAX: Final = 5
@@ -56,8 +57,10 @@ class YahooSource:
         return f"yahoo:{self._period}" + (STAND_IN if os.environ.get(ROUTE_VARIABLE) else "")
 
     def fingerprint(self) -> str | None:
-        """Nothing: prices of yesterday are new today."""
-        return None
+        """The part of the day: adjusted history is kept for hours, and never appended to."""
+        if os.environ.get(ROUTE_VARIABLE):
+            return None  # the stand-in's days pass in minutes
+        return f"{self.name} {int(time.time() // KEPT_S)}"
 
     def symbols(self) -> Sequence[str]:
         """Yahoo lists nothing."""
@@ -104,7 +107,8 @@ class YahooSource:
                 _pause(first_s * 2**number if number + 1 < TRIES else 0.0)
                 continue
             return _series(symbol, frame, ticker.history_metadata), False
-        return RawSeries(symbol, problem=f"Yahoo did not answer: {problem}"), True
+        said = f"Yahoo did not answer: {problem}"
+        return RawSeries(symbol, problem=said, is_passing=True), True
 
 
 def _series(symbol: str, frame: Any, about: Any) -> RawSeries:
