@@ -370,6 +370,29 @@ async def test_an_instrument_in_detail(console, script, shown):
 
 
 @pytest.mark.asyncio
+async def test_a_detail_that_was_not_asked_for_stays_away_after_a_zoom(console, shown):
+    async with console("feeds") as (app, pilot):
+        await pilot.press("z", "z")
+        await pilot.pause()
+        assert "in detail" not in shown(app)
+        await pilot.press("d", "z", "z")
+        await pilot.pause()
+        assert "in detail" in shown(app)
+
+
+@pytest.mark.asyncio
+async def test_the_palette_offers_where_to_go(console):
+    async with console() as (app, pilot):
+        for typed, whole in (("jo", "journal"), ("plan a", "plan AAPL"), ("th", "theme")):
+            await pilot.press("colon", *(key if key != " " else "space" for key in typed))
+            await pilot.pause()
+            assert app.screen.query_one("#prompt")._suggestion == whole
+            await pilot.press("right")
+            assert app.screen.query_one("#prompt").value == whole
+            await pilot.press("escape")
+
+
+@pytest.mark.asyncio
 async def test_a_branch_folds_and_unfolds(console):
     async with console("tree") as (app, pilot):
         table = app.screen.query_one(TreeTable)

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, Final
 from textual import on
 from textual.app import App
 from textual.binding import BindingType
+from textual.suggester import SuggestFromList
 from textual.timer import Timer
 from textual.widgets import Input
 
-from tradebox_tui import keys
+from tradebox_tui import keys, text
 from tradebox_tui.screens.feeds import Feeds
 from tradebox_tui.screens.frame import FrameScreen
 from tradebox_tui.screens.help import Help
@@ -36,6 +37,7 @@ from tradebox_tui.view import View
 from tradebox_tui.widgets import price_plot
 from tradebox_tui.widgets.canvas import Canvas, misshapen
 
+SIMPLE: Final = ("theme", "ascii", "help", "quit")
 PERIODS_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 PRELOAD_S: Final = 3.0
 START_S: Final = 0.2
@@ -402,11 +404,20 @@ class ConsoleApp(App[int], inherit_bindings=False):
         prompt = frame.query_one("#prompt", Input)
         table = self._table()
         self._prompt_kind = kind
+        prompt.suggester = SuggestFromList(self._places(), case_sensitive=False)
         prompt.value = table.pattern if kind == "filter" and table is not None else ""
         prompt.placeholder = "filter: pattern, ! inverts" if kind == "filter" else f"go: {GO_WORDS}"
         prompt.display = True
         frame.query_one("#foot").display = False
         prompt.focus()
+
+    def _places(self) -> list[str]:
+        """Return where one may go, the likeliest first; a filter goes nowhere."""
+        if self._prompt_kind != "go":
+            return []
+        symbols = dict.fromkeys(text.clean(plan.get("symbol")) for plan in self.view.plans())
+        screens = [item.name for item in keys.SCREENS]
+        return [*screens, *(f"plan {name}" for name in symbols), *SIMPLE, "seq ", "journal "]
 
     @on(Input.Changed, "#prompt")
     def filter_as_typed(self, event: Input.Changed) -> None:

@@ -150,6 +150,8 @@ class FeedDetail(Pane):
 
     needs = ("feeds", "header")
     symbol: str | None = None
+    is_wanted = False
+    """Whether it is shown beside the table."""
 
     def title(self, view: View) -> str:
         """Return the symbol."""
@@ -208,6 +210,8 @@ class Feeds(FrameScreen):
             self.query_one(FeedTable).worst_first()
             return "worst first"
         detail = self.query_one(FeedDetail)
-        detail.display = not detail.display
+        detail.is_wanted = not detail.is_wanted
+        if self.zoomed is None:
+            detail.display = detail.is_wanted
         self.show(self.view)
         return ""

@@ -106,7 +106,7 @@ class FrameScreen(Screen[None]):
         self.set_class(pane is not None, "-zoom")
         for row in body.children:
             inside = pane is None or row is pane or pane in row.query(Pane)
-            row.display = inside
+            row.display = inside and (pane is not None or getattr(row, "is_wanted", True))
             for each in row.query(Pane) if not isinstance(row, Pane) else ():
                 each.display = pane is None or each is pane
         for each in self.panes:
