@@ -122,7 +122,8 @@ def _check_step(number: int, step: StepTerms) -> None:
     _one_of(step, field, ("move_stop", "take", "trail"))
     _one_of(step.at, f"{field}.at", ("r", "price"))
     if step.trail is not None:
-        _one_of(step.trail, f"{field}.trail", ("percent", "atr_multiple"))
+        names = ("percent", "atr_multiple", "chandelier_multiple")
+        _one_of(step.trail, f"{field}.trail", names)
 
 
 def _check_fractions(document: PlanDocument) -> None:

@@ -99,6 +99,20 @@ class StopTerms(Distance):
     price: Price | None = None
 
 
+class TrailTerms(Distance):
+    """A trailing stop: a distance from the best price since the trail began.
+
+    chandelier_multiple: that many average true ranges from the best price since the entry.
+    """
+
+    chandelier_multiple: Multiple | None = None
+
+    @property
+    def ranges(self) -> Decimal | None:
+        """How many average true ranges it is away; None for a percentage."""
+        return self.atr_multiple or self.chandelier_multiple
+
+
 class StepLevel(Part):
     """Where a step is taken: a multiple of R from the entry, or a price."""
 
@@ -124,7 +138,7 @@ class StepTerms(Part):
     at: StepLevel
     move_stop: MoveStopTerms | None = None
     take: TakeTerms | None = None
-    trail: Distance | None = None
+    trail: TrailTerms | None = None
 
 
 class TimeExitTerms(Part):
@@ -159,7 +173,9 @@ class PlanDocument(Part):
     @property
     def atr_keys(self) -> frozenset[tuple[int, int]]:
         """(period, interval in seconds) of each average true range the plan needs."""
-        used = (d for d in self.distances if d.atr_multiple is not None)
+        chandeliers = (d for d in self.distances if isinstance(d, TrailTerms))
+        used = [d for d in self.distances if d.atr_multiple is not None]
+        used += [d for d in chandeliers if d.chandelier_multiple is not None]
         return frozenset((d.atr_period, d.interval_s) for d in used)
 
     def to_json(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def levels_at(document: PlanDocument, entry: Decimal, terms: Terms) -> Levels:
         fix = f"put it {word} the entry at {entry}"
         raise refusal("stop", stop, f"it is on the wrong side of the entry at {entry}", fix)
     for number, step in enumerate(document.steps):
-        if step.trail is not None and step.trail.atr_multiple is not None:
+        if step.trail is not None and step.trail.ranges is not None:
             atr_of(step.trail, terms, f"steps.{number}.trail")
     risk = abs(entry - stop)
     prices = tuple(step_price(document, i, entry, risk) for i in range(len(document.steps)))

@@ -262,11 +262,16 @@ def _watch(turn: Turn, live: Evidence, now_ns: int) -> None:
     trail = state.trail
     if trail is not None and sign * (live.price - trail.best) > 0:
         trail = Trail(live.price, trail.is_share, trail.distance)
+    best = state.best_price
+    if best is None or sign * (live.price - best) > 0:
+        best = live.price
     since = None
     stop = state.stop_price
     if stop is not None and sign * (live.price - stop) < 0:
         since = now_ns if state.through_since_ns is None else state.through_since_ns
-    turn.set(crossed=tuple(reached), next_step=index, trail=trail, through_since_ns=since)
+    turn.set(crossed=tuple(reached), next_step=index, trail=trail, through_since_ns=since,
+        best_price=best,
+    )  # fmt: skip
     if since is not None and now_ns - since >= STOP_GRACE_NS:
         turn.leave(f"the price has been through the stop at {stop} and it did not fill", live)
 
@@ -341,9 +346,11 @@ def _begin_step(turn: Turn, crossing: Crossing) -> None:
             best = state.last.price
         if part.trail.percent is not None:
             turn.set(trail=Trail(best, is_share=True, distance=part.trail.percent / 100))
-        elif part.trail.atr_multiple is not None:
+        elif part.trail.ranges is not None:
             atr = atr_of(part.trail, terms, f"steps.{index}.trail")
-            turn.set(trail=Trail(best, is_share=False, distance=part.trail.atr_multiple * atr))
+            if part.trail.chandelier_multiple is not None and state.best_price is not None:
+                best = max(best, state.best_price, key=lambda price: turn.sign * price)
+            turn.set(trail=Trail(best, is_share=False, distance=part.trail.ranges * atr))
 
 
 def _trail_target(turn: Turn) -> Decimal | None:

@@ -162,6 +162,8 @@ class PlanState:
     failures: int = 0
     retry_ns: int = 0
     through_since_ns: int | None = None
+    best_price: Decimal | None = None
+    """The best live price since the entry: what a chandelier hangs from."""
     last: Evidence | None = None
     steps_taken: int = 0
     last_step_ns: int = 0
@@ -184,7 +186,7 @@ class PlanState:
 def essence(state: PlanState) -> PlanState:
     """Return the state without what every tick changes: equal essences need no new save."""
     trail = None if state.trail is None else replace(state.trail, best=Decimal(0))
-    return replace(state, last=None, through_since_ns=None, trail=trail)
+    return replace(state, last=None, through_since_ns=None, trail=trail, best_price=None)
 
 
 _ADAPTER = TypeAdapter(PlanState)

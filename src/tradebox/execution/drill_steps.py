@@ -20,6 +20,8 @@ from tradebox.execution.drill import (
 from tradebox.ports.orders import CodeFact, OrderStatusFact
 
 _FAR: Final = "0.90"
+_TIMES: Final = (3, 8, 20, 50)
+"""How many times the display a parent is, that is to stay partly filled."""
 _REFUSALS: Final = frozenset({103, 104, 105, 110, 135, 201, 329, 403, 10326, 10327, 10341})
 
 
@@ -169,11 +171,18 @@ async def partial(bench: DrillBench) -> list[Finding]:
 
 async def _partly_filled(bench: DrillBench) -> tuple[int, int, int] | None:
     """Return a partly filled parent, its child, and the shares filled; None: it was not had."""
+    for times in _TIMES:
+        pair = await _try_partial(bench, times)
+        if pair is not None:
+            return pair
+        await bench.clean()
+    return None
+
+
+async def _try_partial(bench: DrillBench, times: int) -> tuple[int, int, int] | None:
     shown = await bench.shown()
-    quantity = min(SHARES_MAX, max(SHARES, 3 * shown.ask_size))
-    parent = bench.place(
-        Side.BUY, quantity, OrderType.LIMIT, bench.at(shown.ask, "1.001"), transmit=False
-    )
+    quantity = min(SHARES_MAX, max(SHARES, times * shown.ask_size))
+    parent = bench.place(Side.BUY, quantity, OrderType.LIMIT, shown.ask, transmit=False)
     price = bench.at(shown.bid, _FAR)
     child = bench.place(Side.SELL, quantity, OrderType.STOP, price, tif=Tif.GTC, parent_id=parent)
     await bench.until(lambda: bench.filled(parent) > 0)

@@ -487,6 +487,28 @@ def test_atr_trail_keeps_its_distance():
     assert move.stop_price == Decimal("100.63")
 
 
+@pytest.mark.parametrize(
+    ("multiple", "stop"), [("chandelier_multiple", "100.90"), ("atr_multiple", "99.60")]
+)
+def test_a_chandelier_hangs_from_the_best_price_since_the_entry(multiple, stop):
+    trail = {multiple: "1", "atr_period": 5, "interval_s": 60}
+    steps = [
+        {"at": {"r": "0.5"}, "take": {"fraction": "0.5"}},
+        {"at": {"r": "1"}, "trail": trail},
+    ]
+    scene = Scene(steps=steps).arm(atr=((5, 60, Decimal("1.60")),))
+    scene.price("100")
+    scene.filled(100, "100")
+    scene.echo("99")
+    for price in ("100.5", "101", "102.5", "101.2"):  # the slice is under way all the time
+        scene.price(price)
+    scene.reduced(OrderRole.SLICE, 50, "100.5", 50)
+    scene.echo("99", 50)
+    scene.done(ScaleOutRequest, 50, 50)
+    asked = [a for a in scene.price("101.2") if isinstance(a, MoveStopRequest)]
+    assert [str(move.stop_price) for move in asked] == [stop]
+
+
 class TestRecovery:
     def test_a_request_that_was_never_recorded_is_decided_anew(self):
         scene = Scene().arm()

@@ -72,8 +72,9 @@ class QuoteProbe:
         """Ask for delayed data; return "delayed", "live", or "" where nothing came."""
         ticker = await self._ticker(symbol, DELAYED)
         try:
-            await self._until(lambda: ticker.time is not None)
-            return _NAMES.get(int(ticker.marketDataType), "") if ticker.time else ""
+            ticker.marketDataType = 0  # the library keeps one ticker a contract
+            await self._until(lambda: ticker.marketDataType != 0)
+            return _NAMES.get(int(ticker.marketDataType), "")
         finally:
             self._ib.cancelMktData(ticker.contract)
             self._ib.reqMarketDataType(1)
