@@ -49,6 +49,14 @@ def views(bars: Bars) -> Floats:
 
 
 @_jit_inline
+def _trailed(moved, stop, reason, least):
+    """Return the stop and its reason after a peak would move it."""
+    if moved > stop and moved - stop >= least:
+        return moved, TRAIL
+    return stop, reason
+
+
+@_jit_inline
 def leave(seen, place, flags, first, side, fill, share, row, ratchet_r, start, peak):
     """Return (bar, phase, price before costs, reason, peak) of the exit of one position.
 
@@ -67,8 +75,8 @@ def leave(seen, place, flags, first, side, fill, share, row, ratchet_r, start, p
     last = first + int(row[3]) if row[3] > 0.0 else bars
     least = ratchet_r * fill * share
     reason = STOP
-    if trails and peak * keep > stop:
-        stop, reason = peak * keep, TRAIL
+    if trails:
+        stop, reason = _trailed(peak * keep, stop, reason, 0.0)
     near = min(target, level)
     until = min(last, bars)
     i = start
@@ -87,8 +95,7 @@ def leave(seen, place, flags, first, side, fill, share, row, ratchet_r, start, p
                     ):
                         break
                     peak = seen[place, 1, i]
-                    if peak * keep > stop:
-                        stop, reason = peak * keep, TRAIL
+                    stop, reason = _trailed(peak * keep, stop, reason, least)
                 i += 1
             if i == bars:
                 break
@@ -106,8 +113,7 @@ def leave(seen, place, flags, first, side, fill, share, row, ratchet_r, start, p
                 stop, reason = entry, BREAK_EVEN
             if trails and price > peak:
                 peak = price
-                if peak * keep > stop and peak * keep - stop >= least:
-                    stop, reason = peak * keep, TRAIL
+                stop, reason = _trailed(peak * keep, stop, reason, least)
         if seen[place, 2, i] <= stop:
             return i, IN_DAY, side * min(price, stop), reason, peak
         if seen[place, 1, i] >= target:
@@ -116,8 +122,7 @@ def leave(seen, place, flags, first, side, fill, share, row, ratchet_r, start, p
             stop, reason = entry, BREAK_EVEN
         if trails and seen[place, 1, i] > peak:
             peak = seen[place, 1, i]
-            if peak * keep > stop and peak * keep - stop >= least:
-                stop, reason = peak * keep, TRAIL
+            stop, reason = _trailed(peak * keep, stop, reason, least)
         i += 1
     return bars - 1, AT_END, side * seen[place, 3, bars - 1], END, peak
 

@@ -157,7 +157,7 @@ class BacktestSettings(_Section):
     while a controller trades on this home. stock_s_max: after which a stock counts as hung.
     store_wait_s_max: how long a run waits for PostgreSQL before it stops, to be resumed.
     replay: follow each chosen setting through the plan machine too, and say whether its orders are
-    the same. delisting_loss_share: what a long position loses of its price when a stock is delisted.
+    the same. delisting_loss_share: of its price that a long position loses in a delisting.
     """
 
     memory_budget: Bytes | None = None
