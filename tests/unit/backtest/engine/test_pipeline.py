@@ -139,7 +139,7 @@ def test_a_delisted_stock_is_told_to_the_engine():
     bars = walk(8, 1500, drift=0.001)
     state = through_layers(bars, {**CONFIG, "delisted": True, "delisting_loss_share": 0.3})
     assert pipeline.rows_in(state).final == (0.3, 1.0)
-    assert pipeline.rows_in(through_layers(bars)).final == (0.0, 0.0)
+    assert pipeline.rows_in(through_layers(bars)).final == (0.3, 0.0)
 
 
 def test_doubled_costs_cost():
