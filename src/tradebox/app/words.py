@@ -13,6 +13,7 @@ PHRASES = {
     "server_stop_trouble": "{name} did not stop by itself",
     "engine_ready": "engine is ready",
     "engine_died": "engine died",
+    "console_opens": "the console opens; stores and engine start meanwhile",
     "console_left": "console closed, trading goes on",
     "stopping": "stopping in order",
     "hastened": "stopping at once",

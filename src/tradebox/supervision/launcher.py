@@ -193,6 +193,8 @@ class Launcher:
     def _start_what_can(self) -> None:
         for child in self._children.values():
             if child.state is ServerState.WAITING and self._may_start(child.spec):
+                if child.spec.tty:
+                    self._voice.tell("console_opens")
                 child.start()
         is_time = all(spec.name in self._ready for spec in self._specs if spec.required)
         if is_time and self._state.is_loaded and self._engine.generation == 0:
