@@ -3,12 +3,14 @@
 Rules of this file:
 - profile sim at speed 60 with demo plans and a steady flow of plans into both accounts;
 - every figure is the engine's own, read from its status each SAMPLE_S; slopes are least squares
-  over what follows the warm-up.
+  over what follows the warm-up;
+- told to end early (SIGTERM) it ends what it started, and keeps no result.
 """
 
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -99,6 +101,8 @@ async def _soak(run: LiveRun, dsn: str, minutes: float) -> dict[str, Any]:
 def main() -> int:
     """Soak and keep the result."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else MINUTES
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     config = {**plan_flow.CONFIG, "sim": {"demo_plans": True, "speed": SPEED}}
     with live_run(config) as run, plan_flow.stores_of(run) as dsn:
         measured = asyncio.run(_soak(run, dsn, minutes))

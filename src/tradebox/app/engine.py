@@ -51,6 +51,7 @@ from tradebox.supervision.clock import Clock, MonotonicClock
 from tradebox.supervision.engine import EngineContext
 from tradebox.supervision.events import ChildRestarting, EventBus
 from tradebox.supervision.gate import EpochGate, compose_epoch
+from tradebox.supervision.preload import freeze
 from tradebox.supervision.registry import Registry
 from tradebox.supervision.tree import Runtime
 
@@ -180,6 +181,7 @@ async def _serve(
     context.start_heartbeat(loop)
     logger.bind(generation=context.generation, boot_epoch=context.boot_epoch).info("engine_start")
     await runtime.start(root_spec(plant, runtime))
+    freeze()
     plant.vitals.ready()
     context.report("ready", {"generation": context.generation})
     logger.info("engine_ready")

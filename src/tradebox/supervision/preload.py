@@ -41,6 +41,11 @@ def load(names: Iterable[str]) -> None:
 
 
 def freeze() -> None:
-    """Collect once, then take all that is left out of every later collection."""
+    """Collect once, then take all that is left out of every later collection.
+
+    The launcher does it before it forks. An engine does it again once its tree has started: until
+    its first full collection Python waits for a quarter of the launcher's objects to pile up as
+    garbage, minutes of it, and then sweeps them in one stop of some hundred milliseconds.
+    """
     gc.collect()
     gc.freeze()
