@@ -23,23 +23,20 @@ PIECES = ("crash", "kill", "hang", "deaf", "busy", "burn", "pairs", "processes")
 VARIABLE = "TRADEBOX_CHAOS_RESULTS"
 
 
-def measure(pieces: tuple[str, ...]) -> dict[str, Any]:
-    """Run these pieces and return what they told, and at which load."""
-    told: dict[str, Any] = {}
+def measure(piece: str) -> dict[str, Any]:
+    """Run one piece and return what it told, and at which load."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "told.json"
-        for piece in pieces:
-            words = ["tests/chaos/engine", "-q", "-m", "slow", "-k", f"[{piece}]"]
-            done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
-                cwd=ROOT,
-                env={**os.environ, VARIABLE: str(path)},
-                check=False,
-            )
-            known = json.loads(path.read_text()) if path.exists() else {}
-            seen = {"passed": done.returncode == 0, "load_during": load_average()}
-            told[piece] = {**seen, **known.get(piece, {})}
-    return told
+        words = ["tests/chaos/engine", "-q", "-m", "slow", "-k", f"[{piece}]"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
+            cwd=ROOT,
+            env={**os.environ, VARIABLE: str(path)},
+            check=False,
+        )
+        told = json.loads(path.read_text()) if path.exists() else {}
+    seen = {"passed": done.returncode == 0, "load_during": load_average()}
+    return {**seen, **told.get(piece, {})}
 
 
 def summary(pieces: dict[str, Any]) -> dict[str, Any]:
@@ -53,19 +50,28 @@ def summary(pieces: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Run what was named, else the whole matrix, and keep the result."""
+def keep(piece: str, told: dict[str, Any]) -> dict[str, Any]:
+    """Put a piece beside the others of the day and return the summary of all."""
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     path = RESULTS / f"{date}-matrix.json"
     known = json.loads(path.read_text())["measured"]["pieces"] if path.exists() else {}
-    pieces = {**known, **measure(tuple(sys.argv[1:]) or PIECES)}
+    pieces = {**known, piece: told}
     measured = {"load_during": load_average(), "pieces": pieces, **summary(pieces)}
     result = {"name": "matrix", "date": date, "machine": machine(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({**result, "measured": measured}, indent=2, sort_keys=True)
     path.write_text(f"{text}\n")
-    print(json.dumps(summary(pieces)))
-    return 0 if measured["passed"] else 1
+    return summary(pieces)
+
+
+def main() -> int:
+    """Run what was named, else the whole matrix, and keep the result of each piece."""
+    has_failed = False
+    for piece in sys.argv[1:] or PIECES:
+        told = measure(piece)
+        has_failed = has_failed or not told["passed"]
+        print(json.dumps(keep(piece, told)))
+    return int(has_failed)
 
 
 if __name__ == "__main__":
