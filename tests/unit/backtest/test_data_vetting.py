@@ -130,6 +130,11 @@ def test_a_real_crash_stays():
     vetted = vet(raw_of(bars, **fallen))
     assert vetted.defects == ()
     assert len(vetted.bars) == 300
+    within_a_day = changed(fallen["open"], 100, bars.open[100])
+    high = changed(fallen["high"], 100, bars.high[100])
+    vetted = vet(raw_of(bars, **{**fallen, "open": within_a_day, "high": high}))
+    assert vetted.defects == ()
+    assert len(vetted.bars) == 300
 
 
 def test_a_range_that_does_not_hold_its_closes_is_widened_or_refused():
