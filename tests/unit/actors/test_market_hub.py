@@ -79,3 +79,12 @@ def test_the_last_price_never_goes_back_in_time(moves):
         seen.append(at_s)
         assert hub.last("SPY").event_ns == T0 + max(seen) * S
     assert len(hub.lasts()) == 1
+
+
+def test_ticks_and_gaps_are_counted_by_symbol():
+    hub = hub_at()
+    long_s = LIMITS.stale_ns_max / S + 1
+    for number, at_s in enumerate((0, 1, 1 + long_s, 9 * 3600), 1):
+        hub.deliver(admitted("SPY", at_s=at_s, seq=number))
+    assert hub.flow("SPY") == (4, 1)
+    assert hub.flow("AAPL") == (0, 0)
