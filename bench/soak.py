@@ -75,6 +75,7 @@ def summary(samples: list[dict[str, Any]]) -> dict[str, Any]:
         "engines": last["generation"],
         "lag_p99_ms": last["lag_p99_ms"],
         "lag_max_ms": max(one["lag_max_ms"] for one in samples),
+        "sweep_max_ms": max(one.get("sweep_max_ms", 0.0) for one in samples),
         "imports_after_ready": last["imports_after_ready"],
         "engine_memory_last": last["engine"],
         "growth": growth,
