@@ -561,3 +561,11 @@ async def test_worst_feeds_first(console):
         await pilot.press("b")
         table = app.screen.query_one(FeedTable)
         assert [table.key(row) for row in table._ordered()] == ["GE", "TSLA", "AAPL", "NVDA"]
+
+
+def test_the_page_lists_every_key_and_screen():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "console.md").read_text()
+    for key in keys.KEYS:
+        assert f"| {key.scope} | `{key.shown}` | {key.help} |" in page
+    for item in keys.SCREENS:
+        assert f"| `{item.digit}` | {item.label} |" in page
