@@ -8,7 +8,7 @@ Rules of this file:
 - market orders pay half the spread; exits by stop or target pay slippage on top;
 - no threads and no clock: the same arrays give the same bits everywhere.
 
-Public names: views, leave, simulate, sweep, known_exits, warm_up, POSITION_COLUMNS, the reasons.
+Public names: views, leave, simulate, sweep, known_exits, warm_up, POSITION_COLUMNS.
 """
 
 from typing import Any
@@ -150,18 +150,15 @@ def _add(sums, r):
     sums[2] += r * r
 
 
-@_jit
-def sweep(
+@_jit_inline
+def _sweep(
     seen, signal_bars, signal_sides, distance, exit_long, exit_short, settings, known,
     costs, block_of_exit, block_of_entry, blocks,
 ):  # fmt: skip
-    """Return (by exit, by entry): per setting and block the count, sum and squares of R.
+    """Return what sweep does for one opinion, given by its signals.
 
-    seen: see views. signal_bars, signal_sides: where the opinion enters. distance: float64[n], of
-    a stop of multiple 1. settings: float64[m, 8]: stop multiple, sides, then Exits.as_row.
-    known: int64[m, 2]: an earlier setting that differs in sides alone, and one whose stop alone is
-    nearer; -1 for none. costs: float64[4, n]: see Costs.per_bar; least commission is not in it.
-    block_of_exit, block_of_entry: int64[n], -1 where a trade does not count.
+    known: per setting an earlier one that differs in sides alone, and one whose stop alone is
+    nearer; -1 for none.
     """
     count, bars, signals = len(settings), seen.shape[2], len(signal_bars)
     by_exit = np.zeros((count, blocks, 3))
@@ -216,6 +213,33 @@ def sweep(
                 _add(by_exit[m, out], results[q, k])
             if into >= 0:
                 _add(by_entry[m, into], results[q, k])
+    return by_exit, by_entry
+
+
+@_jit
+def sweep(
+    seen, entries, exits_long, exits_short, distances, which, settings, known, costs,
+    block_of_exit, block_of_entry, blocks,
+):  # fmt: skip
+    """Return (by exit, by entry): per setting and block the count, sum and squares of R.
+
+    Settings come opinion by opinion: one call for a whole grid. seen: see views. entries,
+    exits_long, exits_short: [opinions, n]; distances: float64[few, n], of a stop of multiple 1;
+    which: the row of each opinion. settings: float64[m, 8]: stop multiple, sides, then
+    Exits.as_row. known: see known_exits. costs: float64[4, n]: see Costs.per_bar; least commission
+    is not in it. block_of_exit, block_of_entry: int64[n], -1 where a trade does not count.
+    """
+    step = len(settings)
+    by_exit = np.empty((len(entries) * step, blocks, 3))
+    by_entry = np.empty((len(entries) * step, blocks, 3))
+    for p in range(len(entries)):
+        where = np.flatnonzero(entries[p])
+        one, other = _sweep(
+            seen, where, entries[p][where], distances[which[p]], exits_long[p], exits_short[p],
+            settings, known, costs, block_of_exit, block_of_entry, blocks,
+        )  # fmt: skip
+        by_exit[p * step : (p + 1) * step] = one
+        by_entry[p * step : (p + 1) * step] = other
     return by_exit, by_entry
 
 
@@ -323,8 +347,7 @@ def warm_up() -> None:
     shares, row, costs = np.full((1, 4), 0.05), np.zeros((1, 6)), np.zeros((4, 4))
     block = np.zeros(4, np.int64)
     simulate(seen, block, entry, flags, flags, shares, row, shares, costs, np.zeros(2), 0.0)
-    bars, sides = np.array([0]), np.array([1], np.int8)
     sweep(
-        seen, bars, sides, shares[0], flags[0], flags[0], np.ones((1, 8)), np.full((1, 2), -1),
+        seen, entry, flags, flags, shares, np.array([0]), np.ones((1, 8)), np.full((1, 2), -1),
         costs, block, block, 1,
     )  # fmt: skip

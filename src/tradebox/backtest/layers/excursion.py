@@ -67,14 +67,13 @@ def _fit(state: State, choice: Choice | None, block: int) -> tuple[Choice | None
         return choice, 0
     variants = _variants(choice, found)
     rows = np.array([sweep_row(strategy, one.setting) for one in (choice, *variants)])
-    where = np.flatnonzero(opinion.entry[:stop])
     zeros = np.zeros(stop, np.int64)
     ended = zeros.copy()
     ended[-1] = -1
     sums, _ = kernel.sweep(
-        seen, where, opinion.entry[where], opinion.stop_distance[:stop],
-        opinion.exit_long[:stop], opinion.exit_short[:stop], rows, kernel.known_exits(rows), costs,
-        ended, zeros, 1,
+        seen, _row(opinion.entry, stop), _row(opinion.exit_long, stop),
+        _row(opinion.exit_short, stop), _row(opinion.stop_distance, stop), np.zeros(1, np.int64),
+        rows, kernel.known_exits(rows), costs, ended, zeros, 1,
     )  # fmt: skip
     scores = walkforward.score_of(sums[:, 0, :], TRADES_MIN)
     best = int(np.argmax(scores))

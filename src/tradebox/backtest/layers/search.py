@@ -55,16 +55,21 @@ def sweep_strategy(
     rows, known = exit_rows(strategy)
     settings = _settings(strategy)
     step = strategy.exit_count
-    by_exit = np.empty((len(settings), blocks.count, 3))
-    by_entry = np.empty((len(settings), blocks.count, 3))
-    for start in range(0, len(settings), step):
-        opinion = strategy.opine(indicators, settings[start])
-        where = opinion.entry.view(np.bool_).nonzero()[0]
-        by_exit[start : start + step], by_entry[start : start + step] = kernel.sweep(
-            seen, where, opinion.entry[where], opinion.stop_distance, opinion.exit_long,
-            opinion.exit_short, rows, known, per_bar, blocks.of_exit, blocks.of_entry,
-            blocks.count,
-        )  # fmt: skip
+    count = len(settings) // step
+    entries = np.empty((count, len(bars)), np.int8)
+    exits_long, exits_short = (np.empty((count, len(bars)), np.bool_) for _ in range(2))
+    distances: dict[int, Floats] = {}
+    which = np.empty(count, np.int64)
+    for place in range(count):
+        opinion = strategy.opine(indicators, settings[place * step])
+        entries[place] = opinion.entry
+        exits_long[place], exits_short[place] = opinion.exit_long, opinion.exit_short
+        distances.setdefault(id(opinion.stop_distance), opinion.stop_distance)
+        which[place] = list(distances).index(id(opinion.stop_distance))
+    by_exit, by_entry = kernel.sweep(
+        seen, entries, exits_long, exits_short, np.array(list(distances.values())), which, rows,
+        known, per_bar, blocks.of_exit, blocks.of_entry, blocks.count,
+    )  # fmt: skip
     return Sweep(strategy, by_exit, by_entry)
 
 

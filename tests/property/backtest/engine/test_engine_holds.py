@@ -61,16 +61,16 @@ def test_what_a_sweep_learns_from_earlier_settings_changes_nothing(seed, exits):
         (multiple, sides, *exits.as_row()) for multiple in (0.5, 1.0, 3.0) for sides in (1.0, 2.0)
     ]
     grid = np.array(rows)
-    where = np.array(sorted(entries))
-    flags = np.zeros(len(bars), np.bool_)
-    flags[leaves] = True
+    entry, flags = np.zeros((1, len(bars)), np.int8), np.zeros((1, len(bars)), np.bool_)
+    for bar, side in entries.items():
+        entry[0, bar] = side
+    flags[0, leaves] = True
     blocks = walkforward.cut_blocks(len(bars), 4)
     known = kernel.known_exits(grid)
     assert (known[1:] >= 0).any(axis=1).all()
     both = [
         kernel.sweep(
-            kernel.views(bars), where,
-            np.array([entries[int(bar)] for bar in where], np.int8), distance, flags, flags, grid,
+            kernel.views(bars), entry, flags, flags, distance[None], np.zeros(1, np.int64), grid,
             learnt, Costs().per_bar(bars), blocks.of_exit, blocks.of_entry, blocks.count,
         )
         for learnt in (known, np.full_like(known, -1))

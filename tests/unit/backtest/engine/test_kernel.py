@@ -202,12 +202,10 @@ def test_a_sweep_and_a_simulation_give_the_same_r():
         settings = np.array(rows)
         opinion = scripted(entries, distance, exits)
         given = rows_for(bars, opinion, costs)
-        flags = np.zeros(len(bars), np.bool_)
-        where = np.array(sorted(entries))
+        flags = np.zeros((1, len(bars)), np.bool_)
         zeros = np.zeros(len(bars), np.int64)
         sums, _ = kernel.sweep(
-            kernel.views(bars), where,
-            np.array([entries[int(bar)] for bar in where], np.int8), distance, flags, flags,
+            kernel.views(bars), given.entry, flags, flags, distance[None], np.zeros(1, np.int64),
             settings, kernel.known_exits(settings), given.per_bar, zeros, zeros, 1,
         )  # fmt: skip
         for place, multiple in enumerate((0.5, 1.0, 2.0)):
