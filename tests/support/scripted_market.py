@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from tradebox.sim.exchange.market_port import (
     MICROS,
+    REGULAR,
     SECOND_NS,
     Bar,
     Instrument,
@@ -28,12 +29,16 @@ class ScriptedClock:
         self.time_ns = OPEN_NS
         self.open_from_ns = OPEN_NS - 1800 * SECOND_NS
         self.open_until_ns = OPEN_NS + 6 * 3600 * SECOND_NS
+        self.tradable_until_ns = 2**62
 
     def now_ns(self) -> int:
         return self.time_ns
 
     def is_open(self, now_ns: int) -> bool:
         return self.open_from_ns <= now_ns < self.open_until_ns
+
+    def is_tradable(self, now_ns: int) -> bool:
+        return now_ns < self.tradable_until_ns
 
     def next_change_ns(self, at_ns: int) -> int:
         """Let the exchange look again at each second, for a test moves the hours as it likes."""
@@ -81,7 +86,9 @@ class ScriptedMarket:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
-    def bars(self, symbol: str, interval_s: int, end_ns: int, count: int) -> Sequence[Bar]:
+    def bars(
+        self, symbol: str, interval_s: int, end_ns: int, count: int, *, is_whole: bool = False
+    ) -> Sequence[Bar]:
         return [bar for bar in self.bar_rows if bar.end_ns <= end_ns][-count:]
 
     def is_halted(self, symbol: str) -> bool:
@@ -91,7 +98,9 @@ class ScriptedMarket:
         self._halt_callbacks.append(callback)
         return lambda: self._halt_callbacks.remove(callback)
 
-    def ticks(self, symbol: str, after_ns: int, until_ns: int, count: int) -> list[Tick]:
+    def ticks(
+        self, symbol: str, after_ns: int, until_ns: int, count: int, *, is_whole: bool = True
+    ) -> list[Tick]:
         inside = [
             one
             for one in self.past
@@ -118,7 +127,9 @@ class ScriptedMarket:
         self._quotes[symbol] = quote
         self._emit(QuoteChange(symbol, quote))
 
-    def print_trade(self, price: float, size: int = 1_000, *, symbol: str = "AAPL") -> None:
+    def print_trade(
+        self, price: float, size: int = 1_000, *, symbol: str = "AAPL", kind: str = REGULAR
+    ) -> None:
         """Let a trade happen; the quote's last price is already the new one when it is heard."""
         at_ns = self.tick()
         old = self._quotes.get(symbol)
@@ -132,7 +143,7 @@ class ScriptedMarket:
                 size,
                 old.event_ns,
             )
-        trade = Trade(symbol, micros(price), size, at_ns)
+        trade = Trade(symbol, micros(price), size, at_ns, kind)
         if old is not None:
             self.past.append(Tick(trade, self._quotes[symbol]))
         self._emit(trade)

@@ -65,6 +65,20 @@ def sim(  # noqa: PLR0917 - one argument per option
             help="A behaviour in which real gateways differ; may be repeated.",
         ),
     ] = None,
+    master_client_id: Annotated[
+        int,
+        typer.Option(
+            "--master-client-id",
+            metavar="N",
+            help="The client that hears of every client's orders; -1: none.",
+        ),
+    ] = -1,
+    whole_day: Annotated[
+        bool,
+        typer.Option(
+            "--whole-day", help="Play 04:00 to 20:00 New York time, not the session alone."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> int:
     """Serve the stand-in world; one line says where, then it serves until a signal."""
@@ -88,6 +102,8 @@ def sim(  # noqa: PLR0917 - one argument per option
             symbols=symbols,
             tape=tape,
             day=day,
+            master_client_id=master_client_id,
+            whole_day=whole_day,
         )
     )
 

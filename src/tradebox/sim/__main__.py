@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--master-client-id", type=int, default=-1, help="hears of every client's orders; -1: none"
     )
+    parser.add_argument(
+        "--whole-day", action="store_true", help="play 04:00 to 20:00, not the session alone"
+    )
     given = parser.parse_args(argv)
     try:
         options = SimOptions(
@@ -43,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tape=given.tape,
             day=given.day,
             master_client_id=given.master_client_id,
+            whole_day=given.whole_day,
         )
         return run_sim(options)
     except TradeboxError as error:

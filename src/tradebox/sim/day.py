@@ -30,25 +30,27 @@ def session_of(text: str) -> hours.Hours:
     return session
 
 
-def begin_ns(text: str, clock_file: Path) -> int:
-    """Return the open of a day that a home's market has not left behind.
+def begin_ns(text: str, clock_file: Path, *, is_whole: bool = False) -> int:
+    """Return when a day begins that a home's market has not left behind.
 
+    is_whole: the day begins with the trading before its session.
     Raises: ConfigInvalid for any other day.
     """
     session = session_of(text)
+    first_ns = session.begin_ns(is_whole=is_whole)
     try:
         reached_ns = ClockMap.decode(clock_file.read_bytes()).end_ns()
     except (OSError, ValueError):
         # A new home, or one whose clock the simulator itself refuses next.
-        return session.open_ns
-    if reached_ns > session.close_ns:
-        reached = hours.session_from(reached_ns).day
+        return first_ns
+    if reached_ns > session.end_ns(is_whole=is_whole):
+        reached = hours.session_of(reached_ns, is_whole=is_whole).day
         raise _refusal(
             text,
             f"is past: the market of this home has reached {reached} and never goes back;"
             " give a later day or another --home",
         )
-    return session.open_ns
+    return first_ns
 
 
 def _refusal(text: str, why: str) -> ConfigInvalid:

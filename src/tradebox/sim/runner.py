@@ -53,6 +53,7 @@ from tradebox.sim.market.tape import with_tape
 from tradebox.sim.script import Row, Script, read_script
 from tradebox.sim.yahoo.authority import authority_file, server_context
 from tradebox.sim.yahoo.faults import yahoo_faults
+from tradebox.sim.yahoo.handshake import take_faults
 from tradebox.sim.yahoo.server import Yahoo
 from tradebox.sim.yahoo.streamer import Streamer
 from tradebox.supervision.clock import Clock, MonotonicClock
@@ -86,6 +87,7 @@ class SimOptions:
     script: a file of events that happen by themselves.
     symbols: so many are traded, the further ones synthetic; none: the shipped ones.
     tape: a file of recorded trades that replaces what its symbols trade.
+    whole_day: 04:00 to 20:00 New York time is played, not the regular session alone.
     master_client_id: the client that hears of every client's orders; -1: none.
     day: where the market begins, YYYY-MM-DD; none: where it was, or at its first day.
     """
@@ -101,6 +103,7 @@ class SimOptions:
     tape: Path | None = None
     day: str | None = None
     master_client_id: int = -1
+    whole_day: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be run. Raises ConfigInvalid."""
@@ -166,18 +169,22 @@ class World:
         data: MarketData | None = None,
         mono_ns: Callable[[], int] = time.monotonic_ns,
         not_before_ns: int = 0,
+        *,
+        whole_day: bool = False,
     ) -> None:
         assert len(ports) == len(SERVERS), ports
         timer = MonotonicClock()
         identity = home.identity
-        replay = Replay(data or load(), identity.seed)
+        replay = Replay(data or load(), identity.seed, is_whole=whole_day)
         ledger = Ledger(home.ledger_file, time.monotonic_ns)
         latest_ns = not_before_ns
         for row in ledger.rows():
             latest_ns = max(latest_ns, int(str(row["at_ns"])))
             recall(row, replay)
         self.home = home
-        self.clock = SimClock(home.clock_file, speed, mono_ns, not_before_ns=latest_ns)
+        self.clock = SimClock(
+            home.clock_file, speed, mono_ns, not_before_ns=latest_ns, is_whole=whole_day
+        )
         self.market = Market(replay, self.clock)
         self.market.begin(self.clock.begin_ns)
         accounts = {"paper": identity.account_paper, "live": identity.account_live}
@@ -248,6 +255,7 @@ class World:
         self.alphavantage = HttpServer("alphavantage", vendor, HOST, alphavantage)
         charts = Yahoo(market, identity.yahoo_secret, boards["yahoo"])
         tls = server_context(self.home.tls_dir)
+        take_faults(tls, self.home.tls_dir / "stranger", boards["yahoo"])
         self.streamer = Streamer(market, boards["yahoo"])
         take = self.streamer.serve
         self.yahoo = HttpServer("yahoo", charts, HOST, yahoo, tls, take_upgrade=take)
@@ -358,8 +366,12 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     settings = with_variants(ExchangeSettings(), options.variants)
-    from_ns = begin_ns(options.day, home.clock_file) if options.day else 0
-    world = World(home, options.speed, ports, settings, data, not_before_ns=from_ns)
+    is_whole, from_ns = options.whole_day, 0
+    if options.day:
+        from_ns = begin_ns(options.day, home.clock_file, is_whole=is_whole)
+    world = World(
+        home, options.speed, ports, settings, data, not_before_ns=from_ns, whole_day=is_whole
+    )
     for gateway in world.gateways.values():
         gateway.master_client_id = options.master_client_id
     try:

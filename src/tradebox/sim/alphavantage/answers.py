@@ -176,7 +176,9 @@ class Answers:
             return invalid_call("TIME_SERIES_INTRADAY")
         size = query.get("outputsize", "compact")
         until_ns = self._now_ns(query, is_premium=is_premium)
-        bars = self._market.bars(symbol, INTERVALS[interval], until_ns, _rows(size))
+        is_whole = query.get("extended_hours", "true").lower() != "false"
+        most = _rows(size)
+        bars = self._market.bars(symbol, INTERVALS[interval], until_ns, most, is_whole=is_whole)
         rows: dict[str, dict[str, str]] = {}
         for bar in reversed(bars):
             rows[_moment(bar.end_ns - INTERVALS[interval] * SECOND_NS)] = _row(bar)

@@ -31,6 +31,11 @@ BAD_GOOD_TILL = Refusal(
     321, "Error validating request.-'bW' : cause - Good till date is in the past or missing."
 )
 BAD_STOP = Refusal(403, "Invalid stop price.")
+OUTSIDE_IGNORED = Refusal(
+    2109,
+    "Order Event Warning:Attribute 'Outside Regular Trading Hours' is ignored based on the order "
+    "type and destination. PlaceOrder is now being processed.",
+)
 SIZE_ZERO = Refusal(434, "The order size cannot be zero")
 OCA_GROUP_CHANGED = Refusal(10326, "OCA group revision is not allowed.")
 OCA_TYPE_CHANGED = Refusal(10327, "OCA group type revision is not allowed.")

@@ -131,7 +131,9 @@ class Desk:
             order.oca_type = 3
         order.armed = 0 if parent else order.total
         order.status = Status.PRE_SUBMITTED
-        is_in = self._market.clock.is_open(at_ns) and order.ticket.tif is not Tif.OPG
+        clock, ticket = self._market.clock, order.ticket
+        is_in = clock.is_tradable(at_ns) if ticket.works_outside else clock.is_open(at_ns)
+        is_in = is_in and ticket.tif is not Tif.OPG
         order.session_day = trading_day(at_ns) if is_in else ""
         order.expires_ns = end_of_life_ns(order.ticket, at_ns)
         book.add(order)
@@ -314,7 +316,8 @@ class Desk:
         ticket = order.ticket
         if ticket.tif is Tif.OPG or ticket.order_type.is_on_close:
             return False
-        is_in_time = ticket.outside_rth or self._market.clock.is_open(at_ns)
+        clock = self._market.clock
+        is_in_time = clock.is_open(at_ns) or (ticket.works_outside and clock.is_tradable(at_ns))
         return is_in_time and not self._market.is_halted(ticket.symbol)
 
     def _is_too_far(self, order: Order, quote: Quote) -> bool:

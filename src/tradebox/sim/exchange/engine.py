@@ -542,7 +542,9 @@ class Exchange:
     def _say_waiting(self, order: Order, at_ns: int) -> None:
         """Say that an order of the closed hours waits for the open."""
         clock, ticket = self.market.clock, order.ticket
-        if clock.is_open(at_ns) or ticket.outside_rth:
+        if ticket.is_outside_ignored:
+            self._say(order.account, order.client_id, order.order_id, checks.OUTSIDE_IGNORED, at_ns)
+        if clock.is_open(at_ns) or (ticket.works_outside and clock.is_tradable(at_ns)):
             return
         text = (
             f"Order Message:\n{ticket.side} {order.total} {ticket.symbol}\nWarning: Your order "

@@ -12,6 +12,8 @@ from typing import Protocol
 
 MICROS = 1_000_000
 SECOND_NS = 1_000_000_000
+REGULAR, OPENING, CLOSING, OUTSIDE = "", "opening", "closing", "outside"
+"""The kinds of prints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,17 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One print."""
+    """One print.
+
+    kind: OPENING or CLOSING for the print of an auction, OUTSIDE for one before or after the
+    session, else REGULAR.
+    """
 
     symbol: str
     price_micros: int
     size: int
     event_ns: int
+    kind: str = REGULAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +141,12 @@ class MarketClockView(Protocol):
         """Say whether the regular session is open at that market time."""
         ...
 
+    def is_tradable(self, now_ns: int, /) -> bool:
+        """Say whether anything may trade at that market time: in the session or around it."""
+        ...
+
     def next_change_ns(self, at_ns: int, /) -> int:
-        """Return when the session next opens or closes, or the New York day changes."""
+        """Return when the session or the trading around it begins or ends, or the day changes."""
         ...
 
 
@@ -175,7 +186,16 @@ class MarketView(Protocol):
         """Tell the callback of each symbol that is halted or trades again; the result ends it."""
         ...
 
-    def ticks(self, symbol: str, after_ns: int, until_ns: int, count: int, /) -> Sequence[Tick]:
+    def ticks(
+        self,
+        symbol: str,
+        after_ns: int,
+        until_ns: int,
+        count: int,
+        /,
+        *,
+        is_whole: bool = True,
+    ) -> Sequence[Tick]:
         """Return the prints after one time and not after another, oldest first.
 
         At most `count`: the oldest ones, of a negative count the latest ones.
@@ -186,6 +206,18 @@ class MarketView(Protocol):
         """Return the splits and dividends after one time and not after another."""
         ...
 
-    def bars(self, symbol: str, interval_s: int, end_ns: int, count: int, /) -> Sequence[Bar]:
-        """Return at most `count` closed bars that end at or before `end_ns`, oldest first."""
+    def bars(
+        self,
+        symbol: str,
+        interval_s: int,
+        end_ns: int,
+        count: int,
+        /,
+        *,
+        is_whole: bool = False,
+    ) -> Sequence[Bar]:
+        """Return at most `count` closed bars that end at or before `end_ns`, oldest first.
+
+        is_whole: those of the whole day, not of the regular session alone.
+        """
         ...

@@ -110,6 +110,18 @@ class Ticket:
     echo: Mapping[str, str] = field(default_factory=dict)
     """Further placeOrder fields, by name, which openOrder says back unchanged."""
 
+    @property
+    def works_outside(self) -> bool:
+        """Say whether the order works before and after the session, too."""
+        return self.outside_rth and not self.is_outside_ignored
+
+    @property
+    def is_outside_ignored(self) -> bool:
+        """Say whether outsideRth is there and means nothing: of market orders and for auctions."""
+        kind = self.order_type
+        is_auction = kind.is_on_close or self.tif is Tif.OPG
+        return self.outside_rth and (kind is OrderType.MKT or is_auction)
+
 
 @dataclass(slots=True)
 class Order:

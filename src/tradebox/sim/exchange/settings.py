@@ -17,7 +17,7 @@ OversellOutcome = Literal["goes_short", "refused"]
 StopResize = Literal["accepted", "reduce_only", "refused", "cancels"]
 GatewayOcaGroups = Literal["made", "none"]
 InstantFillStatus = Literal["said", "omitted"]
-DelayedRequest = Literal["delayed", "live"]
+DelayedRequest = Literal["live", "delayed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ExchangeSettings:
     """Whether the gateway puts the children of one parent into a group of its own at all."""
     instant_fill_status: InstantFillStatus = "said"
     """The orderStatus of a market order that is filled as it arrives."""
-    delayed_request: DelayedRequest = "delayed"
+    delayed_request: DelayedRequest = "live"
     """What a client gets that asks for delayed data and has live ones."""
     market_depth: MarketDepth = "displayed"
     """A market order larger than the display waits for the next quote, or walks on."""

@@ -108,15 +108,13 @@ class Timekeeper:
             return
         if ticket.tif not in (Tif.DAY, Tif.OPG):
             return
-        if ticket.outside_rth:
-            is_over = trading_day(order.placed_ns) != day
-        else:
-            is_over = order.session_day != "" and (not is_open or order.session_day != day)
+        is_in = self._market.clock.is_tradable(at_ns) if ticket.works_outside else is_open
+        is_over = order.session_day != "" and (not is_in or order.session_day != day)
         if is_over and ticket.order_type.is_on_close:
             quote = self._market.quote(ticket.symbol)
             self._desk.at_auction(order, quote.last_micros if quote else 0, at_ns)
         elif is_over:
             self._desk.end(order, Status.CANCELLED, at_ns, None)
-        elif is_open and not order.session_day:
+        elif is_in and not order.session_day:
             order.session_day = day
             self._desk.record(order, at_ns)

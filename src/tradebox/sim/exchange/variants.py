@@ -83,9 +83,9 @@ VARIANTS: tuple[Variant, ...] = (
         "delayed_request",
         get_args(words.DelayedRequest),
         "a client that asks for delayed data (type 3) though the account has live ones: gets"
-        " delayed ticks, or live ones",
-        "IB's pages: live data go before delayed ones. The default serves what is asked for, so"
-        " that a program for delayed data can be tried without a fault.",
+        " live ticks, or delayed ones",
+        "IB's page on market data types: a request for delayed data is ignored where live data are"
+        " available. Turn it, or set `gateway.delayed_data`, to try a program on delayed data.",
     ),
     Variant(
         "restate_filled_parent",

@@ -149,7 +149,7 @@ class Rest:
             "exchange": exchange,
             "holiday": None,
             "isOpen": is_open,
-            "session": "regular" if is_open else None,
+            "session": _session_of(now_ns),
             "t": now_ns // SECOND_NS,
             "timezone": "America/New_York",
         }
@@ -228,3 +228,12 @@ def _listing(one: Instrument) -> dict[str, object]:
 
 def _error(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Answer:
     return Answer(status, json.dumps({"error": text}), headers or {})
+
+
+def _session_of(now_ns: int) -> str | None:
+    """Return the name of the part of the trading day that a market time lies in."""
+    if hours.is_open(now_ns):
+        return "regular"
+    if not hours.is_tradable(now_ns):
+        return None
+    return "pre-market" if now_ns >= hours.session_from(now_ns).before_ns else "post-market"

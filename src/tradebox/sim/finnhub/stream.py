@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from tradebox.sim.exchange.market_port import MICROS, SECOND_NS, Trade
+from tradebox.sim.exchange.market_port import MICROS, OUTSIDE, SECOND_NS, Trade
 from tradebox.sim.faults import FaultBoard
 from tradebox.sim.finnhub.rest import price_number
 
@@ -23,6 +23,9 @@ HELD_PRINTS_MAX = 50_000
 PING = '{"type":"ping"}'
 TOO_MANY = '{"type":"error","msg":"Subscribing to too many symbols"}'
 INVALID = '{"type":"error","msg":"Invalid message"}'
+FORM_T, ODD_LOT = ("1", "24"), "12"
+"""The codes that captured frames of before the open carry."""
+
 _REORDERED_MIN = 3
 _MILLISECOND_NS = 1_000_000
 _MESSAGE_CHARS_MAX = 4096
@@ -146,6 +149,8 @@ def shape(trade: Trade, faults: FaultBoard) -> list[WirePrint]:
         return []
     price, at_ns = trade.price_micros, trade.event_ns
     conditions: Conditions = ("1",) if trade.size >= 100 else ()
+    if trade.kind == OUTSIDE:
+        conditions = FORM_T if trade.size >= 100 else (*FORM_T, ODD_LOT)
     if fault := faults.take("spike", symbol=symbol):
         price += price * round(float(fault["percent"]) * MICROS) // (100 * MICROS)
         price -= price % 100

@@ -20,13 +20,27 @@ TOO_MANY_TEXT = "Max number of tick-by-tick requests has been reached."
 
 
 def real_time_bars(session: Session, reader: FieldReader) -> None:
-    """Begin to send a bar each five seconds in which something traded."""
+    """Begin to send a bar each five seconds while the market trades."""
     reader.skip()
     request_id = reader.integer()
     instrument = _instrument(session, reader, request_id)
-    if instrument is not None:
-        follower = BarFollower(session, request_id, instrument.symbol, REAL_TIME_BAR_S)
-        _begin(session, request_id, follower)
+    reader.skip(2)
+    is_regular = reader.flag()
+    if instrument is None:
+        return
+    market = session.gateway.exchange.market
+    quote = market.quote(instrument.symbol)
+    follower = BarFollower(
+        session,
+        request_id,
+        instrument.symbol,
+        REAL_TIME_BAR_S,
+        is_whole=not is_regular,
+        is_due=market.clock.is_open if is_regular else market.clock.is_tradable,
+        last_micros=quote.last_micros if quote else 0,
+    )
+    follower.pass_over(session.gateway.acted_ns())
+    _begin(session, request_id, follower)
 
 
 def cancel_real_time_bars(session: Session, reader: FieldReader) -> None:

@@ -31,6 +31,10 @@ class GatewayView(Protocol):
         """Return the market time."""
         ...
 
+    def acted_ns(self) -> int:
+        """Return the market time up to which everything has happened."""
+        ...
+
     def real_s(self) -> float:
         """Return real, monotonic seconds."""
         ...

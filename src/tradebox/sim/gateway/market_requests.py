@@ -130,7 +130,8 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
     contract = read_contract(reader)
     reader.skip()
     end_text, bar_size, duration = reader.text(), reader.text(), reader.text()
-    reader.skip(2)
+    is_regular = reader.flag()
+    reader.skip()
     is_epoch = reader.integer() == 2
     if contract["secType"] == "BAG":
         reader.skip(4 * max(reader.integer(), 0))
@@ -147,6 +148,7 @@ def historical_bars(session: Session, reader: FieldReader) -> None:
         duration,
         is_epoch=is_epoch,
         is_kept=is_kept,
+        is_whole=not is_regular,
     )
     if not session.gateway.work.add(session, request_id, lambda: _answer_bars(session, asked)):
         session.say_error(request_id, 162, TOO_MANY_TEXT)
@@ -163,6 +165,7 @@ class _Asked:
     duration: str
     is_epoch: bool
     is_kept: bool
+    is_whole: bool
 
 
 def _answer_bars(session: Session, asked: _Asked) -> None:
@@ -171,7 +174,7 @@ def _answer_bars(session: Session, asked: _Asked) -> None:
     try:
         interval_s = _interval_s(asked.bar_size)
         end_ns = min(read_time(asked.end_text, now_ns), now_ns)
-        bars = _bars(session, symbol, interval_s, end_ns, asked.duration)
+        bars = _bars(session, asked, interval_s, end_ns)
     except (WireInvalid, ValueError) as error:
         session.say_error(request_id, 321, f"Error validating request.-'bT' : cause - {error}")
         return
@@ -195,7 +198,9 @@ def _answer_bars(session: Session, asked: _Asked) -> None:
             bar = Bar(start_ns + interval_s * SECOND_NS, 0, 0, 0, 0, 0)
             return _bar_date(bar, start_ns, interval_s, is_epoch=is_epoch)
 
-        follower = BarFollower(session, request_id, symbol, interval_s, dated)
+        follower = BarFollower(
+            session, request_id, symbol, interval_s, dated, is_whole=asked.is_whole
+        )
         session.gateway.followers.add(follower)
 
 
@@ -258,11 +263,10 @@ def _say_first(session: Session, stream: Stream, instrument: Instrument) -> None
     say_halted(stream, is_halted=market.is_halted(symbol))
 
 
-def _bars(
-    session: Session, symbol: str, interval_s: int, end_ns: int, duration: str
-) -> Sequence[Bar]:
+def _bars(session: Session, asked: _Asked, interval_s: int, end_ns: int) -> Sequence[Bar]:
     """Return the bars of the duration: by count of sessions for days, by time for the rest."""
-    count_text, _, unit = duration.strip().partition(" ")
+    symbol = asked.symbol
+    count_text, _, unit = asked.duration.strip().partition(" ")
     if not count_text.isdecimal() or unit not in _SPAN_UNITS:
         raise WireInvalid("Invalid duration")
     number = int(count_text)
@@ -271,7 +275,7 @@ def _bars(
     if unit == "D" and interval_s >= DAY_S:
         return market.bars(symbol, interval_s, end_ns, min(number, BARS_MAX))
     wanted = min(max(span_s // interval_s, 1), BARS_MAX)
-    bars = market.bars(symbol, interval_s, end_ns, wanted)
+    bars = market.bars(symbol, interval_s, end_ns, wanted, is_whole=asked.is_whole)
     if unit != "D":
         since_ns = end_ns - span_s * SECOND_NS
         return [bar for bar in bars if bar.end_ns > since_ns]

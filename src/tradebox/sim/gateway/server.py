@@ -363,7 +363,7 @@ class TwsGateway:
             self.exchange.on_time(self.now_ns())
             self.faults.tick()
         self._scripts.look()
-        self.followers.on_beat(self.now_ns())
+        self.followers.on_beat(self.acted_ns())
         self.streams.on_beat(self.now_ns())
         self._beats += 1
         for session in tuple(self._clients.values()):

@@ -4,10 +4,14 @@ Rules of this file:
 - a request names a start or an end, not both; from a start on come the oldest ticks, before an
   end the latest ones;
 - a second is never cut: of its last second all ticks come, as at the real gateway;
-- ticks are of the regular session.
+- where the whole day is played, ticks of before and after the session come unless useRTH is 1.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from tradebox.sim.exchange.market_port import SECOND_NS, Tick
+from tradebox.sim.gateway.followers import conditions_of
 from tradebox.sim.gateway.order_messages import Fields
 from tradebox.sim.gateway.place_order import read_contract
 from tradebox.sim.gateway.reference_requests import NO_SECURITY_TEXT
@@ -28,7 +32,7 @@ def historical_ticks(session: Session, reader: FieldReader) -> None:
     contract = read_contract(reader)
     reader.skip()
     start_text, end_text = reader.text(), reader.text()
-    count, what = reader.integer(), reader.text()
+    count, what, is_regular = reader.integer(), reader.text(), reader.flag()
     gateway = session.gateway
     instrument = gateway.find_instrument(contract)
     if instrument is None:
@@ -49,7 +53,8 @@ def historical_ticks(session: Session, reader: FieldReader) -> None:
     if problem:
         session.say_error(request_id, 321, f"Error validating request.-'bV' : cause - {problem}")
         return
-    ticks = _ticks(session, instrument.symbol, at_ns, count, is_start=bool(start_text))
+    past = partial(gateway.exchange.market.ticks, instrument.symbol, is_whole=not is_regular)
+    ticks = _ticks(past, gateway.now_ns(), at_ns, count, is_start=bool(start_text))
     rows: Fields = []
     for tick in ticks:
         rows += _row(tick, what)
@@ -59,21 +64,27 @@ def historical_ticks(session: Session, reader: FieldReader) -> None:
 TICK_HANDLERS: dict[int, Handler] = {96: historical_ticks}
 
 
-def _ticks(session: Session, symbol: str, at_ns: int, count: int, *, is_start: bool) -> list[Tick]:
+def _ticks(
+    past: Callable[[int, int, int], Sequence[Tick]],
+    now_ns: int,
+    at_ns: int,
+    count: int,
+    *,
+    is_start: bool,
+) -> list[Tick]:
     """Return so many ticks and the rest of the second that the last of them lies in."""
-    market, now_ns = session.gateway.exchange.market, session.gateway.now_ns()
     if is_start:
-        found = list(market.ticks(symbol, at_ns - 1, now_ns, count))
+        found = list(past(at_ns - 1, now_ns, count))
         if len(found) == count:
             last_ns = found[-1].trade.event_ns
             end_ns = last_ns // SECOND_NS * SECOND_NS + SECOND_NS - 1
-            found += market.ticks(symbol, last_ns, min(end_ns, now_ns), SECOND_TICKS_MAX)
+            found += past(last_ns, min(end_ns, now_ns), SECOND_TICKS_MAX)
         return found
-    found = list(market.ticks(symbol, 0, min(at_ns, now_ns), -count))
+    found = list(past(0, min(at_ns, now_ns), -count))
     if len(found) == count:
         first_ns = found[0].trade.event_ns
         begin_ns = first_ns // SECOND_NS * SECOND_NS - 1
-        found = [*market.ticks(symbol, begin_ns, first_ns - 1, SECOND_TICKS_MAX), *found]
+        found = [*past(begin_ns, first_ns - 1, SECOND_TICKS_MAX), *found]
     return found
 
 
@@ -82,7 +93,7 @@ def _row(tick: Tick, what: str) -> Fields:
     bid, ask = price_text(quote.bid_micros), price_text(quote.ask_micros)
     if what == "TRADES":
         price, size = price_text(tick.trade.price_micros), tick.trade.size
-        return [second, 0, price, size, "NASDAQ", ""]
+        return [second, 0, price, size, "NASDAQ", conditions_of(tick.trade)]
     if what == "BID_ASK":
         return [second, 0, bid, ask, quote.bid_size, quote.ask_size]
     return [second, "", price_text((quote.bid_micros + quote.ask_micros) // 2), 0]

@@ -4,6 +4,7 @@ Rules of this file:
 - one owner; everybody else reads the file;
 - the lease is on disk before it is used, so a resumed clock starts where no reader has been before;
 - closed hours are skipped `AFTER_CLOSE_NS` after the close, to the next open, never backwards;
+  where the whole day is played, from the end of the evening to the next morning at 04:00;
 - time stands still while the simulator is down, and while it is stalled for longer than a lease.
 """
 
@@ -57,6 +58,7 @@ class SimClock:
 
     not_before_ns: a time that was seen for certain, for a folder whose clock file was lost.
     begin_ns: the market time at which this clock began.
+    is_whole: the trading before and after the session is lived through, not skipped.
     Holds: now_ns never falls, not over restarts nor kills either; it is inside a session or less
            than AFTER_CLOSE_NS after one; a reader of the file at the same moment sees the same.
     """
@@ -67,8 +69,11 @@ class SimClock:
         speed: float,
         mono_ns: Callable[[], int] = time.monotonic_ns,
         not_before_ns: int = 0,
+        *,
+        is_whole: bool = False,
     ) -> None:
         self._path = path
+        self._is_whole = is_whole
         self._not_before_ns = not_before_ns
         self._speed_ppm = speed_to_ppm(speed)
         self._mono_ns = mono_ns
@@ -94,8 +99,12 @@ class SimClock:
         """Say whether the regular session is open at that market time."""
         return hours.is_open(now_ns)
 
+    def is_tradable(self, now_ns: int, /) -> bool:
+        """Say whether anything may trade at that market time: in the session or around it."""
+        return hours.is_tradable(now_ns)
+
     def next_change_ns(self, at_ns: int, /) -> int:
-        """Return when the market next opens or closes, or the New York day changes."""
+        """Return when the session or the trading around it begins or ends, or the day changes."""
         return hours.next_change_ns(at_ns)
 
     def mono_s_of(self, market_ns: int) -> float:
@@ -139,16 +148,18 @@ class SimClock:
 
     def _begin(self) -> ClockMap:
         resumed_ns = max(self._resumed_ns(), self._not_before_ns)
-        session = hours.session_from(resumed_ns)
-        if session.close_ns - resumed_ns < OPEN_LEFT_NS_MIN:
+        is_whole = self._is_whole
+        session = hours.session_of(resumed_ns, is_whole=is_whole)
+        if session.end_ns(is_whole=is_whole) - resumed_ns < OPEN_LEFT_NS_MIN:
             session = hours.session(session.number + 1)
-        return self._map_from(max(resumed_ns, session.open_ns), self._mono_ns())
+        begin_ns = session.begin_ns(is_whole=is_whole)
+        return self._map_from(max(resumed_ns, begin_ns), self._mono_ns())
 
     def _resumed_ns(self) -> int:
         try:
             return ClockMap.decode(self._path.read_bytes()).end_ns()
         except FileNotFoundError:
-            return hours.session(0).open_ns
+            return hours.session(0).begin_ns(is_whole=self._is_whole)
         except (OSError, ValueError) as error:
             raise HomeUnusable(
                 f"the market clock {self._path} cannot be read ({error}); remove the simulator's"
@@ -157,15 +168,17 @@ class SimClock:
             ) from error
 
     def _map_from(self, market_ns: int, mono_ns: int) -> ClockMap:
-        session = hours.session_from(market_ns)
+        is_whole = self._is_whole
+        session = hours.session_of(market_ns, is_whole=is_whole)
         before = hours.session(session.number - 1)
-        if before.close_ns <= market_ns < before.close_ns + AFTER_CLOSE_NS:
+        ended_ns = before.end_ns(is_whole=is_whole)
+        if ended_ns <= market_ns < ended_ns + AFTER_CLOSE_NS:
             session = before
         return ClockMap(
             market_ns=market_ns,
             mono_ns=mono_ns,
             speed_ppm=self._speed_ppm,
             lease_mono_ns=mono_ns + LEASE_NS,
-            jump_from_ns=session.close_ns + AFTER_CLOSE_NS,
-            jump_to_ns=hours.session(session.number + 1).open_ns,
+            jump_from_ns=session.end_ns(is_whole=is_whole) + AFTER_CLOSE_NS,
+            jump_to_ns=hours.session(session.number + 1).begin_ns(is_whole=is_whole),
         )

@@ -2,7 +2,8 @@
 
 Rules of this file:
 - a bar is stamped at its end and shown only if it is closed at the asked time;
-- intraday bars are counted from the session's open; a session's last bar may be short;
+- intraday bars are counted from the session's open, of whole days from 04:00 on; the last bar of
+  either may be short;
 - minutes without trading have no bar.
 """
 
@@ -28,20 +29,30 @@ class History:
         }
 
     def bars(
-        self, symbol: str, interval_s: int, end_ns: int, count: int, until: int | None = None
+        self,
+        symbol: str,
+        interval_s: int,
+        end_ns: int,
+        count: int,
+        until: int | None = None,
+        *,
+        is_whole: bool = False,
     ) -> list[Bar]:
         """Return at most `count` closed bars that end at or before `end_ns`, oldest first.
 
         until: the session in whose shares the bars are said; none: those of their own time.
+        is_whole: bars of before and after the session too; days are always the session's.
         """
+        is_whole = is_whole and self._replay.is_whole and interval_s < DAY_S
         wanted = min(count, COUNT_MAX)
         found: list[Bar] = []
         if wanted <= 0 or not is_possible(interval_s):
             return found
-        number = hours.session_from(end_ns).number
+        number = hours.session_of(end_ns, is_whole=is_whole).number
         while number >= self._replay.first_number and len(found) < wanted:
             session = hours.session(number)
-            for bar in self._backwards(symbol, interval_s, session, _begun(session, end_ns)):
+            begun = _begun(session, end_ns, is_whole=is_whole)
+            for bar in self._backwards(symbol, interval_s, session, begun):
                 if bar.end_ns <= end_ns:
                     found.append(self._adjusted(symbol, number, until, bar))
                 if len(found) == wanted:
@@ -49,7 +60,9 @@ class History:
             number -= 1
         return found[::-1]
 
-    def prints(self, symbol: str, after_ns: int, until_ns: int, count: int) -> list[QuotedPrint]:
+    def prints(
+        self, symbol: str, after_ns: int, until_ns: int, count: int, *, is_whole: bool
+    ) -> list[QuotedPrint]:
         """Return the prints after one time and not after another, oldest first.
 
         At most `count`: the oldest ones, of a negative count the latest ones; prices are those
@@ -58,7 +71,9 @@ class History:
         wanted = min(abs(count), COUNT_MAX)
         found: list[QuotedPrint] = []
         first = hours.session(self._replay.first_number).open_ns
-        minutes = _minutes_between(max(after_ns, first), until_ns, is_backwards=count < 0)
+        is_whole = is_whole and self._replay.is_whole
+        since_ns = max(after_ns, first)
+        minutes = _minutes_between(since_ns, until_ns, is_backwards=count < 0, is_whole=is_whole)
         for number, minute in minutes if wanted else ():
             prints = self._replay.prints(symbol, number, minute)
             inside = [one for one in prints if after_ns < one.event_ns <= until_ns]
@@ -74,7 +89,7 @@ class History:
         return self._replay.actions.adjust(symbol, number, until, bar, increment)
 
     def _backwards(
-        self, symbol: str, interval_s: int, session: hours.Hours, begun: int
+        self, symbol: str, interval_s: int, session: hours.Hours, begun: range
     ) -> Iterator[Bar]:
         """Yield a session's bars, latest first, of the minutes that have begun."""
         if interval_s == DAY_S:
@@ -85,17 +100,31 @@ class History:
         else:
             yield from self._parts(symbol, interval_s * hours.SECOND_NS, session, begun)
 
-    def _minutes(self, symbol: str, step: int, session: hours.Hours, begun: int) -> Iterator[Bar]:
+    def _minutes(self, symbol: str, step: int, session: hours.Hours, begun: range) -> Iterator[Bar]:
         minutes = self._replay.minutes(symbol, session.number)
-        for start in reversed(range(0, begun, step)):
-            traded = [bar for bar in minutes[start : start + step] if bar is not None]
+        last = session.minutes_played(is_whole=begun.start < 0).stop
+        for start in reversed(range(begun.start, begun.stop, step)):
+            end = min(start + step, last)
+            found = (
+                *self._outside(symbol, session, range(start, min(end, 0))),
+                *minutes[max(0, start) : max(0, end)],
+                *self._outside(symbol, session, range(max(start, len(minutes)), end)),
+            )
+            traded = [bar for bar in found if bar is not None]
             if traded:
-                end = min(start + step, len(minutes))
                 yield self._bar(symbol, session.open_ns + end * hours.MINUTE_NS, fold(traded))
 
-    def _parts(self, symbol: str, step_ns: int, session: hours.Hours, begun: int) -> Iterator[Bar]:
+    def _outside(
+        self, symbol: str, session: hours.Hours, minutes: range
+    ) -> Iterator[Corners | None]:
+        """Yield the bars of minutes before or after a session."""
+        return (self._replay.bar_outside(symbol, session.number, one) for one in minutes)
+
+    def _parts(
+        self, symbol: str, step_ns: int, session: hours.Hours, begun: range
+    ) -> Iterator[Bar]:
         increment = self._increments[symbol]
-        for minute in reversed(range(begun)):
+        for minute in reversed(begun):
             start_ns = session.open_ns + minute * hours.MINUTE_NS
             parts: dict[int, list[QuotedPrint]] = {}
             for one in self._replay.prints(symbol, session.number, minute):
@@ -138,25 +167,28 @@ def fold_bars(bars: Sequence[Bar]) -> Bar:
 
 
 def _minutes_between(
-    since_ns: int, until_ns: int, *, is_backwards: bool
+    since_ns: int, until_ns: int, *, is_backwards: bool, is_whole: bool
 ) -> Iterator[tuple[int, int]]:
     """Yield session number and minute of what lies between two times, in the wanted order."""
     if until_ns < since_ns:
         return
-    first, last = hours.session_from(since_ns).number, hours.session_from(until_ns).number
+    first = hours.session_of(since_ns, is_whole=is_whole).number
+    last = hours.session_of(until_ns, is_whole=is_whole).number
     numbers = range(first, last + 1)
     for number in reversed(numbers) if is_backwards else numbers:
         session = hours.session(number)
-        begin = max(0, (since_ns - session.open_ns) // hours.MINUTE_NS)
-        minutes = range(begin, _begun(session, until_ns + 1))
+        begun = _begun(session, until_ns + 1, is_whole=is_whole)
+        begin = max(begun.start, (since_ns - session.open_ns) // hours.MINUTE_NS)
+        minutes = range(begin, begun.stop)
         for minute in reversed(minutes) if is_backwards else minutes:
             yield number, minute
 
 
-def _begun(session: hours.Hours, at_ns: int) -> int:
-    """Return how many minutes of a session have begun at a time."""
-    minutes = -(-(at_ns - session.open_ns) // hours.MINUTE_NS)
-    return min(session.minutes, max(0, minutes))
+def _begun(session: hours.Hours, at_ns: int, *, is_whole: bool) -> range:
+    """Return the minutes of a session that have begun at a time, counted from its open."""
+    played = session.minutes_played(is_whole=is_whole)
+    end = -(-(at_ns - session.open_ns) // hours.MINUTE_NS)
+    return range(played.start, min(played.stop, max(played.start, end)))
 
 
 def _corners(one: QuotedPrint, increment: int) -> Corners:

@@ -19,6 +19,12 @@ FIRST_DAY = date(2016, 1, 4)
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
+BEFORE_MINUTES = 330
+"""What trades before the session does so from 04:00 on."""
+
+AFTER_MINUTES = 240
+"""What trades after the session does so for four hours, until 20:00 mostly."""
+
 _ZONE = ZoneInfo("America/New_York")
 _FIRST_YEAR = 2007
 _LAST_YEAR = 2200
@@ -47,6 +53,30 @@ class Hours:
     def minutes(self) -> int:
         """Return how many minutes the session has."""
         return (self.close_ns - self.open_ns) // MINUTE_NS
+
+    @property
+    def before_ns(self) -> int:
+        """Return when trading before the session begins."""
+        return self.open_ns - BEFORE_MINUTES * MINUTE_NS
+
+    @property
+    def after_ns(self) -> int:
+        """Return when trading after the session ends."""
+        return self.close_ns + AFTER_MINUTES * MINUTE_NS
+
+    def begin_ns(self, *, is_whole: bool) -> int:
+        """Return when its trading begins: of the whole day, or of the regular session."""
+        return self.before_ns if is_whole else self.open_ns
+
+    def end_ns(self, *, is_whole: bool) -> int:
+        """Return when its trading ends: of the whole day, or of the regular session."""
+        return self.after_ns if is_whole else self.close_ns
+
+    def minutes_played(self, *, is_whole: bool) -> range:
+        """Return its minutes, counted from the open; those before it are negative."""
+        if is_whole:
+            return range(-BEFORE_MINUTES, self.minutes + AFTER_MINUTES)
+        return range(self.minutes)
 
 
 def _weekday(year: int, month: int, weekday: int, nth: int) -> date:
@@ -152,6 +182,15 @@ def session_from(at_ns: int) -> Hours:
     return hours if at_ns < hours.close_ns else session(hours.number + 1)
 
 
+def session_of(at_ns: int, *, is_whole: bool) -> Hours:
+    """Return the session whose trading goes on at a market time, else the next one."""
+    one = session_from(at_ns)
+    if not is_whole:
+        return one
+    before = session(one.number - 1)
+    return before if at_ns < before.after_ns else one
+
+
 def session_begun(at_ns: int) -> Hours:
     """Return the last session that has opened by a market time."""
     one = session_from(at_ns)
@@ -159,11 +198,19 @@ def session_begun(at_ns: int) -> Hours:
 
 
 def next_change_ns(at_ns: int) -> int:
-    """Return the next open, close or New York midnight after a market time."""
-    one = session_from(at_ns)
+    """Return the next open, close or New York midnight after a market time.
+
+    The begin and the end of the trading around the session are changes as well.
+    """
+    one = session_of(at_ns, is_whole=True)
+    following_one = session(one.number + 1)
     day = datetime.fromtimestamp(at_ns // SECOND_NS, UTC).astimezone(_ZONE).date()
     midnight_ns = _at(day + timedelta(days=1), time(0))
-    following = (midnight_ns, one.open_ns, one.close_ns, session(one.number + 1).open_ns)
+    following = (
+        midnight_ns,
+        *(one.before_ns, one.open_ns, one.close_ns, one.after_ns),
+        *(following_one.before_ns, following_one.open_ns),
+    )
     return min(at for at in following if at > at_ns)
 
 
@@ -171,6 +218,12 @@ def is_open(at_ns: int) -> bool:
     """Say whether the regular session is open at a market time."""
     hours = session_from(at_ns)
     return hours.open_ns <= at_ns < hours.close_ns
+
+
+def is_tradable(at_ns: int) -> bool:
+    """Say whether anything may trade at a market time, before, in or after the session."""
+    hours = session_of(at_ns, is_whole=True)
+    return hours.before_ns <= at_ns < hours.after_ns
 
 
 def _at(day: date, wall: time) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tradebox.sim.exchange.market_port import (
+    OUTSIDE,
     Bar,
     Instrument,
     MarketClockView,
@@ -117,29 +118,51 @@ class Market:
 
         return end
 
-    def bars(self, symbol: str, interval_s: int, end_ns: int, count: int, /) -> Sequence[Bar]:
+    def bars(
+        self,
+        symbol: str,
+        interval_s: int,
+        end_ns: int,
+        count: int,
+        /,
+        *,
+        is_whole: bool = False,
+    ) -> Sequence[Bar]:
         """Return at most `count` closed bars that end at or before `end_ns`, oldest first.
 
         Intervals: whole days, multiples of a minute, and parts of a minute; others have no bars.
         Prices of before a split are said in the shares of now.
+        is_whole: those before and after the session too, where these are played; days never are.
         """
         if symbol not in self._by_symbol:
             return []
         now_ns = self._clock.now_ns()
         until = hours.session_begun(now_ns).number
-        return self._history.bars(symbol, interval_s, min(end_ns, now_ns), count, until)
+        end_ns = min(end_ns, now_ns)
+        return self._history.bars(symbol, interval_s, end_ns, count, until, is_whole=is_whole)
 
-    def ticks(self, symbol: str, after_ns: int, until_ns: int, count: int, /) -> Sequence[Tick]:
+    def ticks(
+        self,
+        symbol: str,
+        after_ns: int,
+        until_ns: int,
+        count: int,
+        /,
+        *,
+        is_whole: bool = True,
+    ) -> Sequence[Tick]:
         """Return the prints after one time and not after another, oldest first.
 
         At most `count`: the oldest ones, of a negative count the latest ones.
+        is_whole: those before and after the session too, where these are played.
         """
         if symbol not in self._by_symbol:
             return []
-        prints = self._history.prints(symbol, after_ns, min(until_ns, self._clock.now_ns()), count)
+        until_ns = min(until_ns, self._clock.now_ns())
+        prints = self._history.prints(symbol, after_ns, until_ns, count, is_whole=is_whole)
         return [
             Tick(
-                Trade(symbol, one.price_micros, one.size, one.event_ns),
+                _trade_of(symbol, one),
                 _quote_of(one, one.price_micros, one.size),
             )
             for one in prints
@@ -247,25 +270,29 @@ class Market:
             return None
         for _, index, one in self._block[self._position :]:
             if self._instruments[index].symbol == symbol:
-                return Trade(symbol, one.price_micros, one.size, one.event_ns)
+                return _trade_of(symbol, one)
         session, minute = self._following()
         while not (prints := self._replay.prints(symbol, session.number, minute)):
-            session, minute = _after(session, minute)
-        return Trade(symbol, prints[0].price_micros, prints[0].size, prints[0].event_ns)
+            session, minute = _after(session, minute, is_whole=self._replay.is_whole)
+        return _trade_of(symbol, prints[0])
 
     def begin(self, at_ns: int) -> None:
         """Take the state of a market time, as if it had been running, and deliver nothing."""
         self.reached_ns = at_ns
-        self._session = hours.session_from(at_ns)
-        self._minute = max(0, (at_ns - self._session.open_ns) // hours.MINUTE_NS)
+        self._session = hours.session_of(at_ns, is_whole=self._replay.is_whole)
+        first = self._session.minutes_played(is_whole=self._replay.is_whole).start
+        self._minute = max(first, (at_ns - self._session.open_ns) // hours.MINUTE_NS)
         self._new_day()
         for one in self._instruments:
             last = self._replay.last_print(one.symbol, self._session.number, self._minute)
             self._quotes[one.symbol] = _quote_of(last, last.price_micros, last.size)
             minutes = self._replay.minutes(one.symbol, self._session.number)
-            traded = [bar for bar in minutes[: self._minute] if bar is not None]
+            traded = [bar for bar in minutes[: max(0, self._minute)] if bar is not None]
             if traded:
                 increment = one.increment_micros
+                if self._minute > self._session.minutes:
+                    number, end = self._session.number, self._session.minutes
+                    last = self._replay.last_print(one.symbol, number, end)
                 self._days[one.symbol].take(fold(traded), increment, last.event_ns)
         self._block = self._make_block(self._session, self._minute)
         self._position = 0
@@ -310,21 +337,22 @@ class Market:
         self._quotes[symbol] = quote
         self._emit(QuoteChange(symbol, quote))
         self._book(scheduled)
-        self._emit(Trade(symbol, trade.price_micros, trade.size, trade.event_ns))
+        self._emit(_trade_of(symbol, trade))
         self.delivered += 1
 
     def _book(self, scheduled: Scheduled) -> None:
         symbol = self._instruments[scheduled[1]].symbol
         trade = scheduled[2]
         self._quotes[symbol] = _quote_of(trade, trade.price_micros, trade.size)
-        self._days[symbol].add(trade)
+        if trade.kind != OUTSIDE:
+            self._days[symbol].add(trade)
 
     def _emit(self, event: MarketEvent) -> None:
         for listener in self._listeners:
             listener(event)
 
     def _following(self) -> tuple[hours.Hours, int]:
-        return _after(self._session, self._minute)
+        return _after(self._session, self._minute, is_whole=self._replay.is_whole)
 
     def _enter(self, session: hours.Hours, minute: int) -> None:
         while self.prepare():
@@ -338,7 +366,7 @@ class Market:
 
     def _next_open(self) -> tuple[int, int]:
         number = self._following()[0].number + 1
-        return number, hours.session(number).open_ns
+        return number, hours.session(number).begin_ns(is_whole=self._replay.is_whole)
 
     def _new_day(self) -> None:
         number = self._session.number
@@ -367,10 +395,15 @@ class Market:
         return [(one.event_ns, index, one) for one in prints]
 
 
-def _after(session: hours.Hours, minute: int) -> tuple[hours.Hours, int]:
-    if minute + 1 < session.minutes:
+def _after(session: hours.Hours, minute: int, *, is_whole: bool) -> tuple[hours.Hours, int]:
+    if minute + 1 < session.minutes_played(is_whole=is_whole).stop:
         return session, minute + 1
-    return hours.session(session.number + 1), 0
+    following = hours.session(session.number + 1)
+    return following, following.minutes_played(is_whole=is_whole).start
+
+
+def _trade_of(symbol: str, one: QuotedPrint) -> Trade:
+    return Trade(symbol, one.price_micros, one.size, one.event_ns, one.kind)
 
 
 def _quote_of(one: QuotedPrint, last_micros: int, last_size: int) -> Quote:

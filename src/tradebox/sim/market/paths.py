@@ -136,6 +136,22 @@ def split_minute(bar: Corners, wanted: int, random: Random) -> list[Print]:
     return list(map(Print, offsets, prices, sizes))
 
 
+def with_auction(prints: Sequence[Print], place: int) -> list[Print]:
+    """Return prints of which the first (place 0) or last (-1) has half of what the others have.
+
+    Holds: number, times, prices and the summed size stay; each print keeps a share at least.
+    """
+    found = list(prints)
+    moved = 0
+    for index, one in enumerate(found):
+        if index != place % len(found):
+            part = one.size // 2 // ROUND_LOT * ROUND_LOT
+            found[index] = one._replace(size=one.size - part)
+            moved += part
+    found[place] = found[place]._replace(size=found[place].size + moved)
+    return found
+
+
 def _heat(progress: float) -> float:
     """Return the variance of a moment of the day, in parts: warm open, calm noon, warm close."""
     return 0.6 + _OPEN_HEAT * math.exp(-progress * 12) + _CLOSE_HEAT * progress**6

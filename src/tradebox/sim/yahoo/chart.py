@@ -29,6 +29,7 @@ INTRADAY_S["90m"] = 5400
 LONG_INTERVALS = ("1d", "5d", "1wk", "1mo", "3mo")
 MINUTE_DAYS_MAX = 8
 BARS_MAX = 20_000
+DAY_BARS_MAX = 1_000
 EXCHANGES = {"NASDAQ": "NMS", "NYSE": "NYQ", "ARCA": "PCX"}
 
 
@@ -64,13 +65,14 @@ def read_wish(query: Mapping[str, str], now_ns: int) -> ChartWish:
     if interval not in INTRADAY_S and interval not in LONG_INTERVALS:
         raise BadWish(f"Invalid input - interval={interval} is not supported.")
     range_text = query.get("range", "")
+    is_extended = query.get("includePrePost", "").lower() == "true"
     if "period1" in query:
         begin_ns, end_ns = _seconds(query["period1"]), _seconds(query.get("period2", ""))
         end_ns = end_ns or now_ns
         range_text = ""
     elif (range_text or "1mo") in RANGES:
         range_text = range_text or "1mo"
-        begin_ns, end_ns = _begin_of(range_text, now_ns), now_ns
+        begin_ns, end_ns = _begin_of(range_text, now_ns, is_whole=is_extended), now_ns
     else:
         raise BadWish(f"Invalid input - range={range_text} is not supported.")
     if interval == "1m" and end_ns - begin_ns > (MINUTE_DAYS_MAX + 1) * hours.SECOND_NS * DAY_S:
@@ -78,7 +80,6 @@ def read_wish(query: Mapping[str, str], now_ns: int) -> ChartWish:
             "1m data not available for the requested time. Only 8 days worth of 1m granularity "
             "data are allowed to be fetched per request."
         )
-    is_extended = query.get("includePrePost", "").lower() == "true"
     return ChartWish(interval, begin_ns, min(end_ns, now_ns), range_text, is_extended)
 
 
@@ -86,10 +87,11 @@ def rows_of(market: Market, symbol: str, wish: ChartWish) -> list[ChartRow]:
     """Return the bars of a wish, oldest first."""
     step_s = INTRADAY_S.get(wish.interval)
     if step_s is not None:
-        bars = market.bars(
-            symbol, step_s, wish.end_ns, BARS_MAX if wish.range_text != "1d" else 400
-        )
-        rows = [ChartRow(_intraday_start(bar, step_s), bar) for bar in bars]
+        most = BARS_MAX if wish.range_text != "1d" else DAY_BARS_MAX
+        bars = market.bars(symbol, step_s, wish.end_ns, most, is_whole=wish.is_extended)
+        rows = [
+            ChartRow(_intraday_start(bar, step_s, is_whole=wish.is_extended), bar) for bar in bars
+        ]
         return [row for row in rows if row.start_s * SECOND_NS >= wish.begin_ns]
     days = market.bars(symbol, DAY_S, wish.end_ns, BARS_MAX)
     rows = [ChartRow(_open_s(bar.end_ns), bar) for bar in days]
@@ -150,7 +152,7 @@ def quote_row(market: Market, instrument: Instrument) -> dict[str, object]:
         "currency": instrument.currency,
         "exchange": EXCHANGES[instrument.primary_exchange],
         "exchangeTimezoneName": "America/New_York",
-        "marketState": "REGULAR" if hours.is_open(now_ns) else "CLOSED",
+        "marketState": _state(now_ns),
         "regularMarketPrice": _number(last),
         "regularMarketOpen": _number(day.open_micros or last),
         "regularMarketDayHigh": _number(day.high_micros or last),
@@ -302,8 +304,10 @@ def _group_s(start_s: int, interval: str) -> int:
     return int(day.timestamp())
 
 
-def _begin_of(range_text: str, now_ns: int) -> int:
-    begun = hours.session_begun(now_ns)
+def _begin_of(range_text: str, now_ns: int, *, is_whole: bool) -> int:
+    begun = hours.session_of(now_ns, is_whole=is_whole)
+    if now_ns < begun.begin_ns(is_whole=is_whole):
+        begun = hours.session(begun.number - 1)
     if range_text == "max":
         return 0
     if range_text == "ytd":
@@ -311,7 +315,7 @@ def _begin_of(range_text: str, now_ns: int) -> int:
         return int(moment.replace(month=1, day=1, hour=0).timestamp()) * SECOND_NS
     days = _RANGE_DAYS[range_text]
     if days <= 5:
-        return hours.session(begun.number - days + 1).open_ns
+        return hours.session(begun.number - days + 1).begin_ns(is_whole=is_whole)
     return now_ns - days * DAY_S * SECOND_NS
 
 
@@ -323,11 +327,19 @@ def _seconds(text: str) -> int:
     return sign * int(digits) * SECOND_NS if is_number else 0
 
 
-def _intraday_start(bar: Bar, step_s: int) -> int:
-    """Return a bar's start; a session's last bar may be short and keeps the grid of the open."""
-    session = hours.session_from(bar.end_ns - 1)
-    open_s, end_s = session.open_ns // SECOND_NS, bar.end_ns // SECOND_NS
-    return open_s + (end_s - open_s - 1) // step_s * step_s
+def _intraday_start(bar: Bar, step_s: int, *, is_whole: bool) -> int:
+    """Return a bar's start; a day's last bar may be short and keeps the grid of its begin."""
+    session = hours.session_of(bar.end_ns - 1, is_whole=is_whole)
+    begin_s, end_s = session.begin_ns(is_whole=is_whole) // SECOND_NS, bar.end_ns // SECOND_NS
+    return begin_s + (end_s - begin_s - 1) // step_s * step_s
+
+
+def _state(now_ns: int) -> str:
+    if hours.is_open(now_ns):
+        return "REGULAR"
+    if not hours.is_tradable(now_ns):
+        return "CLOSED"
+    return "PRE" if now_ns >= hours.session_from(now_ns).before_ns else "POST"
 
 
 def _open_s(end_ns: int) -> int:

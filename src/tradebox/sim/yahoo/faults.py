@@ -56,6 +56,8 @@ CATALOGUE: tuple[FaultSpec, ...] = (
         {**_SYMBOL, "days_ago": 5, "amount": 0.5},
         ranges=_RANGES,
     ),
+    FaultSpec("tls_refuse", "break off in the middle of the TLS handshake", {"count": 0}),
+    FaultSpec("tls_certificate", "show a certificate of an unknown authority", {"count": 0}),
     FaultSpec("stream_refuse", "answer the stream's handshake with 503", {"count": 0}),
     FaultSpec("stream_drop", "reset every stream", {}, is_immediate=True),
     FaultSpec("stream_close", "close every stream in order", {"code": 1000}, is_immediate=True),

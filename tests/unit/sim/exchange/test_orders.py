@@ -125,6 +125,41 @@ def test_stops_sleep_outside_the_session_unless_told_otherwise(bench):
     assert (asleep.status, awake.status) == ("PreSubmitted", "Filled")
 
 
+def test_orders_of_around_the_session_end_with_the_evening(bench):
+    order = bench.submit(1, kind="LMT", limit=99.0, outside_rth=True)
+    plain = bench.submit(2, kind="LMT", limit=99.0)
+    clock = bench.market.clock
+    clock.open_until_ns = bench.market.tick()
+    bench.exchange.on_time(bench.market.tick(2_000))
+    assert (order.status, plain.status) == ("Submitted", "Cancelled")
+    clock.tradable_until_ns = bench.market.tick(10_000)
+    bench.market.show(98.8, 98.9)
+    assert (order.status, order.filled) == ("Cancelled", 0)
+
+
+def test_nothing_fills_in_the_night(bench):
+    clock = bench.market.clock
+    clock.open_until_ns = clock.tradable_until_ns = bench.market.tick()
+    order = bench.submit(1, kind="LMT", limit=99.0, tif="GTC", outside_rth=True)
+    assert (order.status, bench.codes()) == ("PreSubmitted", [399])
+    bench.market.show(98.8, 98.9)
+    bench.market.print_trade(98.8)
+    assert order.filled == 0
+    clock.tradable_until_ns = 2**62
+    bench.market.show(98.7, 98.8)
+    assert order.status == "Filled"
+
+
+@pytest.mark.parametrize("terms", [{}, {"tif": "OPG"}, {"kind": "MOC"}])
+def test_outside_hours_mean_nothing_to_market_orders_and_auctions(bench, terms):
+    bench.market.clock.open_until_ns = bench.market.clock.time_ns
+    order = bench.submit(1, outside_rth=True, **terms)
+    assert bench.codes() == [2109, 399]
+    bench.market.show(98.7, 98.8)
+    bench.market.print_trade(98.8)
+    assert (order.status, order.filled) == ("PreSubmitted", 0)
+
+
 def test_held_bracket_is_silent_then_released_as_one(bench):
     bench.submit(1, kind="LMT", limit=99.5, transmit=False)
     assert bench.events == []

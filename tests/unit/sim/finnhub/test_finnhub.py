@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -405,25 +404,33 @@ async def test_prints_come_latest_first() -> None:
         assert rows[0]["t"] > rows[1]["t"] > rows[2]["t"]
 
 
+NOW_MS = (SESSION.open_ns + 600 * SECOND_NS) // 1_000_000
+PRINT_FAULTS = {
+    "spike": ({"percent": 50.0}, lambda row: row["p"] > 140),
+    "zero_price": ({}, lambda row: row["p"] == 0),
+    "stale_time": ({"age_s": 3600.0}, lambda row: row["t"] < NOW_MS - 3_000_000),
+    "future_time": ({"ahead_s": 3600.0}, lambda row: row["t"] > NOW_MS + 3_000_000),
+    "null_conditions": ({}, lambda row: row.get("c", 0) is None),
+    "no_conditions": ({}, lambda row: "c" not in row),
+}
+
+
 @pytest.mark.asyncio
-async def test_prints_are_changed_as_the_fault_says() -> None:
-    now_ms = (SESSION.open_ns + 600 * SECOND_NS) // 1_000_000
-    for name, arguments, is_so in (
-        ("spike", {"percent": 50.0}, lambda row: row["p"] > 140),
+@pytest.mark.parametrize(
+    ("name", "arguments", "is_so"),
+    [
+        *((name, *rest) for name, rest in PRINT_FAULTS.items()),
         ("spike", {"percent": -50.0}, lambda row: row["p"] < 60),
-        ("zero_price", {}, lambda row: row["p"] == 0),
-        ("stale_time", {"age_s": 3600.0}, lambda row: row["t"] < now_ms - 3_000_000),
-        ("future_time", {"ahead_s": 3600.0}, lambda row: row["t"] > now_ms + 3_000_000),
-        ("null_conditions", {}, lambda row: row.get("c", 0) is None),
-        ("no_conditions", {}, lambda row: "c" not in row),
-    ):
-        async with vendor() as one, one.stream() as socket:
-            await subscribe(one, socket, "AAPL")
-            one.fault(name, symbol="AAPL", count=1, **arguments)
-            rows = await prints(one, socket, lambda found: len(found) > 3)
-            assert [is_so(row) for row in rows] == [True] + [False] * (len(rows) - 1)
-            day = one.market.day("AAPL")
-            assert 90_000_000 < day.low_micros < day.high_micros < 110_000_000
+    ],
+)
+async def test_a_print_is_changed_as_the_fault_says(name, arguments, is_so) -> None:
+    async with vendor() as one, one.stream() as socket:
+        await subscribe(one, socket, "AAPL")
+        one.fault(name, symbol="AAPL", count=1, **arguments)
+        rows = await prints(one, socket, lambda found: len(found) > 3)
+        assert [is_so(row) for row in rows] == [True] + [False] * (len(rows) - 1)
+        day = one.market.day("AAPL")
+        assert 90_000_000 < day.low_micros < day.high_micros < 110_000_000
 
 
 @pytest.mark.asyncio
@@ -495,27 +502,46 @@ async def test_a_connection_is_reset_instead_of_an_answer() -> None:
         assert (await one.get("/quote?symbol=AAPL")).json()["c"] > 0
 
 
+REST_FAULTS = {
+    "zero_quote": (200, lambda answer: answer.json()["c"] == answer.json()["t"] == 0),
+    "partial_quote": (200, lambda answer: answer.json()["h"] == 0 < answer.json()["c"]),
+    "rate_limit": (429, lambda answer: "x-ratelimit-reset" in answer.headers),
+    "plain_429": (429, lambda answer: "x-ratelimit-reset" not in answer.headers),
+    "server_error": (502, lambda answer: answer.text.startswith("<html>")),
+    "no_access": (403, lambda answer: "access" in answer.json()["error"]),
+    "bad_key": (401, lambda answer: answer.json()["error"] == "Invalid API key"),
+}
+
+
 @pytest.mark.asyncio
-async def test_rest_faults() -> None:
+@pytest.mark.parametrize(("name", "status", "is_so"), [(k, *v) for k, v in REST_FAULTS.items()])
+async def test_an_answer_is_what_the_fault_says(name, status, is_so) -> None:
     async with vendor() as one:
         path = "/quote?symbol=AAPL"
-        for name, status, is_so in (
-            ("zero_quote", 200, lambda answer: answer.json()["c"] == answer.json()["t"] == 0),
-            ("partial_quote", 200, lambda answer: answer.json()["h"] == 0 < answer.json()["c"]),
-            ("rate_limit", 429, lambda answer: "x-ratelimit-reset" in answer.headers),
-            ("plain_429", 429, lambda answer: "x-ratelimit-reset" not in answer.headers),
-            ("server_error", 502, lambda answer: answer.text.startswith("<html>")),
-            ("no_access", 403, lambda answer: "access" in answer.json()["error"]),
-            ("bad_key", 401, lambda answer: answer.json()["error"] == "Invalid API key"),
-        ):
-            one.fault(name, count=1)
-            answer = await one.get(path)
-            assert (name, answer.status_code) == (name, status)
-            assert is_so(answer), name
-            assert (await one.get(path)).json()["h"] > 0
+        one.fault(name, count=1)
+        answer = await one.get(path)
+        assert answer.status_code == status
+        assert is_so(answer)
+        assert (await one.get(path)).json()["h"] > 0
+
+
+TESTS_OF_ONE = {
+    "silent_symbol": test_a_silent_symbol_is_silent_alone,
+    "drop_connection": test_a_stream_is_ended,
+    "close_connection": test_a_stream_is_ended,
+    "half_open": test_a_half_open_stream_says_nothing_and_stays,
+    "refuse_stream": test_a_handshake_is_refused_by_the_server,
+    "duplicate": test_prints_come_three_times,
+    "hold": test_prints_are_held_back_and_come_in_one_burst,
+    "reorder": test_prints_come_latest_first,
+    "bad_frame": test_a_cut_frame_comes_before_the_prints,
+    "no_ping": test_a_ping_is_left_out,
+    "symbol_limit": test_fewer_symbols_stand,
+    "slow": test_an_answer_waits_and_another_is_cut,
+    "truncated": test_an_answer_waits_and_another_is_cut,
+    "reset": test_a_connection_is_reset_instead_of_an_answer,
+}
 
 
 def test_every_fault_of_the_catalogue_has_its_test() -> None:
-    names = {spec.name for spec in CATALOGUE}
-    text = Path(__file__).read_text()
-    assert {name for name in names if f'"{name}"' not in text} == set()
+    assert {spec.name for spec in CATALOGUE} == {*PRINT_FAULTS, *REST_FAULTS, *TESTS_OF_ONE}

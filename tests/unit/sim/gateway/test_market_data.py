@@ -48,7 +48,7 @@ async def test_live_data_say_the_day_and_follow_its_range():
 @pytest.mark.parametrize(("wanted", "said"), [(3, "3"), (4, "3")])
 @pytest.mark.asyncio
 async def test_delayed_data_are_a_quarter_of_an_hour_old(wanted, said):
-    async with tws() as bench:
+    async with tws(delayed_request="delayed") as bench:
         bench.market.show(90.0, 90.1)
         bench.market.print_trade(90.0, 10)
         bench.market.tick(QUARTER_MS)
@@ -74,7 +74,7 @@ async def test_delayed_data_are_a_quarter_of_an_hour_old(wanted, said):
 
 @pytest.mark.asyncio
 async def test_delayed_data_come_by_time_alone():
-    async with tws() as bench:
+    async with tws(delayed_request="delayed") as bench:
         bench.market.print_trade(90.0, 10)
         client, _ = await streaming(bench, 3)
         bench.market.tick(QUARTER_MS + 1)
@@ -84,7 +84,7 @@ async def test_delayed_data_come_by_time_alone():
 
 @pytest.mark.asyncio
 async def test_frozen_is_said_when_the_market_is_closed_and_a_bad_type_is_refused():
-    async with tws() as bench:
+    async with tws(delayed_request="delayed") as bench:
         client, first = await streaming(bench, 2)
         assert ["58", "1", "5", "1"] in first
         bench.market.clock.open_until_ns = bench.market.clock.time_ns
@@ -98,8 +98,8 @@ async def test_frozen_is_said_when_the_market_is_closed_and_a_bad_type_is_refuse
 
 
 @pytest.mark.asyncio
-async def test_live_data_go_first_where_the_variant_says_so():
-    async with tws(delayed_request="live") as bench:
+async def test_live_data_go_before_delayed_ones_unless_the_variant_says_otherwise():
+    async with tws() as bench:
         _, first = await streaming(bench, 3)
         assert ["58", "1", "5", "1"] in first
         assert not {kind for kind, _ in ticks(first)} & set(range(66, 91))
@@ -134,8 +134,8 @@ async def test_past_ticks_of_three_kinds():
         second = OPEN_NS // SECOND_NS
         assert await client.until(98) == [
             "98", "3", "2",
-            str(second + 2), "0", "99.0", "10", "NASDAQ", "",
-            str(second + 4), "0", "99.5", "20", "NASDAQ", "",
+            str(second + 2), "0", "99.0", "10", "NASDAQ", "I",
+            str(second + 4), "0", "99.5", "20", "NASDAQ", "I",
             "1",
         ]  # fmt: skip
         client.send(96, 4, *PAST, "", "20250604 10:00:05 US/Eastern", 1, "BID_ASK", 1, 0, "")
@@ -185,7 +185,7 @@ async def test_past_ticks_that_cannot_be_are_321(fields):
 
 @pytest.mark.asyncio
 async def test_ib_async_reads_past_ticks_delayed_data_and_halts():
-    async with tws() as bench:
+    async with tws(delayed_request="delayed") as bench:
         await three_prints(bench)
         ib = ib_async.IB()
         await ib.connectAsync(*bench.address, clientId=3)

@@ -27,6 +27,9 @@ class Clock:
     def is_open(self, now_ns: int) -> bool:
         return hours.is_open(now_ns)
 
+    def is_tradable(self, now_ns: int) -> bool:
+        return hours.is_tradable(now_ns)
+
     def next_change_ns(self, at_ns: int) -> int:
         return hours.next_change_ns(at_ns)
 

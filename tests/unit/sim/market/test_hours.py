@@ -43,3 +43,27 @@ def test_a_moment_belongs_to_the_open_session_or_the_next() -> None:
     assert hours.is_open(monday.open_ns)
     assert hours.is_open(monday.close_ns - 1)
     assert not hours.is_open(monday.close_ns)
+
+
+def test_trading_around_the_session_is_from_four_to_twenty():
+    monday = hours.session(0)
+    friday = hours.session(-1)
+    assert (monday.open_ns - monday.before_ns, monday.after_ns - monday.close_ns) == (
+        330 * hours.MINUTE_NS,
+        240 * hours.MINUTE_NS,
+    )
+    for at_ns, is_so in (
+        (monday.before_ns - 1, False),
+        (monday.before_ns, True),
+        (monday.open_ns, True),
+        (monday.after_ns - 1, True),
+        (monday.after_ns, False),
+    ):
+        assert hours.is_tradable(at_ns) == is_so
+    assert hours.session_of(friday.after_ns - 1, is_whole=True) == friday
+    assert hours.session_of(friday.after_ns - 1, is_whole=False) == monday
+    assert hours.session_of(friday.after_ns, is_whole=True) == monday
+    changes = [monday.before_ns]
+    while changes[-1] < monday.after_ns:
+        changes.append(hours.next_change_ns(changes[-1]))
+    assert changes == [monday.before_ns, monday.open_ns, monday.close_ns, monday.after_ns]

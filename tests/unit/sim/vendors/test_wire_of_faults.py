@@ -18,6 +18,7 @@ from tradebox.sim.market import hours
 from tradebox.sim.yahoo.authority import authority_file, server_context
 from tradebox.sim.yahoo.faults import CATALOGUE as YAHOO
 from tradebox.sim.yahoo.faults import yahoo_faults
+from tradebox.sim.yahoo.handshake import take_faults
 from tradebox.sim.yahoo.server import Yahoo
 from tradebox.sim.yahoo.streamer import Streamer
 from tradebox.supervision.clock import ManualClock, yield_turn
@@ -81,6 +82,7 @@ async def yahoo(folder):
     handler = Yahoo(one.market, "secret", one.faults)
     take = one.streamer.serve
     tls = server_context(folder)
+    take_faults(tls, folder / "stranger", one.faults)
     server = HttpServer("yahoo", handler, tls=tls, clock=one.clock, take_upgrade=take)
     one.address = await server.start()
     try:
@@ -410,10 +412,29 @@ async def test_who_does_not_read_is_dropped(tls_folder):
         socket.transport.abort()
 
 
+HANDSHAKE_FAULTS = {
+    "tls_refuse": ((ssl.SSLError, ConnectionResetError), ""),
+    "tls_certificate": (ssl.SSLCertVerificationError, "self-signed certificate|unable to get"),
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", sorted(HANDSHAKE_FAULTS))
+async def test_a_handshake_fails_and_the_next_one_does_not(name, tls_folder):
+    kind, text = HANDSHAKE_FAULTS[name]
+    async with yahoo(tls_folder) as one:
+        one.faults.set(name, count=1)
+        with pytest.raises(kind, match=text):
+            await one.bytes_of(CHART)
+        assert said(200)(await one.bytes_of(CHART))
+
+
 def test_every_fault_is_seen_on_the_wire():
     streams = {
         "stream_drop", "stream_close", "stream_refuse", "stream_half_open", "stream_bad_frame",
         "stream_silent_symbol", "stream_spike",
     }  # fmt: skip
     assert {spec.name for spec in ALPHAVANTAGE} == {*QUOTE_FAULTS, "slow"}
-    assert {spec.name for spec in YAHOO} == {*CHART_FAULTS, *PAGES, *streams, "slow"}
+    assert {spec.name for spec in YAHOO} == {
+        *CHART_FAULTS, *PAGES, *HANDSHAKE_FAULTS, *streams, "slow",
+    }  # fmt: skip
