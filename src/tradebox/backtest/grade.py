@@ -68,11 +68,14 @@ def grade(
     """Return the letter of out-of-sample metrics.
 
     grades: section [backtest.grades] as plain values, letters by their lower-case names.
-    is_verified: False = the verifying engine disagreed, and the letter is F whatever was made.
+    is_verified: False = the verifying engine disagreed, or the strategy knows the future: an F,
+    whatever was made.
     Holds:   better metrics never give a worse letter.
     """
     if is_verified is False:
-        text = "F: the verifying engine disagrees with the kernel, so the figures count for nothing"
+        text = (
+            "F: a check of the simulation failed, so the figures count for nothing"
+        )
         return Graded("F", (Reason(LAYER, text),))
     missed: list[Line] = []
     for letter in LETTERS:

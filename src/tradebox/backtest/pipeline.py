@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tradebox.backtest import kernel, walkforward
 from tradebox.backtest.costs import Costs
+from tradebox.backtest.cutdata import Leak, first_leak
 from tradebox.backtest.grade import grade
 from tradebox.backtest.kernel_books import Books, keep_books
 from tradebox.backtest.layers import LAYERS
@@ -30,6 +31,10 @@ from tradebox.strategies.catalogue import STRATEGIES
 from tradebox.strategies.indicators import Indicators
 
 SPLITS = 5
+CUTS = 2
+CUT_BARS = 800
+"""The final setting must not change at so many cuts behind spoken bars of the last so many, and at
+as many others."""
 
 
 def run_stock(
@@ -82,9 +87,12 @@ def _judge(state: State, watch: "_Watch") -> StockResult:
     verdicts = [verify(final_rows, whole)]
     if out_rows is not None and out is not None:
         verdicts.append(verify(out_rows, out))
-    watch.lap("verify")
     wrong = next((one for one in verdicts if not one.agrees), None)
-    reasons = (*state.reasons, _verified(verdicts, wrong))
+    newest = state.bars.slice(max(0, len(state.bars) - CUT_BARS), len(state.bars))
+    leak = first_leak(state.final.strategy, state.final.setting, newest, CUTS)
+    holds = wrong is None and leak is None
+    reasons = (*state.reasons, _verified(verdicts, wrong), _uncut(leak))
+    watch.lap("verify")
     if state.config.get("replay", False):
         reasons = (*reasons, _replayed(final_rows))
         watch.lap("replay")
@@ -97,11 +105,11 @@ def _judge(state: State, watch: "_Watch") -> StockResult:
     metrics["out"] |= _stability(state, books)
     letter: Grade = ""
     if "grades" in state.config:
-        graded = grade(metrics["out"], state.config["grades"], is_verified=wrong is None)
+        graded = grade(metrics["out"], state.config["grades"], is_verified=holds)
         letter, reasons = graded.letter, (*reasons, *graded.reasons)
     result = StockResult(
         symbol=state.bars.symbol,
-        status="ok" if wrong is None else "mismatch",
+        status="ok" if holds else "mismatch",
         strategy=state.final.strategy.name,
         setting=dict(state.final.setting),
         grade=letter,
@@ -109,7 +117,7 @@ def _judge(state: State, watch: "_Watch") -> StockResult:
         metrics=metrics,
         details=state.details,
         trials=state.trials,
-        verified=wrong is None,
+        verified=holds,
         orders=_since(books.orders, first_day),
         trades=_since(books.trades, first_day),
         days=state.bars.day[first_day:].copy(),
@@ -201,6 +209,12 @@ def _verified(verdicts: Sequence[Verdict], wrong: Verdict | None) -> Reason:
     if wrong is not None:
         return Reason("verify", f"vectorbt disagrees: {wrong.difference}")
     return Reason("verify", f"vectorbt agrees in {orders} orders")
+
+
+def _uncut(leak: Leak | None) -> Reason:
+    if leak is not None:
+        return Reason("cut-data", f"it knows the future: {leak.text}")
+    return Reason("cut-data", "cut bars change nothing that was said before the cut")
 
 
 def _replayed(rows: Rows) -> Reason:

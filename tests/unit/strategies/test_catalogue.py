@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from support.lookahead import first_leak
 from support.price_series import walk
+from tradebox.backtest.cutdata import first_leak
 from tradebox.strategies.base import Parameter, Signals, Strategy
 from tradebox.strategies.catalogue import STRATEGIES
 
