@@ -5,7 +5,9 @@ Rules of this file:
   of the live account, from the tick's bytes at the vendor's socket to the order at the gateway;
 - each neighbour has ROUNDS windows, each right after a window of peace: pairs, so that a drift of
   the box is in both; the ratio told is the median of the pairs' ratios;
-- the busy cores are numpy loops at nice 19, one a core: a stand-in for a backtest's workers.
+- the busy cores are numpy loops at nice 19, one a core: a stand-in for a backtest's workers. Where
+  the kernel groups tasks by session, niceness is void between sessions, so the second kind of
+  loop has a session of its own and asks for the lowest place of that group too.
 """
 
 import asyncio
@@ -36,8 +38,14 @@ BURN_EVERY_S = 1.0
 PAPER = "trading.paper.controller"
 NICE = 19
 SPIN = f"""
-import os
+import os, sys
 os.nice({NICE})
+if "group" in sys.argv:
+    os.setsid()
+    try:
+        open("/proc/self/autogroup", "w").write("{NICE}")
+    except OSError:
+        pass
 import numpy as np
 prices = np.random.default_rng(1).random((500, 500))
 while True:
@@ -100,13 +108,12 @@ async def dashboard_flooded(run: LiveRun, told: dict[str, Any]) -> AsyncIterator
 
 
 @asynccontextmanager
-async def cores_busy(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]:
+async def _burners(told: dict[str, Any], *arguments: str) -> AsyncIterator[None]:
     """One numpy loop a core at nice 19, as a backtest's workers run."""
-    del run
     told["burners"], told["nice"] = os.cpu_count(), NICE
     burners = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", SPIN, env={**os.environ, **ONE_THREAD}
+            sys.executable, "-c", SPIN, *arguments, env={**os.environ, **ONE_THREAD}
         )
         for _ in range(os.cpu_count() or 1)
     ]
@@ -118,10 +125,23 @@ async def cores_busy(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]:
             await burner.wait()
 
 
+def cores_busy(run: LiveRun, told: dict[str, Any]) -> AbstractAsyncContextManager[None]:
+    """Nice 19 and nothing else."""
+    del run
+    return _burners(told)
+
+
+def cores_busy_apart(run: LiveRun, told: dict[str, Any]) -> AbstractAsyncContextManager[None]:
+    """Nice 19, and the lowest place of a session of their own."""
+    del run
+    return _burners(told, "group")
+
+
 NEIGHBOURS: dict[str, Neighbour] = {
     "paper_burns_50_ms_a_tick": paper_burns,
     "dashboard_folds_10000_a_s": dashboard_flooded,
     "both_cores_busy_at_nice_19": cores_busy,
+    "both_cores_busy_in_a_low_group": cores_busy_apart,
 }
 
 
