@@ -2,6 +2,7 @@
 
 Rules of this file:
 - lines are formatted first and compared then: an unchanged cell costs nothing on the wire;
+- one region a row: Textual sends a row again from its widget's edge for each further region;
 - a canvas never scrolls by itself and never grows: what does not fit is cut;
 - what cannot be drawn says so in its place: a row of another shape ends nothing.
 """
@@ -130,9 +131,12 @@ class Canvas(Widget):
             if before == after:
                 continue
             self._strips[y] = self._strip(after)
-            for start, end in changed(cells_of(before), cells_of(after)):
-                regions.append(Region(start, y, end - start, 1))
-                self.cells_sent += end - start
+            spans = changed(cells_of(before), cells_of(after))
+            if not spans:
+                continue
+            start, end = spans[0][0], spans[-1][1]
+            regions.append(Region(start, y, end - start, 1))
+            self.cells_sent += end - start
         if regions:
             self.refresh(*regions)
 
