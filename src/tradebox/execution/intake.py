@@ -42,6 +42,7 @@ _NS_PER_S: Final = 1_000_000_000
 _ORDER_IDS_BELOW: Final = 1_000_000_000
 """Higher request ids are questions, not orders."""
 _TOLD_MAX: Final = 10_000
+_GAP: Final = "the broker holds"
 
 
 @dataclass(slots=True)
@@ -105,6 +106,10 @@ class Intake:
         if unknown:
             return f"unknown order {unknown[0].ref}"
         return self.blocked.get(symbol, "")
+
+    def is_gapped(self, symbol: str) -> bool:
+        """Return whether broker and books differ, seen just now or told to a person before."""
+        return symbol in self._gaps or _GAP in self._book.quarantined.get(symbol, "")
 
     def has_gap(self, symbol: str) -> bool:
         """Return whether the last snapshot showed another position than the books."""
@@ -271,7 +276,7 @@ class Intake:
                 text = f"{gap.symbol}: {reason}: adjusted by {difference}"
                 self._tell(learnt, "critical", "position_adjusted", text, (gap, record.ref))
                 return
-        text = f"{gap.symbol}: the broker holds {gap.broker}, the books {gap.books}"
+        text = f"{gap.symbol}: {_GAP} {gap.broker}, the books {gap.books}"
         self._quarantine(learnt, gap.symbol, "position_gap", text, gap)
 
     def _quarantine(self, learnt: Learnt, symbol: str, kind: str, text: str, key: object) -> None:

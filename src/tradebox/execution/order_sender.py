@@ -73,6 +73,9 @@ from tradebox.ports.orders import OrderTicket
 
 _TAIL_BYTES: Final = 3
 _STORM_S: Final = 1.0
+_SPLIT: Final = Denied(
+    "split", "the same shares", "others", "it looks like a split: a person must settle the symbol"
+)
 
 
 class OrderSender:
@@ -194,6 +197,8 @@ class OrderSender:
             return None
         if self._views.exit_price(desk.symbol) is None:
             return Denied("freshness", "a price", "none", "no price to leave by")
+        if self._views.looks_split(desk):
+            return _SPLIT
         if self._world.session_is_open(self._world.market_clock.now_ns()) is not True:
             return Denied("session", "open", "not open", "the market is not open")
         if isinstance(req, ScaleOutRequest) and req.quantity <= 0:
@@ -218,6 +223,8 @@ class OrderSender:
         instrument = self._world.instrument(desk.symbol)
         if instrument is None:
             return Denied("fields", "a known symbol", desk.symbol, "the contract is unknown")
+        if isinstance(action, PlaceStop) and self._views.looks_split(desk):
+            return _SPLIT
         order_id = self._next_order_id()
         intent = self._reduce_intent(desk, action, instrument, order_id)
         if isinstance(intent, Denied):

@@ -25,6 +25,7 @@ from tradebox.execution.procedures import PlanDesk
 from tradebox.execution.symbol_facts import EntryLog
 
 _NS_PER_S: Final = 1_000_000_000
+_SPLIT_SHARE: Final = Decimal("0.2")
 _CENT: Final = Decimal("0.0001")
 
 
@@ -233,6 +234,17 @@ class Views:
             realised_day_usd=self.money.realised,
             open_risk_usd=self.open_risk(),
         )
+
+    def looks_split(self, desk: PlanDesk) -> bool:
+        """Return whether shares and price changed as by a split: not ours to trade on.
+
+        The broker holds another number of shares, and the price stands far through a stop that
+        did not fill: a stop placed at the old level, or an exit, would sell at a wrong moment.
+        """
+        price, level = self.exit_price(desk.symbol), desk.stop_level
+        if price is None or level is None or not self._intake.is_gapped(desk.symbol):
+            return False
+        return (level - price) * desk.side.sign / level > _SPLIT_SHARE
 
     def exit_price(self, symbol: str) -> Decimal | None:
         """Return the reference of a marketable limit; None where no price is usable."""

@@ -22,7 +22,7 @@ from support.fake_broker import AT_NS, FakeBroker
 from support.order_world import INSTRUMENTS, KnownFacts, MemorySpool, MemoryStore, enter
 from tradebox.config import AccountSettings
 from tradebox.domain.market import AdmittedTick, Quality, Source
-from tradebox.domain.orders import AccountName, OrderRole, OrderType
+from tradebox.domain.orders import AccountName, OrderRole, OrderType, Side
 from tradebox.domain.path import (
     CancelEntryRequest,
     Evidence,
@@ -32,6 +32,7 @@ from tradebox.domain.path import (
     ScaleOutRequest,
 )
 from tradebox.execution import procedures
+from tradebox.execution.buckets import Buckets
 from tradebox.execution.identity import Identity
 from tradebox.execution.kill_switch import KillSwitch
 from tradebox.execution.order_book import OrderBook
@@ -389,3 +390,39 @@ def test_a_partly_filled_entry_is_cancelled_with_a_child_that_fits(on_cancel, le
     held = machine.path.holding("p1")
     assert (held.position, held.stop_quantity) == ((0, 0) if leaves else (7, 7))
     machine.teardown()
+
+
+def test_what_looks_like_a_split_is_left_to_a_person(holder, monkeypatch):
+    """Another number of shares at the broker, and a price far through a stop that did not fill."""
+    path = holder.path
+    desk = path._desks["p1"]
+    stop = procedures.PlaceStop(Side.SELL, 30, Decimal(126), "cover")
+    desk.stop_level = Decimal(126)
+    leave = ExitRequest("p1", SEEN, "out")
+    assert path._sender.reduction_fault(desk, leave) is None
+    monkeypatch.setitem(path._book.quarantined, "AAPL", "AAPL: the broker holds 60, the books 30")
+    assert path._sender.reduction_fault(desk, leave).check == "split"
+    assert holder.do(path._sender.reduce(desk, stop)).check == "split"
+    desk.stop_level = Decimal(124)
+    assert path._sender.reduction_fault(desk, leave) is None
+
+
+def test_a_storm_of_entries_sets_the_kill_switch_and_exits_still_leave(tmp_path, monkeypatch):
+    machine = PathMachine()
+    machine.begin(on_partial="held", on_cancel="dies", is_limit=False, is_open=True)
+    kill = KillSwitch(tmp_path / "KILL")
+    monkeypatch.setattr(machine.path._sender, "_kill", kill)
+    machine.path._sender._buckets = Buckets(10, 120, 2000)
+    sent = machine.link.sent_messages
+    for number in range(1000):
+        symbol = f"S{number}"
+        known = replace(INSTRUMENTS["MSFT"], symbol=symbol, con_id=10_000 + number)
+        monkeypatch.setitem(INSTRUMENTS, symbol, known)
+        machine.do(machine.path.request(enter(f"p{number + 2}", quantity=1, symbol=symbol)))
+    assert kill.is_set()
+    assert (tmp_path / "KILL").exists()
+    assert machine.link.sent_messages - sent <= 10
+    before = len(machine.broker.inbox)
+    machine.do(machine.path.request(ExitRequest("p1", SEEN, "out")))
+    assert len(machine.broker.inbox) == before + 1
+    machine.loop.close()
