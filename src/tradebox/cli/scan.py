@@ -247,7 +247,10 @@ def _print(told: dict[str, Any]) -> None:
         ("GRADE", field("grade")), ("STRATEGY", field("strategy")),
         ("STOP>", lambda row: f"{row['stop_share']:.2%}"),
     ]  # fmt: skip
-    show_table(told["proposals"], columns, f"no proposal: {told['silent']} stocks say nothing")
+    nothing = f"no proposal: {told['silent']} stocks say nothing"
+    if not told["graded_stocks"]:
+        nothing = "no proposal: no stock of the run has such a grade (`backtest show` tells why)"
+    show_table(told["proposals"], columns, nothing)
     for row in told["proposals"]:
         for reason in row["reasons"]:
             print(f"  {row['symbol']}: {reason}")
