@@ -38,6 +38,8 @@ def done(world, plan_id, kind):
 async def live(world, plan_id, *, is_partial):
     """Enter (in part, where asked), move the stop, take a slice, leave."""
     market = world.bench.market
+    world.link.want_look("a refusal blocks the symbol until the books were compared")
+    await world.until(lambda: not world.path._intake.unproven("AAPL"), "a free symbol")
     market.show(99.99, 100.01, 30 if is_partial else 1_000, last=100.0)
     fields = {"order_type": OrderType.LIMIT, "limit_price": Decimal("100.01")} if is_partial else {}
     await world.ask(enter(plan_id, 100 - int(plan_id[1]), **fields))
