@@ -8,7 +8,6 @@ Rules of this file:
 """
 
 import asyncio
-import datetime as dt
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,6 +128,7 @@ async def _scan(asked: _Asked, addresses: Any) -> dict[str, Any]:
 
 async def _graded(asked: _Asked, addresses: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the run and its good results. Raises NotRunning, NotDone where it has expired."""
+    from tradebox.adapters.marketclock import WallMarketClock
     from tradebox.backtest.store import BacktestStore
     from tradebox.backtest.store_reads import RunReader
 
@@ -144,7 +144,7 @@ async def _graded(asked: _Asked, addresses: Any) -> tuple[dict[str, Any], list[d
         if run["state"] != "done":
             raise NotDone(f"run {run['run_id']} is {run['state']}: only a finished run has grades")
         expires = run["expires_at"]
-        if expires is None or expires <= dt.datetime.now(dt.UTC):
+        if expires is None or expires.timestamp() * 1e9 <= WallMarketClock().now_ns():
             raise NotDone(f"the grades of run {run['run_id']} expired at {expires}: run it again")
         results = await reader.results(run["run_id"], grades=asked.letters, status="ok")
     return run, results
