@@ -158,8 +158,8 @@ async def _work(work: _Work) -> Outcome:
         worked_s = time.monotonic()
         with signals_to(scheduler.stop):
             state = await scheduler.run()
-    figures = _figures(work, scheduler, counts, progress, worked_s)
-    return await _end(work, scheduler, state, figures, before_bytes)
+        figures = _figures(work, scheduler, counts, progress, worked_s)
+        return await _end(work, scheduler, state, figures, before_bytes)  # it may revive too
 
 
 async def _end(
