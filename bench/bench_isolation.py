@@ -183,6 +183,9 @@ def told_of(name: str, windows: list[tuple[str, list[float]]]) -> dict[str, Any]
         if what == name and before and during
     ]
 
+    if not pairs:
+        return {"pairs": 0}
+
     def ratio(share: float) -> float:
         ratios = [quantile(two, share) / quantile(one, share) for one, two in pairs]
         return round(statistics.median(ratios), 3)
@@ -216,8 +219,8 @@ def cut_offs(lines: Sequence[dict[str, Any]], burnt_at_s: Sequence[float]) -> di
     return {
         "burnt": len(burnt_at_s),
         "cut_off_by_the_budget": len(ended),
-        "cut_off_after_ms": spread(after_ms, 1),
-        "reason": ended[0][1],
+        "cut_off_after_ms": spread(after_ms, 1) if after_ms else None,
+        "reason": ended[0][1] if ended else None,
     }
 
 
@@ -249,7 +252,7 @@ async def _measure(run: LiveRun, dsn: str) -> dict[str, Any]:
     burnt = told["paper_burns_50_ms_a_tick"].pop("burnt_at_s", [])
     measured = {name: {**told_of(name, sorted_out), **told[name]} for name in NEIGHBOURS}
     measured["paper_burns_50_ms_a_tick"] |= {
-        "after_us": spread(after, 1),
+        "after_us": spread(after, 1) if after else None,
         **cut_offs([line for line in run.log() if "at" in line], burnt),
     }
     return {

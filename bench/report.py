@@ -237,6 +237,8 @@ def _isolation(found: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, what in NEIGHBOURS.items():
         one = found["live_tick_to_order"][name]
+        if not one["pairs"]:
+            continue
         peace = f"in peace {span_us(one['peace_us']['p50'])}, p99 {span_us(one['peace_us']['p99'])}"
         ratio = f"{one['median_ratio_p50']}; at p99 {one['median_ratio_p99']}"
         count = one["during_us"]["count"]
