@@ -41,11 +41,11 @@ def paper_identity(home: Home, settings: Settings) -> Identity:
     if settings.profile == "sim":
         try:
             ready = json.loads(ready_file(home.sim_dir).read_bytes())
-            host, _colon, port = str(ready["gateway_paper"]).rpartition(":")
+            sim_host, _colon, sim_port = str(ready["gateway_paper"]).rpartition(":")
             account = str(ready["accounts"]["paper"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NotRunning("no simulated gateway runs: start `tradebox run`") from error
-        return Identity("sim", AccountName.PAPER, account, str(host), int(port))
+        return Identity("sim", AccountName.PAPER, account, sim_host, int(sim_port))
     paper = settings.paper
     port = paper.port or 4002
     identity = Identity(settings.profile, AccountName.PAPER, paper.account, paper.host, port)
