@@ -26,6 +26,7 @@ BENCHES = {
     "console": "the console on a terminal: bytes, CPU, memory, keys, start; lag with ten of them",
     "recovery": "the engine killed under plans, until it trades again",
     "sim": "the stand-in world: orders, ticks and memory on one core",
+    "backtest": "the universe in one command, memory, growth, other people's engines",
     "isolation": "live beside a burning paper, a flooded dashboard, busy cores",
 }
 

@@ -70,6 +70,8 @@ def figures(results: Results) -> str:
         lines += ["", _memory(results["orders"]["measured"]["memory"])]
     if "sim" in results:
         lines += ["", _stand_in(results["sim"]["measured"])]
+    if "universe" in results.get("backtest", {}).get("measured", {}):
+        lines += ["", _universe(results["backtest"]["measured"])]
     lines += ["", "What each figure is, and what it is not: docs/benchmarks.md."]
     return "\n".join(lines)
 
@@ -277,6 +279,50 @@ def _memory(found: Mapping[str, Mapping[str, float]]) -> str:
     return f"Memory while trading: {'; '.join(words)}."
 
 
+PEERS = {
+    "vectorbt_rust": "vectorbt in one call, its rust engine",
+    "vectorbt_vectorised": "vectorbt in one call, numba",
+    "vectorbt_naive_loop": "vectorbt, a call a setting",
+    "backtesting_py": "backtesting.py",
+}
+
+
+def _backtest(found: Mapping[str, Any]) -> list[str]:
+    """Return our search and our whole work on one stock beside each peer; nothing where skipped."""
+    if "peers" not in found:
+        return []
+    peers = found["peers"]
+    span, search, whole = (
+        peers[f] for f in ("ms_per_stock", "times_our_search", "times_our_pipeline")
+    )
+    work = f"{peers['settings']} settings x {peers['bars']} bars of one stock"
+    mine = (
+        f"| backtest: search of {work}; searched, walked forward, verified and graded |"
+        f" {span_us(span['search'] * 1000)}; {span_us(span['pipeline'] * 1000)} | | | |"
+    )
+    return [
+        mine,
+        *(
+            f"| the same settings by {words} | {span_us(span[name] * 1000)} | | our search;"
+            f" our whole work | {search[name]}; {whole[name]} |"
+            for name, words in PEERS.items()
+        ),
+    ]
+
+
+def _universe(found: Mapping[str, Any]) -> str:
+    """Return what the whole universe took in one command."""
+    one, shared = found["universe"], found["efficiency"]["pool_efficiency"]
+    return (
+        f"One `tradebox backtest run`: {one['stocks']} stocks x 10 years, five strategies, in"
+        f" {up(one['command_s'])} s ({math.floor(one['stocks_per_s'])} stocks/s on"
+        f" {one['workers']} workers, {math.floor(100 * shared)} % of twice one worker),"
+        f" at most {up(one['peak_mib'])} MiB of a budget of {one['budget_mib']} MiB as the run told"
+        f" it, {up(one['database_mib'])} MiB of database;"
+        f" {one['failed']} failed, {one['mismatch']} differed from vectorbt."
+    )
+
+
 ROWS = {
     "orders": _orders,
     "price_path": _price_path,
@@ -288,6 +334,7 @@ ROWS = {
     "runtime": _runtime,
     "console": _console,
     "sim": _sim,
+    "backtest": _backtest,
 }
 
 
