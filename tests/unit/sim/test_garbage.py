@@ -14,7 +14,8 @@ from support.tws_bench import RawClient, eventually
 from tradebox.sim.home import SimHome
 from tradebox.sim.runner import SERVERS, World
 
-DEADLINE_S = 20.0
+DEADLINE_S = 90.0
+pytestmark = pytest.mark.timeout(240)
 CONNECTIONS = 200
 GARBAGE = (
     b"\xff" * 4096,

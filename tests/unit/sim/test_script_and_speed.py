@@ -14,6 +14,7 @@ from tradebox.sim.runner import SERVERS, World
 from tradebox.sim.script import read_script
 
 PORTS = (0,) * len(SERVERS)
+pytestmark = pytest.mark.timeout(240)
 SYMBOLS = ("SPY", "AAPL", "NFLX")
 BUY = {"do": "submit", "side": "BUY", "quantity": 100}
 ROWS = [

@@ -6,9 +6,10 @@ Rules of this file:
 - historical bars are stamped at their start on the wire, as the broker does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from tradebox.errors import WireInvalid
 from tradebox.sim.exchange.days import NEW_YORK
@@ -40,7 +41,9 @@ TOO_MANY_TEXT = (
     "Historical Market Data Service error message:API historical data query pacing violation"
 )
 DAY_S = 86_400
+HOUR_S = 3_600
 BARS_MAX = 20_000
+PIECE_BARS = 400
 STREAMS_MAX = 5_000
 _BAR_UNITS = {"sec": 1, "secs": 1, "min": 60, "mins": 60, "hour": 3_600, "hours": 3_600}
 _BAR_UNITS |= {"day": DAY_S, "days": DAY_S, "week": 7 * DAY_S, "W": 7 * DAY_S}
@@ -168,13 +171,14 @@ class _Asked:
     is_whole: bool
 
 
-def _answer_bars(session: Session, asked: _Asked) -> None:
+def _answer_bars(session: Session, asked: _Asked) -> Iterator[None]:
+    """Answer a request piece by piece: the work queue lets others have turns in between."""
     request_id, symbol, is_epoch = asked.request_id, asked.symbol, asked.is_epoch
     now_ns = session.gateway.now_ns()
     try:
         interval_s = _interval_s(asked.bar_size)
         end_ns = min(read_time(asked.end_text, now_ns), now_ns)
-        bars = _bars(session, asked, interval_s, end_ns)
+        bars = yield from _bars(session, asked, interval_s, end_ns)
     except (WireInvalid, ValueError) as error:
         session.say_error(request_id, 321, f"Error validating request.-'bT' : cause - {error}")
         return
@@ -182,7 +186,9 @@ def _answer_bars(session: Session, asked: _Asked) -> None:
         session.say_error(request_id, 162, f"{NO_DATA_TEXT}: {symbol}@SMART Trades")
         return
     rows: Fields = []
-    for bar in bars:
+    for index, bar in enumerate(bars):
+        if index % PIECE_BARS == 0:
+            yield
         start_ns = bar.end_ns - interval_s * SECOND_NS
         rows.append(_bar_date(bar, start_ns, interval_s, is_epoch=is_epoch))
         prices = (bar.open_micros, bar.high_micros, bar.low_micros, bar.close_micros)
@@ -263,7 +269,9 @@ def _say_first(session: Session, stream: Stream, instrument: Instrument) -> None
     say_halted(stream, is_halted=market.is_halted(symbol))
 
 
-def _bars(session: Session, asked: _Asked, interval_s: int, end_ns: int) -> Sequence[Bar]:
+def _bars(
+    session: Session, asked: _Asked, interval_s: int, end_ns: int
+) -> Generator[None, None, Sequence[Bar]]:
     """Return the bars of the duration: by count of sessions for days, by time for the rest."""
     symbol = asked.symbol
     count_text, _, unit = asked.duration.strip().partition(" ")
@@ -275,9 +283,18 @@ def _bars(session: Session, asked: _Asked, interval_s: int, end_ns: int) -> Sequ
     if unit == "D" and interval_s >= DAY_S:
         return market.bars(symbol, interval_s, end_ns, min(number, BARS_MAX))
     wanted = min(max(span_s // interval_s, 1), BARS_MAX)
-    bars = market.bars(symbol, interval_s, end_ns, wanted, is_whole=asked.is_whole)
+    bars, until_ns = list[Bar](), end_ns
+    while wanted > len(bars):
+        # Latest first, about a session at a time.
+        most = min(PIECE_BARS, wanted - len(bars))
+        piece = market.bars(symbol, interval_s, end_ns, most, is_whole=asked.is_whole)
+        bars[:0] = piece
+        if len(piece) < most:
+            break
+        end_ns = piece[0].end_ns - 1
+        yield
     if unit != "D":
-        since_ns = end_ns - span_s * SECOND_NS
+        since_ns = until_ns - span_s * SECOND_NS
         return [bar for bar in bars if bar.end_ns > since_ns]
     days = sorted({_day(bar.end_ns) for bar in bars})[-number:]
     return [bar for bar in bars if _day(bar.end_ns) in days]
@@ -299,5 +316,11 @@ def _bar_date(bar: Bar, start_ns: int, interval_s: int, *, is_epoch: bool) -> st
 
 def _day(end_ns: int) -> str:
     """Return the New York date that a bar which ends then belongs to."""
-    moment = datetime.fromtimestamp(end_ns // SECOND_NS - 1, tz=UTC)
+    return _day_of_hour((end_ns // SECOND_NS - 1) // HOUR_S)
+
+
+@lru_cache(maxsize=4096)
+def _day_of_hour(hours: int) -> str:
+    """Return the New York date of an hour since the epoch: there, days begin with an hour."""
+    moment = datetime.fromtimestamp(hours * HOUR_S, tz=UTC)
     return moment.astimezone(NEW_YORK).strftime("%Y%m%d")

@@ -3,12 +3,13 @@
 Rules of this file:
 - while nothing long was done just now, an answer is made at once;
 - after a long one there is a pause as long as it took: the other half of the time is everybody's;
+- work that is an iterator is done piece by piece, with such a pause wherever it gets long;
 - clients take turns; one has a bounded number of requests waiting.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 WAITING_MAX = 50
@@ -17,7 +18,7 @@ WAITING_MAX = 50
 LONG_S = 0.005
 """An answer that took longer is followed by a pause."""
 
-Work = Callable[[], None]
+Work = Callable[[], Iterator[None] | None]
 
 
 @dataclass(slots=True)
@@ -26,11 +27,13 @@ class WorkQueue:
 
     _waiting: dict[int, deque[tuple[int, Work]]] = field(default_factory=dict)
     _timer: asyncio.TimerHandle | None = None
+    _begun: tuple[int, int, Iterator[None]] | None = None
+    """Client, request and the rest of the work that was begun."""
 
     def add(self, client: object, request_id: int, work: Work) -> bool:
         """Do the work now, or when its turn comes; False if the client has too many waiting."""
         if self._timer is None:
-            self._do(work)
+            self._do(id(client), request_id, work)
             return True
         waiting = self._waiting.setdefault(id(client), deque())
         if len(waiting) >= WAITING_MAX:
@@ -43,35 +46,63 @@ class WorkQueue:
         waiting = self._waiting.get(id(client), deque())
         for one in [one for one in waiting if one[0] == request_id]:
             waiting.remove(one)
+        if self._begun is not None and self._begun[:2] == (id(client), request_id):
+            self._begun = None
 
     def forget(self, client: object) -> None:
         """Forget every request of a client."""
         self._waiting.pop(id(client), None)
+        if self._begun is not None and self._begun[0] == id(client):
+            self._begun = None
 
     def stop(self) -> None:
         """Forget everything."""
         self._waiting.clear()
+        self._begun = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _turn(self) -> None:
         self._timer = None
+        if self._begun is not None:
+            self._go_on()
         while self._timer is None:
             key = next(iter(self._waiting), None)
             if key is None:
                 return
             waiting = self._waiting.pop(key)
             if waiting:
-                _, work = waiting.popleft()
+                request_id, work = waiting.popleft()
                 # To the end of the row: the next client is first.
                 self._waiting[key] = waiting
-                self._do(work)
+                self._do(key, request_id, work)
 
-    def _do(self, work: Work) -> None:
+    def _do(self, key: int, request_id: int, work: Work) -> None:
+        began_s = asyncio.get_running_loop().time()
+        rest = work()
+        if rest is None:
+            self._pause_after(began_s)
+        else:
+            self._begun = (key, request_id, rest)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Do what was begun until it gets long, or is done."""
+        assert self._begun is not None
+        rest, began_s = self._begun[2], asyncio.get_running_loop().time()
+        for _ in rest:
+            if self._pause_after(began_s):
+                return
+        self._begun = None
+        self._pause_after(began_s)
+
+    def _pause_after(self, began_s: float) -> bool:
+        """Let the others have as long a turn, if this one was long; say whether it was."""
         loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        work()
         took_s = loop.time() - began_s
-        if took_s > LONG_S and self._timer is None:
+        if took_s <= LONG_S:
+            return False
+        if self._timer is None:
             self._timer = loop.call_later(took_s, self._turn)
+        return True

@@ -42,6 +42,32 @@ async def test_after_a_long_answer_clients_take_turns():
 
 
 @pytest.mark.asyncio
+async def test_work_in_pieces_lets_others_have_turns_and_can_be_cancelled():
+    queue, done, asking = WorkQueue(), [], Client()
+
+    def pieces(name):
+        for number in range(3):
+            time.sleep(2 * work_queue.LONG_S)
+            done.append(f"{name}{number}")
+            yield
+
+    queue.add(asking, 1, lambda: pieces("a"))
+    assert done == ["a0"]
+    queue.add(asking, 2, lambda: pieces("b"))
+    await eventually(lambda: done[-1] == "b0")
+    assert done == ["a0", "a1", "a2", "b0"]
+    queue.add(asking, 3, lambda: done.append("c"))
+    queue.cancel(asking, 2)
+    await eventually(lambda: done[-1] == "c")
+    queue.add(asking, 4, lambda: pieces("d"))
+    queue.forget(asking)
+    queue.add(asking, 5, lambda: done.append("e"))
+    await eventually(lambda: done[-1] == "e")
+    assert set(done[4:]) <= {"b1", "c", "d0", "e"}
+    queue.stop()
+
+
+@pytest.mark.asyncio
 async def test_a_client_has_a_bounded_number_waiting():
     queue, done, greedy, other = WorkQueue(), [], Client(), Client()
     queue.add(greedy, 0, long_work(done, 0))
