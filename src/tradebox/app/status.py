@@ -52,6 +52,7 @@ def feed_rows(plant: "Plant") -> list[dict[str, Any]]:
             "tier": TIER[tick.source],
             "quality": plant.hub.quality_now(tick.symbol),
             "event_ns": tick.event_ns,
+            "recv_ns": tick.recv_ns,
             "pub_seq": tick.pub_seq,
             "epoch": tick.epoch,
             "ticks": plant.hub.flow(tick.symbol)[0],

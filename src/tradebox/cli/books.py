@@ -15,7 +15,7 @@ import typer
 
 from tradebox.cli.options import HomeOption, JsonOption, print_json
 from tradebox.cli.tables import field, moment, show_table
-from tradebox.config import find_home, load_settings
+from tradebox.config import Home, find_home, load_settings
 from tradebox.errors import ConfigInvalid, NotRunning
 
 T = TypeVar("T")
@@ -167,20 +167,28 @@ def _covers(home: Path | None) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["account"], row["symbol"]): {name: row[name] for name in NO_COVER} for row in told}
 
 
+def check_count(name: str, count: int, least: int = 1) -> None:
+    """Refuse a count outside its range. Raises ConfigInvalid."""
+    if not least <= count <= LIMIT_MAX:
+        raise ConfigInvalid(f"--{name}={count}: give a number from {least} to {LIMIT_MAX}")
+
+
 def _filter(account: str | None, symbol: str | None, about: str | None, limit: int) -> Any:
     from tradebox.readmodel.books import Filter
 
     if account not in (None, "paper", "live"):
         raise ConfigInvalid(f"--account={account}: unknown account: give paper or live")
-    if not 1 <= limit <= LIMIT_MAX:
-        raise ConfigInvalid(f"--limit={limit}: give a number from 1 to {LIMIT_MAX}")
+    check_count("limit", limit)
     return Filter(account, symbol if symbol is None else symbol.upper(), about, limit)
 
 
 def _ask(home: Path | None, call: Callable[[str], Awaitable[T]]) -> T:
-    from tradebox.adapters.embedded.lease import stores
+    return ask_books(find_home(home), call)
 
-    place = find_home(home)
+
+def ask_books(place: Home, call: Callable[[str], Awaitable[T]]) -> T:
+    """Return the answer of a call that is given the console's own login to the books."""
+    from tradebox.adapters.embedded.lease import stores
 
     async def ask(dsn: str) -> T:
         return await call(dsn)

@@ -24,6 +24,7 @@ from tradebox.cli import (
     drill,
     gateway,
     plan,
+    quotes,
     reconcile,
     run,
     scan,
@@ -68,6 +69,7 @@ app.command("journal")(books.journal)
 app.command("orders")(books.orders)
 app.command("fills")(books.fills)
 app.command("positions")(books.positions)
+app.command("quotes")(quotes.quotes)
 app.command("completion")(completion.completion)
 app.add_typer(ctl.app, name="ctl")
 app.add_typer(service.app, name="service")

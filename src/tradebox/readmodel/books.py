@@ -1,4 +1,4 @@
-"""What a command reads of the books: journal, orders, fills and positions, with filters.
+"""What a command reads of the books: journal, orders, fills, positions and refused ticks.
 
 Rules of this file:
 - SELECT on the views of schema `console` alone, always with a limit, newest first;
@@ -45,6 +45,13 @@ WHERE ($1::text IS NULL OR account = $1) AND ($2::text IS NULL OR symbol = $2)
   AND (quantity <> 0 OR $3)
 ORDER BY account, symbol LIMIT $4
 """
+REFUSED: Final = """
+SELECT found.* FROM unnest($1::text[]) AS wanted (symbol) CROSS JOIN LATERAL (
+    SELECT verdict_id, symbol, source, check_name, verdict, price_micros, event_ns, recorded_at
+    FROM console.tick_verdict WHERE symbol = wanted.symbol
+    ORDER BY verdict_id DESC LIMIT $2) AS found
+ORDER BY verdict_id DESC
+"""
 
 Record = dict[str, Any]
 
@@ -84,6 +91,11 @@ async def fills(dsn: str, wanted: Filter) -> list[Record]:
 async def positions(dsn: str, wanted: Filter, *, with_flat: bool = False) -> list[Record]:
     """Return positions by account and symbol. Raises StoreUnavailable, NotRunning."""
     return await _fetch(dsn, POSITIONS, wanted, (wanted.account, wanted.symbol, with_flat))
+
+
+async def refused(dsn: str, symbols: Sequence[str], count: int) -> list[Record]:
+    """Return the newest refused ticks, so many a symbol. Raises StoreUnavailable, NotRunning."""
+    return await _fetch(dsn, REFUSED, Filter(limit=count), (list(symbols),))
 
 
 async def _fetch(dsn: str, sql: str, wanted: Filter, arguments: Sequence[object]) -> list[Record]:
