@@ -103,6 +103,12 @@ def _text(event: object) -> str:
             return f"{event.name}: {event.reason}"
         case AlertRaised():
             return f"{event.severity} {event.kind}: {event.text}"
+        case _:
+            return _told(event)
+
+
+def _told(event: object) -> str:
+    """Return the fields of an event that has no words of its own."""
     if not is_dataclass(event):
         return repr(event)
     told = ((field.name, getattr(event, field.name)) for field in fields(event))
