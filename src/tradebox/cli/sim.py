@@ -22,6 +22,18 @@ fault = typer.Typer(
 app.add_typer(fault, name="fault")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="As `fault list` names it.")]
+MasterOption = Annotated[
+    int,
+    typer.Option(
+        "--master-client-id",
+        metavar="N",
+        help="The client that hears of every client's orders; -1: none.",
+    ),
+]
+WholeDayOption = Annotated[
+    bool,
+    typer.Option("--whole-day", help="Play 04:00 to 20:00 New York time, not the session alone."),
+]
 
 
 @app.callback()
@@ -65,20 +77,8 @@ def sim(  # noqa: PLR0917 - one argument per option
             help="A behaviour in which real gateways differ; may be repeated.",
         ),
     ] = None,
-    master_client_id: Annotated[
-        int,
-        typer.Option(
-            "--master-client-id",
-            metavar="N",
-            help="The client that hears of every client's orders; -1: none.",
-        ),
-    ] = -1,
-    whole_day: Annotated[
-        bool,
-        typer.Option(
-            "--whole-day", help="Play 04:00 to 20:00 New York time, not the session alone."
-        ),
-    ] = False,
+    master_client_id: MasterOption = -1,
+    whole_day: WholeDayOption = False,
     json: JsonOption = False,
 ) -> int:
     """Serve the stand-in world; one line says where, then it serves until a signal."""

@@ -201,18 +201,7 @@ class World:
             "market": MarketActs(self.market, self.exchange).board,
         }
         paper, live, finnhub, control, alphavantage, yahoo = ports
-        self.gateways = {
-            f"gateway_{name}": TwsGateway(
-                self.exchange,
-                name,
-                HOST,
-                port,
-                faults=gateway_faults,
-                messages_per_s_max=PER_SECOND,
-                keeps_time=False,
-            )
-            for name, port in (("paper", paper), ("live", live))
-        }
+        self._open_gateways(gateway_faults, paper, live)
         self._open_vendors(timer, finnhub, alphavantage, yahoo)
         # Faults live in the time up to which everything has happened: so a script is the same
         # at any speed.
@@ -242,6 +231,21 @@ class World:
         for reach in (self.exchange.on_time, self.script.run, self._cue):
             pump.on_time(reach)
         return pump
+
+    def _open_gateways(self, gateway_faults: Faults, paper: int, live: int) -> None:
+        """Make the two accounts' gateways, each on its port."""
+        self.gateways = {
+            f"gateway_{name}": TwsGateway(
+                self.exchange,
+                name,
+                HOST,
+                port,
+                faults=gateway_faults,
+                messages_per_s_max=PER_SECOND,
+                keeps_time=False,
+            )
+            for name, port in (("paper", paper), ("live", live))
+        }
 
     def _open_vendors(self, timer: Clock, finnhub: int, alphavantage: int, yahoo: int) -> None:
         """Make the three vendors' servers, each on its port."""

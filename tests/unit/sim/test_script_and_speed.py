@@ -50,11 +50,13 @@ class FakeMono:
 class Run:
     """A world whose real time a test moves."""
 
-    def __init__(self, folder: Path, speed: float, seed: int = 3) -> None:
+    def __init__(
+        self, folder: Path, speed: float, seed: int = 3, *, whole_day: bool = False
+    ) -> None:
         self.mono = FakeMono()
         self.home = SimHome(folder / f"{speed}-{seed}", seed)
         only = load().only(SYMBOLS)
-        self.world = World(self.home, speed, PORTS, None, only, self.mono)
+        self.world = World(self.home, speed, PORTS, None, only, self.mono, whole_day=whole_day)
         self.world.exchange.open()
         self.world.exchange.on_time(self.world.clock.begin_ns)
 
@@ -209,3 +211,18 @@ async def test_the_open_and_the_close_are_cues(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     assert run.world.boards["finnhub"].is_set("bad_key")
     run.close()
+
+
+def test_the_morning_is_the_same_at_any_speed(tmp_path: Path) -> None:
+    row = {**BUY, "order_id": 1, "symbol": "AAPL", "type": "LMT", "limit": 105.0}
+    row |= {"outside_rth": True, "tif": "GTC"}
+    found = set()
+    for speed, step_s in ((20.0, 0.25), (200.0, 0.01)):
+        run = Run(tmp_path, speed, whole_day=True)
+        run.world.script.add([{**row, "after_s": 30}])
+        run.until(600, step_s)
+        assert run.world.clock.now_ns() < hours.session(0).open_ns
+        assert run.world.exchange.positions("paper")["AAPL"].quantity == 100
+        found.add(run.digest())
+        run.close()
+    assert len(found) == 1
