@@ -37,7 +37,8 @@ INTRODUCTION = """# What each smart layer is worth
 Measured {date} by `python -m bench.layers` on {stocks} stocks of
 {source}, out of sample: each stock with all layers, and again without each one. A gain is the mean
 difference of the same stock with and without the layer, ± its error; it counts where it is more
-than twice that, and all else is nil.
+than twice that, and all else is nil. The verdict is by the Sharpe ratio; a drawdown above 0 is
+deeper with the layer.
 """
 HEAD = """| without | verdict | Sharpe gain | R a trade | drawdown | deflated Sharpe | trades | \
 stocks changed | letters without it |
