@@ -2,7 +2,7 @@
 
 Rules of this file:
 - read with the console's own logins, Redis and PostgreSQL: it could not write if it wanted to;
-- a price is the engine's last word; where there is none it says why, and shows no older one.
+- a price is the engine's last word: stale once the engine is quiet; where there is none, why.
 """
 
 import time
