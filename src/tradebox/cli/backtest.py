@@ -242,7 +242,7 @@ def _print(outcome: "Outcome") -> None:
         f" of {shown_size(figures['budget_bytes'])}"
     )
     if shown["mismatch"]:
-        print("  MISMATCH: kernel and vectorbt disagree about some stocks: see `backtest show`")
+        print("  MISMATCH: engines disagree, or a setting knows the future: see `backtest show`")
     if outcome.error:
         print(f"  {outcome.error}", file=sys.stderr)
     if outcome.state != "done":
