@@ -74,7 +74,7 @@ def grade(
     """
     if is_verified is False:
         text = (
-            "F: a check of the simulation failed, so the figures count for nothing"
+            "F: a check disagrees with the simulation, so the figures count for nothing"
         )
         return Graded("F", (Reason(LAYER, text),))
     missed: list[Line] = []

@@ -143,7 +143,9 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def _return_of(equity: NDArray[np.floating[Any]]) -> float:
-    return float(equity[-1] / equity[0] - 1.0) if len(equity) and equity[0] > 0 else 0.0
+    if not len(equity) or not equity[0] > 0:
+        return 0.0
+    return float(equity[-1]) / float(equity[0]) - 1.0  # in single precision this may overflow
 
 
 def _fall_of(equity: NDArray[np.floating[Any]]) -> float:

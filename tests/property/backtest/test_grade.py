@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -26,6 +26,7 @@ def table(r, exits):
 
 @given(RS, hnp.arrays(np.float32, st.integers(0, 60), elements=st.floats(0, 2**30, width=32)),
        st.integers(0, 10**6))  # fmt: skip
+@example(r=np.empty(0), equity=np.array([6e-45, 1.0], np.float32), trials=0)
 def test_every_metric_is_finite(r, equity, trials):
     found = measure(table(r, np.arange(len(r))), equity, trials)
     assert all(math.isfinite(value) for value in found.values())
