@@ -73,9 +73,7 @@ def grade(
     Holds:   better metrics never give a worse letter.
     """
     if is_verified is False:
-        text = (
-            "F: a check disagrees with the simulation, so the figures count for nothing"
-        )
+        text = "F: a check disagrees with the simulation, so the figures count for nothing"
         return Graded("F", (Reason(LAYER, text),))
     missed: list[Line] = []
     for letter in LETTERS:
