@@ -15,6 +15,7 @@ from tradebox.backtest.data.prepare import prepare_apart
 from tradebox.backtest.records import RunSpec
 from tradebox.backtest.scheduler_spec import code_hash, new_run_id
 from tradebox.backtest.store import BacktestStore
+from tradebox.backtest.store_reads import RunReader
 from tradebox.config import BacktestSettings, Home
 from tradebox.errors import ConfigInvalid, NotDone
 from tradebox.strategies.catalogue import STRATEGIES
@@ -22,7 +23,10 @@ from tradebox.strategies.catalogue import STRATEGIES
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for. resume: a run's id; then data, universe and strategies are its own."""
+    """What was asked for. resume: a run, by its id, the beginning of one, or "last".
+
+    With resume, data, universe and strategies are the run's own.
+    """
 
     data: str = "sample"
     universe: str | None = None
@@ -60,8 +64,9 @@ async def spec_of(
     )
 
 
-async def _resumed(home: Home, run_id: str, store: BacktestStore) -> RunSpec:
+async def _resumed(home: Home, name: str, store: BacktestStore) -> RunSpec:
     """Return a run as it was begun, if it can still come to the same results."""
+    run_id = await RunReader(store).run_id(name)
     spec = await store.load_spec(run_id)
     now = code_hash()
     if now != spec.code_hash:

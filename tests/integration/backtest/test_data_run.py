@@ -101,3 +101,14 @@ def test_what_cannot_run_is_one_line_and_nothing_is_stored(run, tmp_path, words,
     assert text in err
     assert len(err.splitlines()) == 1
     assert out == ""
+
+
+@pytest.mark.parametrize("cut", [None, -1])
+def test_a_run_is_resumed_by_the_names_the_other_commands_take(run, tmp_path, cut):
+    (tmp_path / "stocks.txt").write_text("AAPL\n")
+    _, out, _ = run("--universe", str(tmp_path / "stocks.txt"), "--json")
+    begun = json.loads(out)
+    code, out, err = run("--resume", begun["run_id"][:cut] if cut else "last", "--json")
+    assert (code, err) == (ExitCode.OK, "")
+    again = json.loads(out)
+    assert (again["run_id"], again["run_hash"]) == (begun["run_id"], begun["run_hash"])
