@@ -68,7 +68,8 @@ ShareOption = Annotated[
     typer.Option("--cores-share", metavar="SHARE", help="Of the cores, above 0 and up to 1."),
 ]
 ResumeOption = Annotated[
-    str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run: id, its beginning, or last.")
+    str | None,
+    typer.Option("--resume", metavar="RUN", help="Go on with a run: id, its beginning, or last."),
 ]
 ExecutorOption = Annotated[
     str, typer.Option("--executor", metavar="pool|serial|dask", help="Who does the tasks.")
