@@ -41,7 +41,10 @@ def opinion_of_last_bar(
     config: section [backtest] of the run that graded it, as it was stored.
     Raises:  KeyError for a strategy that is not there any more.
     """
-    state = begin(bars, {**config, "strategies": (strategy,)})
+    risk = dict(config.get("risk", {}))
+    if caps.account_usd is not None:
+        risk["account_usd"] = caps.account_usd
+    state = begin(bars, {**config, "risk": risk, "strategies": (strategy,)})
     if "sizing" in config.get("layers", tuple(LAYERS)):
         state = LAYERS["sizing"](state)
     sizing, reasons = state.sizing, [f"{one.layer}: {one.text}" for one in state.reasons]

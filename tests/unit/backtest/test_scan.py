@@ -204,6 +204,7 @@ def test_an_accounts_value_and_limits_size_the_plan():
     base = opinion_of_last_bar(cut, "mean_reversion", setting, CONFIG, Caps())
     half = opinion_of_last_bar(cut, "mean_reversion", setting, CONFIG, Caps(50_000.0))
     assert half.size <= base.size // 2 + 1
+    assert "500 USD a plan" in half.reasons[0]
     few = opinion_of_last_bar(cut, "mean_reversion", setting, CONFIG, Caps(None, 3, 1e9))
     assert few.size == 3
     assert "limits allow 3 of" in few.reasons[-1]
