@@ -172,6 +172,5 @@ class RecordKeeper:
     async def _overlapped(self, batch: Batch, work: Callable[[], None]) -> None:
         """Commit; two turns of the loop later the statement is on its way, and there is time."""
         loop = asyncio.get_running_loop()
-        commit = asyncio.ensure_future(self._store.commit(batch))
         loop.call_soon(loop.call_soon, work)
-        await commit
+        await self._store.commit(batch)

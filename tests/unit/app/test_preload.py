@@ -1,5 +1,6 @@
 """A process that has loaded what the launcher loads serves a vendor without loading more."""
 
+import os
 import subprocess
 import sys
 
@@ -40,7 +41,12 @@ print(sorted(set(sys.modules) - before))
 
 def test_a_request_to_a_vendor_loads_no_module() -> None:
     told = subprocess.run(
-        [sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PROGRAM],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
 
     assert told.stdout.strip() == "[]"
