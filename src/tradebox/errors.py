@@ -39,7 +39,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.NOT_RUNNING: "nothing runs on this home, or what was asked for does not exist",
     ExitCode.REFUSED: "a document (plan) or a request was refused; nothing was written",
     ExitCode.HOME: "the home cannot be used: taken by another run, read-only, full",
-    ExitCode.STORE: "PostgreSQL or Redis cannot be reached, refused the login, or serves another engine",
+    ExitCode.STORE: "PostgreSQL or Redis: not reached, login refused, or another engine's",
     ExitCode.ADDRESS: "an address is in use or cannot be bound",
     ExitCode.CRASH_LOOP: "the engine died too often and was given up",
 }
