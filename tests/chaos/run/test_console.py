@@ -21,13 +21,17 @@ from fcntl import ioctl
 
 import pytest
 
-from support.run_bench import Bench, bench, eventually
+from support.run_bench import Bench, bench, eventually, in_thread
+from support.stock_results import batch, run_spec, stock_result
+from tradebox.adapters.embedded.secrets import Login
+from tradebox.backtest.store import BacktestStore
 
 pytestmark = [pytest.mark.xdist_group("whole-run"), pytest.mark.timeout(240)]
 
 QUIET = {"TRADEBOX_SIM_DEMO_PLANS": "false"}
 TMUX = shutil.which("tmux")
 KILLS = 100
+RUN_IDS = ("20260101-100000-aaaa", "20260102-100000-bbbb")
 STATES = r"CLEAN|DOWN|SYNCING|BLIND|WINDOW"
 
 
@@ -79,6 +83,56 @@ def agree(look, what):
     eventually(look, what, 30.0)
 
 
+def feeds_agree(eye, box, seen):
+    """Each symbol was seen once with the same price on both sides; prices move in between."""
+    rows, text = box.json("quotes"), eye.text()
+    for row in rows:
+        words = (row["symbol"], row["source"], str(row["tier"]), row["quality"], price(row["last"]))
+        if lines_with(text, *words):
+            seen.add(row["symbol"])
+    return rows and f"Feeds {len(rows)} " in text and seen >= {row["symbol"] for row in rows}
+
+
+def price(last):
+    return f"{float(last):,.2f}"
+
+
+async def store_a_run(box):
+    """Store two made-up runs with the login of backtests: grades that differ by run."""
+    async with BacktestStore(box.dsn(Login.RESEARCH)) as store:
+        for run_id, grades in zip(RUN_IDS, ("AAC", "BDF"), strict=True):
+            stocks = [
+                stock_result(symbol, grade=grade)
+                for symbol, grade in zip(("AAA", "BBB", "CCC"), grades, strict=True)
+            ]
+            spec = run_spec(run_id, [one.symbol for one in stocks])
+            await store.create_run(spec, [spec.symbols])
+            await store.save_batch(run_id, batch(0, stocks))
+            await store.finish_run(run_id, "done", {"wall_s": 2.5})
+
+
+def runs_agree(eye, box):
+    runs, text = box.json("backtest", "list"), eye.text()
+    newest = box.json("backtest", "show", runs[0]["run_id"])["results"]
+    graded = {
+        run["run_id"]: r"\s+".join(str(run[f"grade_{letter}"]) for letter in "abcdf")
+        for run in runs
+    }
+    return (
+        list(graded) == [*reversed(RUN_IDS)]
+        and all(
+            any(re.search(counts, line) for line in lines_with(text, run_id, "done"))
+            for run_id, counts in graded.items()
+        )
+        and len(newest) == 3
+        and all(
+            lines_with(text, row["symbol"], f" {row['grade']} ", f" {row['trades']} ",
+                       row["strategy"])
+            for row in newest
+        )
+    )  # fmt: skip
+
+
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed: no eye to compare with")
 def test_each_screen_says_what_the_matching_command_says(box):
     eye = Tmux(box)
@@ -125,7 +179,8 @@ def test_each_screen_says_what_the_matching_command_says(box):
 
         agree(orders, "orders agree")
         eye.show("4", "Feeds ")
-        agree(lambda: lines_with(eye.text(), "SPY", "finnhub"), "feeds agree")
+        still: set[str] = set()
+        agree(lambda: feeds_agree(eye, box, still), "feeds agree")
         eye.show("5", "Tree ")
 
         def tree():
@@ -137,6 +192,9 @@ def test_each_screen_says_what_the_matching_command_says(box):
 
         agree(tree, "trees agree")
         eye.show("6", "no backtest has been stored")
+        in_thread(store_a_run(box))
+        eye.show("6", f"Runs {len(RUN_IDS)}")
+        agree(lambda: runs_agree(eye, box), "runs agree")
         eye.show("7", "Journal ")
 
         def journal():
