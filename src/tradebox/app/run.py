@@ -32,6 +32,7 @@ from tradebox.supervision.preload import FENCED
 PRELOAD = (
     "uvloop", "ib_async", "asyncpg", "redis", "httpx", "websockets", "tradebox.app.engine",
     "_strptime", "httpcore._backends.anyio", "anyio._backends._asyncio", "anyio.streams.tls",
+    "importlib.readers",
 )  # fmt: skip
 OPTIONAL = ("sniffio",)
 """Looked for at each request by httpcore, on the disk, though it is not installed."""

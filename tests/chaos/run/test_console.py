@@ -26,7 +26,7 @@ from support.stock_results import batch, run_spec, stock_result
 from tradebox.adapters.embedded.secrets import Login
 from tradebox.backtest.store import BacktestStore
 
-pytestmark = [pytest.mark.xdist_group("whole-run"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.xdist_group("whole-run"), pytest.mark.timeout(400)]
 
 QUIET = {"TRADEBOX_SIM_DEMO_PLANS": "false"}
 TMUX = shutil.which("tmux")
@@ -41,6 +41,8 @@ class Tmux:
     def __init__(self, box: Bench) -> None:
         self.box = box
         self.environ = box.environ(TMUX_TMPDIR=str(box.folder), LC_ALL="C.UTF-8", TERM="xterm")
+        for name in ("COLUMNS", "LINES"):  # the size is the terminal's, not a test runner's
+            self.environ.pop(name, None)
         command = " ".join([sys.executable, "-m", "tradebox", "tui", "--home", str(box.home)])
         self.tell("new-session", "-d", "-s", "console", "-x", "160", "-y", "48", command)
 
@@ -80,7 +82,7 @@ def lines_with(text: str, *words: str) -> list[str]:
 
 def agree(look, what):
     """Look again until screen and command agree: figures may move between the two."""
-    eventually(look, what, 30.0)
+    eventually(look, what, 60.0)
 
 
 def feeds_agree(eye, box, seen):
@@ -139,16 +141,18 @@ def test_each_screen_says_what_the_matching_command_says(box):
     try:
         eye.show("1", "stop cover")
 
+        same: set[str] = set()
+
         def overview():
-            status, text = box.json("status"), eye.text()
+            before, status, after = eye.text(), box.json("status"), eye.text()
             covered = [row for row in status["positions"] if row["quantity"] and row["covered"]]
-            worth = [f"{float(each['net_liquidation_usd']):,.2f}" for each in status["accounts"]]
+            said = {"cover": f"{len(covered)} of {len(status['positions'])} positions"} | {
+                each["account"]: f"{float(each['net_liquidation_usd']):,.2f}"
+                for each in status["accounts"]
+            }
+            same.update(name for name, words in said.items() if words in before + after)
             links = sorted(each["link"] for each in status["accounts"])
-            return (
-                f"{len(covered)} of {len(status['positions'])} positions" in text
-                and all(value in text for value in worth)
-                and links == sorted(re.findall(STATES, text.splitlines()[0]))
-            )
+            return same >= set(said) and links == sorted(re.findall(STATES, after.splitlines()[0]))
 
         def positions():
             text = eye.text()

@@ -1,7 +1,7 @@
 """Whatever a source gives, what vetting lets through is a true series."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -32,6 +32,14 @@ def series(draw):
     return RawSeries("AAA", columns, day, draw(st.sampled_from([True, False, None])))
 
 
+def wrong_twice():
+    bars = seeded_bars(count=5)
+    columns = {name: getattr(bars, name).copy() for name in (*PRICES, "volume")}
+    columns["close"][2:4] = 1.0
+    return RawSeries("AAA", columns, bars.day, adjusted=True)
+
+
+@example(wrong_twice())
 @given(series())
 def test_bars_given_are_true_and_a_second_vetting_repairs_nothing(raw):
     vetted = vet(raw, RULES)

@@ -65,6 +65,8 @@ _SPLITS: Final = (
 )
 _FALL: Final = 0.7
 _RISE: Final = 1.4
+_PRICE_MIN: Final = 1e-9
+"""A price below it is none: nothing trades there, and ratios to it have no meaning."""
 """Overnight moves between these are no split of _SPLITS."""
 
 
@@ -163,11 +165,11 @@ class _Judge:
     def _without_bad_rows(
         self, day: NDArray[np.int32], prices: Floats, volume: Floats
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
-        if prices.size and prices.min() > 0 and prices.max() <= self._rules.price_max:
+        if prices.size and prices.min() >= _PRICE_MIN and prices.max() <= self._rules.price_max:
             return day, prices, volume  # NaN and infinity fail both
         is_missing = ~np.isfinite(prices).all(axis=0)
         with np.errstate(invalid="ignore"):
-            is_low = (prices <= 0).any(axis=0)
+            is_low = (prices < _PRICE_MIN).any(axis=0)
             is_high = (prices > self._rules.price_max).any(axis=0) & ~is_missing
         for kind, rows, text in (
             ("nan_price", is_missing, "a price is missing (NaN)"),
@@ -183,20 +185,28 @@ class _Judge:
     def _without_spikes(
         self, day: NDArray[np.int32], prices: Floats, volume: Floats
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
-        """Leave out a bar whose close jumps away and whose next open is back where it was."""
-        if len(day) < 3:
-            return day, prices, volume
+        """Leave out a bar whose close jumps away and whose next open is back where it was.
+
+        Two such bars in a row: the second is seen once the first is gone.
+        """
+        before = len(day)
+        while (spikes := self._spikes(prices)).any():
+            day, prices, volume = day[~spikes], prices[:, ~spikes], volume[~spikes]
+        count = before - len(day)
+        if count:
+            self._drop("wrong_close", count, "a close jumps away, the next open is back: left out")
+        return day, prices, volume
+
+    def _spikes(self, prices: Floats) -> Flags:
+        spikes = np.zeros(prices.shape[1], dtype=bool)
+        if len(spikes) < 3:
+            return spikes
         close, opens = np.log(prices[3]), np.log(prices[0])
         away = np.abs(close[1:-1] - close[:-2]) > self._rules.spike_log
         back = np.abs(opens[2:] - close[:-2]) < self._rules.spike_back_log
         began = np.abs(opens[1:-1] - close[:-2]) < self._rules.spike_back_log
-        spikes = np.zeros(len(day), dtype=bool)
         spikes[1:-1] = away & back & began
-        count = int(spikes.sum())
-        if not count:
-            return day, prices, volume
-        self._drop("wrong_close", count, "a close jumps away and the next open is back: left out")
-        return day[~spikes], prices[:, ~spikes], volume[~spikes]
+        return spikes
 
     # --- values ---
 
@@ -207,7 +217,8 @@ class _Judge:
         if not count:
             return prices
         high, low = prices.max(axis=0), prices.min(axis=0)
-        excess = np.maximum(high / prices[1], prices[2] / low)[broken] - 1
+        with np.errstate(over="ignore"):  # a price next to nothing: infinitely too wide
+            excess = np.maximum(high / prices[1], prices[2] / low)[broken] - 1
         large = int((excess > self._rules.widen_share_max).sum())
         allowed = self._allowed()
         if large > allowed:
@@ -255,7 +266,8 @@ class _Judge:
             self._refuse("too_short", count, f"{bars}: at least {self._rules.bars_min} are needed")
 
     def _check_splits(self, day: NDArray[np.int32], prices: Floats, *, is_adjusted: bool) -> None:
-        overnight = prices[0][1:] / prices[3][:-1]
+        with np.errstate(over="ignore"):  # as above
+            overnight = prices[0][1:] / prices[3][:-1]
         jumps = np.flatnonzero((overnight < _FALL) | (overnight > _RISE))
         suspects = [
             at
