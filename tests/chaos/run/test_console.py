@@ -68,6 +68,19 @@ class Tmux:
 @pytest.fixture(scope="module")
 def box():
     """A run with one position whose stop is far away, at the speed of the real world."""
+    with one_position() as made:
+        yield made
+
+
+@pytest.fixture
+def calm():
+    """The same, of an engine that nobody has ended: a new one tells of its own time alone."""
+    with one_position() as made:
+        yield made
+
+
+@contextlib.contextmanager
+def one_position():
     with bench() as made:
         run = made.run("--speed", "1", **QUIET).ready()
         run.when(lambda s: all(a["link"] == "CLEAN" for a in s["accounts"]) and s["accounts"],
@@ -136,15 +149,15 @@ def runs_agree(eye, box):
 
 
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed: no eye to compare with")
-def test_each_screen_says_what_the_matching_command_says(box):
-    eye = Tmux(box)
+def test_each_screen_says_what_the_matching_command_says(calm):
+    eye = Tmux(calm)
     try:
         eye.show("1", "stop cover")
 
         same: set[str] = set()
 
         def overview():
-            before, status, after = eye.text(), box.json("status"), eye.text()
+            before, status, after = eye.text(), calm.json("status"), eye.text()
             covered = [row for row in status["positions"] if row["quantity"] and row["covered"]]
             said = {"cover": f"{len(covered)} of {len(status['positions'])} positions"} | {
                 each["account"]: f"{float(each['net_liquidation_usd']):,.2f}"
@@ -158,13 +171,13 @@ def test_each_screen_says_what_the_matching_command_says(box):
             text = eye.text()
             return all(
                 lines_with(text, row["account"][0].upper(), row["symbol"], f" {row['quantity']} ")
-                for row in box.json("positions")
+                for row in calm.json("positions")
             )
 
         agree(overview, "overview and status agree")
         agree(positions, "positions agree")
         eye.show("2", "Plans ")
-        plans = box.json("plan", "list")
+        plans = calm.json("plan", "list")
         assert plans
         agree(
             lambda: all(lines_with(eye.text(), p["symbol"], p["plan_id"][:12]) for p in plans),
@@ -173,8 +186,8 @@ def test_each_screen_says_what_the_matching_command_says(box):
         eye.show("3", "Orders ")
 
         def orders():
-            rows, text = box.json("orders"), eye.text()
-            shown = f"Orders {len(rows)} · working {len(box.json('orders', '--working'))}"
+            rows, text = calm.json("orders"), eye.text()
+            shown = f"Orders {len(rows)} · working {len(calm.json('orders', '--working'))}"
             return shown in text and all(
                 lines_with(text, row["symbol"], row["role"], f"{row['filled']}/{row['quantity']}",
                            row["state"], str(row["order_id"]))
@@ -184,11 +197,11 @@ def test_each_screen_says_what_the_matching_command_says(box):
         agree(orders, "orders agree")
         eye.show("4", "Feeds ")
         still: set[str] = set()
-        agree(lambda: feeds_agree(eye, box, still), "feeds agree")
+        agree(lambda: feeds_agree(eye, calm, still), "feeds agree")
         eye.show("5", "Tree ")
 
         def tree():
-            rows, text = box.json("tree")["children"], eye.text()
+            rows, text = calm.json("tree")["children"], eye.text()
             restarts = sum(row["restarts"] for row in rows)
             return f"{len(rows)} actors · restarts {restarts}" in text and all(
                 lines_with(text, row["name"].rpartition(".")[2], row["state"]) for row in rows
@@ -196,13 +209,13 @@ def test_each_screen_says_what_the_matching_command_says(box):
 
         agree(tree, "trees agree")
         eye.show("6", "no backtest has been stored")
-        in_thread(store_a_run(box))
+        in_thread(store_a_run(calm))
         eye.show("6", f"Runs {len(RUN_IDS)}")
-        agree(lambda: runs_agree(eye, box), "runs agree")
+        agree(lambda: runs_agree(eye, calm), "runs agree")
         eye.show("7", "Journal ")
 
         def journal():
-            newest = box.json("journal", "--limit", "1")[0]
+            newest = calm.json("journal", "--limit", "1")[0]
             return f"to {newest['seq']:,}" in eye.text() and lines_with(
                 eye.text(), f"{newest['seq']:,}", newest["kind"]
             )
