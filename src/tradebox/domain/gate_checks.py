@@ -23,8 +23,9 @@ from tradebox.domain.gate_values import (
     AccountView,
     EntryProposal,
     GateLimits,
-    PriceView,
     SymbolView,
+    entry_reference,
+    notional_of,
     unknown,
 )
 from tradebox.domain.market import Quality
@@ -189,11 +190,6 @@ def _check_stop(
     return None
 
 
-def entry_reference(entry: OrderIntent, price: PriceView) -> Decimal:
-    """Return the price an entry is judged by: its own, or the last where it has none."""
-    return entry.limit_price or entry.stop_price or price.price
-
-
 def _check_size(
     proposal: EntryProposal, _a: AccountView, symbol: SymbolView, limits: GateLimits
 ) -> Denied | None:
@@ -202,7 +198,7 @@ def _check_size(
     quantity = proposal.entry.quantity
     if quantity > limits.order_quantity_max:
         return Denied("size", str(limits.order_quantity_max), str(quantity), "too many shares")
-    notional = quantity * max(entry_reference(proposal.entry, symbol.price), symbol.price.price)
+    notional = notional_of(proposal.entry, symbol.price)
     if notional > limits.order_notional_usd_max:
         return Denied(
             "size", f"{limits.order_notional_usd_max} USD", f"{notional} USD", "too much money"

@@ -12,6 +12,7 @@ from tradebox.domain.gate_values import (
     EntryProposal,
     GateLimits,
     SymbolView,
+    notional_of,
     unknown,
 )
 from tradebox.domain.orders import Denied
@@ -63,10 +64,8 @@ def check_margin(
     """Refuse what the available funds do not carry at the initial margin we assume."""
     if account.available_usd is None or symbol.price is None or symbol.margin_share is None:
         return unknown("margin", "the available funds")
-    entry = proposal.entry
-    price = max(entry.limit_price or entry.stop_price or symbol.price.price, symbol.price.price)
     share = max(limits.initial_margin_share, symbol.margin_share)
-    needed = price * entry.quantity * share
+    needed = notional_of(proposal.entry, symbol.price) * share
     if needed > account.available_usd:
         observed = f"{needed:.2f} USD"
         return Denied("margin", f"{account.available_usd} USD", observed, "too little is free")
@@ -82,10 +81,9 @@ def check_first_day(
         return None
     if account.is_first_day is None or symbol.price is None:
         return unknown("first_day", "whether this account has traded before")
-    entry = proposal.entry
-    price = max(entry.limit_price or entry.stop_price or symbol.price.price, symbol.price.price)
-    if account.is_first_day and price * entry.quantity > cap:
-        observed = f"{price * entry.quantity} USD"
+    notional = notional_of(proposal.entry, symbol.price)
+    if account.is_first_day and notional > cap:
+        observed = f"{notional} USD"
         return Denied("first_day", f"{cap} USD", observed, "the first day of live trading is small")
     return None
 

@@ -148,3 +148,13 @@ class ReduceView:
 def unknown(check: str, what: str) -> Denied:
     """Return the refusal of what is not known."""
     return Denied(check, "known", "unknown", f"{what} is not known")
+
+
+def entry_reference(entry: OrderIntent, price: PriceView) -> Decimal:
+    """Return the price an entry is judged by: its own, or the last where it has none."""
+    return entry.limit_price or entry.stop_price or price.price
+
+
+def notional_of(entry: OrderIntent, price: PriceView) -> Decimal:
+    """Return what an entry may cost, at its own price or the last if more. Units: USD."""
+    return entry.quantity * max(entry_reference(entry, price), price.price)
