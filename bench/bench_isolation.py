@@ -5,26 +5,31 @@ Rules of this file:
   of the live account, from the tick's bytes at the vendor's socket to the order at the gateway;
 - each neighbour has ROUNDS windows, each right after a window of peace: pairs, so that a drift of
   the box is in both; the ratio told is the median of the pairs' ratios;
-- the busy cores are numpy loops at nice 19, one a core: a stand-in for a backtest's workers. Where
-  the kernel groups tasks by session, niceness is void between sessions, so the second kind of
-  loop has a session of its own and asks for the lowest place of that group too.
+- the backtest is the command itself over the shared universe, in the run's own home, a worker a
+  core; without the universe beside the checkout it is left out and the result says so;
+- the busy cores are numpy loops, one a core, each in a session of its own at the lowest place of
+  the kernel's groups: where those exist, niceness alone is void between sessions.
 """
 
 import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from bench import plan_flow
-from bench.live_run import LiveRun, live_run
+from bench.bench_backtest import UNIVERSE
+from bench.live_run import LiveRun, environ, live_run
 from bench.machine import load_average, quantile, spread
+from tradebox.backtest.memory import tree_of
 from tradebox.domain.orders import AccountName
 
 ROUNDS = 5
@@ -35,17 +40,17 @@ PLANS_PER_S = 4.0
 EVENTS_PER_S = 10_000
 FLOOD_S = 4.0
 BURN_EVERY_S = 1.0
+BACKTEST_START_S = 12.0
 PAPER = "trading.paper.controller"
 NICE = 19
 SPIN = f"""
-import os, sys
+import os
 os.nice({NICE})
-if "group" in sys.argv:
-    os.setsid()
-    try:
-        open("/proc/self/autogroup", "w").write("{NICE}")
-    except OSError:
-        pass
+os.setsid()
+try:
+    open("/proc/self/autogroup", "w").write("{NICE}")
+except OSError:
+    pass
 import numpy as np
 prices = np.random.default_rng(1).random((500, 500))
 while True:
@@ -108,12 +113,13 @@ async def dashboard_flooded(run: LiveRun, told: dict[str, Any]) -> AsyncIterator
 
 
 @asynccontextmanager
-async def _burners(told: dict[str, Any], *arguments: str) -> AsyncIterator[None]:
-    """One numpy loop a core at nice 19, as a backtest's workers run."""
+async def cores_busy(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]:
+    """One numpy loop a core at the lowest place there is."""
+    del run
     told["burners"], told["nice"] = os.cpu_count(), NICE
     burners = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", SPIN, *arguments, env={**os.environ, **ONE_THREAD}
+            sys.executable, "-c", SPIN, env={**os.environ, **ONE_THREAD}
         )
         for _ in range(os.cpu_count() or 1)
     ]
@@ -125,23 +131,45 @@ async def _burners(told: dict[str, Any], *arguments: str) -> AsyncIterator[None]
             await burner.wait()
 
 
-def cores_busy(run: LiveRun, told: dict[str, Any]) -> AbstractAsyncContextManager[None]:
-    """Nice 19 and nothing else."""
-    del run
-    return _burners(told)
+@asynccontextmanager
+async def backtest(run: LiveRun, told: dict[str, Any]) -> AsyncIterator[None]:
+    """`tradebox backtest run` over the universe, a worker a core, past its start."""
+    words = ["--home", str(run.home.root), "--data", f"parquet:{UNIVERSE}", "--json"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tradebox", "backtest", "run", *words),
+        *("--workers", str(os.cpu_count() or 1), "--memory-budget", "2GiB"),
+        env=environ(),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await asyncio.sleep(BACKTEST_START_S)
+        before_s = spent_s(process.pid)
+        yield
+        told.setdefault("cores_used", []).append(
+            round((spent_s(process.pid) - before_s) / (SETTLE_S + WINDOW_S), 2)
+        )
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        told.setdefault("exits", []).append(await process.wait())
 
 
-def cores_busy_apart(run: LiveRun, told: dict[str, Any]) -> AbstractAsyncContextManager[None]:
-    """Nice 19, and the lowest place of a session of their own."""
-    del run
-    return _burners(told, "group")
+def spent_s(pid: int) -> float:
+    """Return the CPU seconds a command and what it started have used."""
+    ticks = 0
+    for one in tree_of(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 NEIGHBOURS: dict[str, Neighbour] = {
     "paper_burns_50_ms_a_tick": paper_burns,
     "dashboard_folds_10000_a_s": dashboard_flooded,
-    "both_cores_busy_at_nice_19": cores_busy,
-    "both_cores_busy_in_a_low_group": cores_busy_apart,
+    "backtest_on_both_cores": backtest,
+    "both_cores_busy_in_a_low_group": cores_busy,
 }
 
 
@@ -225,14 +253,19 @@ def cut_offs(lines: Sequence[dict[str, Any]], burnt_at_s: Sequence[float]) -> di
 
 
 async def _measure(run: LiveRun, dsn: str) -> dict[str, Any]:
-    windows, told = Windows(), {name: dict[str, Any]() for name in NEIGHBOURS}
+    neighbours = {
+        name: neighbour
+        for name, neighbour in NEIGHBOURS.items()
+        if neighbour is not backtest or UNIVERSE.exists()
+    }
+    windows, told = Windows(), {name: dict[str, Any]() for name in neighbours}
     async with plan_flow.flow_into(run, dsn) as flow:
         flow.more = SHORT
         asking = asyncio.create_task(flow.keep_asking(PLANS_PER_S, float("inf")))
         try:
             await asyncio.sleep(WARM_UP_S)
             for _ in range(ROUNDS):
-                for name, neighbour in NEIGHBOURS.items():
+                for name, neighbour in neighbours.items():
                     await windows.hold("peace", peace(run, {}))
                     await windows.hold(name, neighbour(run, told[name]))
             await windows.hold("peace", peace(run, {}))
@@ -250,7 +283,7 @@ async def _measure(run: LiveRun, dsn: str) -> dict[str, Any]:
         for value in following
     ]
     burnt = told["paper_burns_50_ms_a_tick"].pop("burnt_at_s", [])
-    measured = {name: {**told_of(name, sorted_out), **told[name]} for name in NEIGHBOURS}
+    measured = {name: {**told_of(name, sorted_out), **told[name]} for name in neighbours}
     measured["paper_burns_50_ms_a_tick"] |= {
         "after_us": spread(after, 1) if after else None,
         **cut_offs([line for line in run.log() if "at" in line], burnt),

@@ -230,8 +230,8 @@ def _console(found: Mapping[str, Any]) -> list[str]:
 NEIGHBOURS = {
     "paper_burns_50_ms_a_tick": "while paper's handler burns 50 ms a tick and is cut off",
     "dashboard_folds_10000_a_s": "while the dashboard is told 10,000 events a second",
-    "both_cores_busy_at_nice_19": "while numpy keeps every core busy at nice 19",
-    "both_cores_busy_in_a_low_group": "the same, in a session that the kernel serves last",
+    "backtest_on_both_cores": "while `tradebox backtest run` works on every core",
+    "both_cores_busy_in_a_low_group": "while numpy keeps every core busy, in sessions served last",
 }
 
 
