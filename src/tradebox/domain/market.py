@@ -45,8 +45,11 @@ class Quality(StrEnum):
 class Tick:
     """One market update as an ingest parsed it, before any check.
 
-    Units: price_micros in micro-units, size in shares, times in ns UTC.
+    Units: price_micros in micro-units, size in shares, times in ns UTC; delay_s in seconds.
     key: position in the source's order: (connection epoch << 40) | running number.
+    bid_micros, ask_micros: the quote beside the price, 0 where the source tells none.
+    delay_s: how late the source says its price is, 0 for one of now; is_eod: a close of the day.
+    is_quote: a bid and ask, or a polled last price: no print, so it has no size of its own.
     """
 
     symbol: str
@@ -57,6 +60,11 @@ class Tick:
     source: Source
     key: int
     conditions: tuple[str, ...] = ()
+    bid_micros: int = 0
+    ask_micros: int = 0
+    delay_s: int = 0
+    is_eod: bool = False
+    is_quote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
