@@ -66,8 +66,9 @@ def endpoints(home: Home, settings: Settings, ready: Ready) -> Endpoints:
         account_live=_text(minted.get("live")) if is_sim else settings.live.account,
         finnhub_rest=_text(sim.get("finnhub")) if is_sim else settings.finnhub.rest_url,
         finnhub_ws=_text(sim.get("finnhub_ws")) if is_sim else settings.finnhub.ws_url,
-        alphavantage=_text(sim.get("alphavantage")),
+        alphavantage=_text(sim.get("alphavantage")) if is_sim else _alphavantage(settings),
         yahoo=_text(sim.get("yahoo")),
+        yahoo_ca=_text(sim.get("yahoo_ca")),
         sim_control=_text(sim.get("control")),
         market_clock_file=_text(sim.get("clock_file")),
     )
@@ -193,6 +194,10 @@ def _gateway(settings: Settings, name: str) -> tuple[str, int] | None:
             " 4001 for live)"
         )
     return account.host, account.port
+
+
+def _alphavantage(settings: Settings) -> str | None:
+    return None if settings.alphavantage.key is None else settings.alphavantage.url
 
 
 def _address(text: object) -> tuple[str, int] | None:

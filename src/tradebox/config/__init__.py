@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tradebox.config.settings import (
         FORBIDDEN_SIM_PORTS,
         AccountSettings,
+        AlphaVantageSettings,
         FeedSettings,
         FilterSettings,
         FinnhubSettings,
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
         RedisSettings,
         Settings,
         SimSettings,
+        YahooSettings,
     )
 
 __all__ = [
     "FORBIDDEN_SIM_PORTS",
     "AccountSettings",
+    "AlphaVantageSettings",
     "BacktestSettings",
     "Endpoints",
     "FeedSettings",
@@ -52,6 +55,7 @@ __all__ = [
     "RedisSettings",
     "Settings",
     "SimSettings",
+    "YahooSettings",
     "environment_names",
     "find_home",
     "load_settings",

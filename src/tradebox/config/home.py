@@ -62,6 +62,11 @@ class Home:
         return self.root / "data" / "bars"
 
     @property
+    def history_dir(self) -> Path:
+        """Fetched history, one folder per source."""
+        return self.root / "data" / "history"
+
+    @property
     def engine_lock(self) -> Path:
         """Exclusive flock of `tradebox run`."""
         return self.root / "run" / "engine.lock"
@@ -121,6 +126,7 @@ class Endpoints:
     finnhub_ws: str | None = None
     alphavantage: str | None = None
     yahoo: str | None = None
+    yahoo_ca: str | None = None
     sim_control: str | None = None
     market_clock_file: str | None = None
 

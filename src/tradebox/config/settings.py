@@ -63,13 +63,56 @@ class SimSettings(Section):
 
 
 class FinnhubSettings(Section):
-    """Finnhub access. URLs are set by the sim in profile sim."""
+    """Finnhub access. URLs are set by the sim in profile sim.
+
+    key_second: another key's socket beside the first: twice the symbols. rotating: so many places
+    of a connection go round among the symbols that find none, each for rotate_s.
+    """
 
     key: SecretStr | None = None
     rest_url: str = "https://finnhub.io/api/v1"
     ws_url: str = "wss://ws.finnhub.io"
     symbols_max: Annotated[int, Field(ge=1, le=2000)] = 45
     silent_s_max: Positive = 150.0
+    key_second: SecretStr | None = None
+    rotating: Annotated[int, Field(ge=0, le=2000)] = 5
+    rotate_s: Positive = 60.0
+
+
+class AlphaVantageSettings(Section):
+    """Alpha Vantage access. plan: what the key was bought for; free sees closed days only.
+
+    calls_per_day: of a free key, calls_reserved of them for held positions. No key: not used.
+    """
+
+    key: SecretStr | None = None
+    url: str = "https://www.alphavantage.co"
+    plan: Literal["free", "delayed", "realtime"] = "free"
+    calls_per_day: Annotated[int, Field(ge=1, le=100_000)] = 25
+    calls_reserved: Annotated[int, Field(ge=0, le=100_000)] = 10
+    poll_s: Positive = 60.0
+
+    @model_validator(mode="after")
+    def _reserve_fits(self) -> Self:
+        if self.calls_reserved > self.calls_per_day:
+            raise ValueError(
+                f"alphavantage.calls_reserved={self.calls_reserved} is more than"
+                f" calls_per_day={self.calls_per_day}: lower it"
+            )
+        return self
+
+
+class YahooSettings(Section):
+    """Yahoo by yfinance, in a process of its own. answer_s_max: then that process is replaced.
+
+    history_kept_h: how long fetched history may be used again.
+    """
+
+    enabled: bool = True
+    poll_s: Positive = 20.0
+    symbols_max: Annotated[int, Field(ge=1, le=500)] = 50
+    answer_s_max: Positive = 10.0
+    history_kept_h: Positive = 6.0
 
 
 class FilterSettings(Section):
@@ -209,6 +252,8 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     sim: SimSettings = SimSettings()
     finnhub: FinnhubSettings = FinnhubSettings()
+    alphavantage: AlphaVantageSettings = AlphaVantageSettings()
+    yahoo: YahooSettings = YahooSettings()
     feed: FeedSettings = FeedSettings()
     managers: ManagerSettings = ManagerSettings()
     paper: PaperSettings = PaperSettings()

@@ -9,7 +9,7 @@ Rules of this file:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 from tradebox.domain.market import Source, Tick
 
@@ -19,7 +19,7 @@ KEY_BITS = 40
 
 @dataclass(frozen=True, slots=True)
 class TickBatch:
-    """The ticks of one vendor frame, in wire order.
+    """The ticks of one vendor frame, in wire order; none of them: a sign of life.
 
     Units: mono_ns: monotonic time when the frame was read.
     """
@@ -76,12 +76,18 @@ class TickStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """One polled price. Units: prices in micro-units, 0 = not given; event_ns in ns UTC."""
+    """One polled price. Units: prices in micro-units, 0 = not given; event_ns in ns UTC.
+
+    delay_s: how late the vendor says it tells this price; above 0 it is never live.
+    is_eod: the close of a day, not a price of now.
+    """
 
     symbol: str
     price_micros: int
     previous_close_micros: int
     event_ns: int
+    delay_s: int = 0
+    is_eod: bool = False
 
 
 class NoQuoteReason(StrEnum):
@@ -95,6 +101,8 @@ class NoQuoteReason(StrEnum):
     """The key is wrong: a person has to act."""
     THROTTLED = "throttled"
     """Too many calls: wait the stated time."""
+    BUDGET = "budget"
+    """Our own budget of calls has nothing left for this symbol: nothing was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +126,21 @@ class QuotePort(Protocol):
 
     async def close(self) -> None:
         """Drop the connections; harmless twice."""
+        ...
+
+
+@runtime_checkable
+class BulkQuotePort(QuotePort, Protocol):
+    """Quotes of several symbols by one request."""
+
+    @property
+    def at_once(self) -> int:
+        """How many symbols one request takes; 1: only `quote` is of use."""
+        ...
+
+    async def quotes(self, symbols: Sequence[str]) -> Sequence[Quote | NoQuote]:
+        """Ask for up to `at_once` symbols; one answer each, in their order.
+
+        Raises: VendorUnavailable where no usable answer came.
+        """
         ...
