@@ -129,6 +129,12 @@ class LedgerFold:
         """Return every position that is not flat."""
         return {key: shares for key, shares in self.positions.items() if shares}
 
+    def live(self, account: str) -> dict[str, tuple[str, str, int]]:
+        """Return symbol, side and size of every order that is not done, by orderRef."""
+        live = [self.orders[one] for key, ids in self._live.items() if key[0] == account
+                for one in ids]  # fmt: skip
+        return {one.ref: (one.key[1], "BUY" if one.sign > 0 else "SELL", one.total) for one in live}
+
     def _placed(self, row: Mapping[str, Any]) -> None:
         ticket = row["ticket"]
         key = row["account"], ticket["symbol"]
