@@ -129,6 +129,17 @@ class FilterSettings(Section):
     hold_s_max: Positive = 30.0
 
 
+class IbQuoteSettings(Section):
+    """Quotes of the broker, by the paper account's gateway, under a client id of their own.
+
+    lines_max: market data lines that we may use; the login's other programs share them.
+    """
+
+    enabled: bool = True
+    client_id: Annotated[int, Field(ge=1, le=31)] = 21
+    lines_max: Annotated[int, Field(ge=1, le=2000)] = 100
+
+
 class FeedSettings(Section):
     """Feed pair, publisher and filter. swap_period_s: between planned swaps of the pair."""
 
@@ -254,6 +265,7 @@ class Settings(Section):
     finnhub: FinnhubSettings = FinnhubSettings()
     alphavantage: AlphaVantageSettings = AlphaVantageSettings()
     yahoo: YahooSettings = YahooSettings()
+    ibquotes: IbQuoteSettings = IbQuoteSettings()
     feed: FeedSettings = FeedSettings()
     managers: ManagerSettings = ManagerSettings()
     paper: PaperSettings = PaperSettings()
@@ -277,9 +289,15 @@ class Settings(Section):
                 raise ValueError(f"profile {self.profile} needs finnhub.key: set it")
         if self.profile == "live" and not (self.live.enabled and self.live.account):
             raise ValueError("profile live needs live.enabled=true and live.account (U…): set both")
-        if self.paper.client_id == self.live.client_id:
-            raise ValueError(
-                f"paper.client_id and live.client_id are both {self.live.client_id}:"
-                " give each its own"
-            )
+        owners: dict[int, str] = {}
+        for name, client_id in (
+            ("paper.client_id", self.paper.client_id),
+            ("live.client_id", self.live.client_id),
+            ("ibquotes.client_id", self.ibquotes.client_id),
+        ):
+            if client_id in owners:
+                raise ValueError(
+                    f"{owners[client_id]} and {name} are both {client_id}: give each its own"
+                )
+            owners[client_id] = name
         return self
