@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-from tradebox.actors.feed_slot import FeedSlot
+from tradebox.actors.feed_slot import Control, FeedSlot
 from tradebox.domain.feed_pair import Cause
 from tradebox.supervision.actor import Actor, Context, Down, ReplyTo
 from tradebox.supervision.errors import ActorDown
@@ -60,11 +60,17 @@ class FeedMonitor(Actor[MonitorMessage]):
             ctx.events.attach(CheckinMissed, self._on_checkin),
         )
         self._slot.on_restart = lambda: ctx.ref.tell(RestartsWanted())
+        self._slot.tell = self._tell_feeds
         for name in self._slot.pair.names:
             self._watch(name)
         if self._slot.restart_wishes:
             ctx.ref.tell(RestartsWanted())
         self._arm_swap()
+
+    def _tell_feeds(self, message: Control) -> None:
+        """Tell both in one step, so that both have the same order; needs no living monitor."""
+        for name in self._slot.order():
+            self._ctx.registry.via(name).tell(message)
 
     def _on_started(self, event: ChildStarted) -> None:
         if event.name in self._slot.pair.names:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from tradebox.domain.breaker import ProviderTold
 from tradebox.domain.events import AlertRaised, FeedFailover
 from tradebox.domain.feed_pair import (
     Cause,
@@ -31,6 +32,7 @@ from tradebox.domain.feed_pair import (
     step,
 )
 from tradebox.domain.market import AdmittedTick, Quality, Source, Tick
+from tradebox.domain.staleness import Hours
 from tradebox.domain.tick_filter import SymbolState
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.ticks import KEY_BITS
@@ -207,6 +209,35 @@ class PreviousClose:
     price_micros: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderNews:
+    """What was seen of a provider, in its place among such messages."""
+
+    seq: int
+    told: ProviderTold
+
+
+@dataclass(frozen=True, slots=True)
+class TierClock:
+    """The time for what waits: market ns, and which hours these are. Told to both feeds alike."""
+
+    seq: int
+    now_ns: int
+    hours: Hours
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A person has confirmed a symbol's new level."""
+
+    seq: int
+    symbol: str
+
+
+Control = Subscribed | PreviousClose | ProviderNews | TierClock | Confirmed
+"""What both feeds are told in one order beside the ticks."""
+
+
 @dataclass(slots=True)
 class FeedMemory:
     """What a feed knows: filter states by symbol, and how far it got in each source."""
@@ -254,6 +285,8 @@ class FeedSlot:
         self.took_over_mono_ns = 0
         self.restart_wishes: list[RestartWish] = []
         self.on_restart: Callable[[], object] = lambda: None
+        self.tell: Callable[[Control], object] = lambda _: None
+        """Tells both feeds, the active one first; the monitor sets it."""
         self._clock = clock
         self._market_clock = market_clock
         self._publish = publish
@@ -285,6 +318,23 @@ class FeedSlot:
         self.control_seq += 1
         self.closes[symbol] = PreviousClose(self.control_seq, symbol, price_micros)
         return self.closes[symbol]
+
+    # --- told to both feeds -------------------------------------------------------------------
+
+    def provider(self, told: ProviderTold) -> None:
+        """Have both feeds learn what was seen of a provider."""
+        self.control_seq += 1
+        self.tell(ProviderNews(self.control_seq, told))
+
+    def pass_time(self, now_ns: int, hours: Hours) -> None:
+        """Have both feeds act on what time alone brings."""
+        self.control_seq += 1
+        self.tell(TierClock(self.control_seq, now_ns, hours))
+
+    def confirm(self, symbol: str) -> None:
+        """Have both feeds take a symbol's new level as confirmed by a person."""
+        self.control_seq += 1
+        self.tell(Confirmed(self.control_seq, symbol))
 
     # --- members ----------------------------------------------------------------------------
 

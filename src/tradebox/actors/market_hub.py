@@ -6,16 +6,26 @@ Rules of this file:
 - age is judged at the moment of asking, from the event time and the market clock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
-from tradebox.domain.market import AdmittedTick, Quality
+from tradebox.domain.market import AdmittedTick, Quality, Source
 from tradebox.domain.orders import AccountName
 from tradebox.ports.clock import MarketClock
 
 Deliver = Callable[[AdmittedTick], object]
 NIGHT_NS = 4 * 3600 * 1_000_000_000
 """A longer silence is a night, not a gap."""
+
+
+class Need(IntEnum):
+    """Why a symbol's prices are needed, the most important first."""
+
+    POSITION = 0
+    ORDER = 1
+    ARMED = 2
+    WATCHED = 3
 
 
 @dataclass(slots=True)
@@ -69,6 +79,8 @@ class MarketHub:
         self._flow: dict[str, list[int]] = {}
         self._readers: tuple[_Reader, ...] = ()
         self._wishes: dict[str, frozenset[str]] = {}
+        self._needs: dict[str, Mapping[str, Need]] = {}
+        self._polled: dict[Source, frozenset[str]] = {}
         self._on_wanted: dict[str, Callable[[], object]] = {}
 
     # --- readers ----------------------------------------------------------------------------
@@ -112,19 +124,60 @@ class MarketHub:
             self._wishes[owner] = symbols
         else:
             del self._wishes[owner]
+        self._wanted_changed()
+
+    def need(self, owner: str, needs: Mapping[str, Need]) -> None:
+        """Say why an owner wants its symbols; one that is not named is only watched."""
+        if self._needs.get(owner, {}) == needs:
+            return
+        self._needs[owner] = dict(needs)
+        self._wanted_changed()
+
+    def poll(self, polled: Mapping[Source, frozenset[str]]) -> None:
+        """Say which symbols each polled source is asked for now; the active feed does."""
+        if self._polled == polled:
+            return
+        self._polled = dict(polled)
+        self._wanted_changed()
+
+    def _wanted_changed(self) -> None:
         for call in self._on_wanted.values():
             call()
+
+    def need_of(self, symbol: str) -> Need:
+        """Return the strongest reason for which anybody wants a symbol."""
+        found = (needs[symbol] for needs in self._needs.values() if symbol in needs)
+        return min(found, default=Need.WATCHED)
+
+    def near(self) -> frozenset[str]:
+        """Return the wanted symbols of which somebody holds, orders or waits to enter."""
+        return frozenset(one for one in self.wanted() if self.need_of(one) < Need.WATCHED)
+
+    def wanted_of(self, source: Source) -> list[str]:
+        """Return the symbols that a source should serve now, the most important first.
+
+        Holds:   Finnhub streams everything that is wanted, IB what is near; a polled source is
+                 asked for what the better ones do not give, or for a probe of itself.
+        """
+        ranked = self.wanted_by_rank()
+        if source is Source.FINNHUB:
+            return list(ranked)
+        if source is Source.IB:
+            near = self.near()
+            return [symbol for symbol in ranked if symbol in near]
+        asked = self._polled.get(source, frozenset())
+        return [*(one for one in ranked if one in asked), *sorted(asked.difference(ranked))]
 
     def wanted(self) -> frozenset[str]:
         """Return every symbol that somebody needs."""
         return frozenset().union(*self._wishes.values())
 
     def wanted_by_rank(self) -> tuple[str, ...]:
-        """Return the wanted symbols, those of live first, each once."""
+        """Return the wanted symbols, by need, then those of live first, each once."""
         ordered: dict[str, None] = {}
         for owner in sorted(self._wishes, key=_rank):
             ordered.update(dict.fromkeys(sorted(self._wishes[owner])))
-        return tuple(ordered)
+        return tuple(sorted(ordered, key=self.need_of))
 
     def on_wanted(self, callback: Callable[[], object], name: str = "ingest") -> None:
         """Call back, without arguments, whenever the wishes change; one callback a name."""

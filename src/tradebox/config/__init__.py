@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         FORBIDDEN_SIM_PORTS,
         AccountSettings,
         AlphaVantageSettings,
+        BarsSettings,
         FeedSettings,
         FilterSettings,
         FinnhubSettings,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         RedisSettings,
         Settings,
         SimSettings,
+        TapeSettings,
+        TierSettings,
         YahooSettings,
     )
 
@@ -40,6 +43,7 @@ __all__ = [
     "AccountSettings",
     "AlphaVantageSettings",
     "BacktestSettings",
+    "BarsSettings",
     "Endpoints",
     "FeedSettings",
     "FilterSettings",
@@ -55,6 +59,8 @@ __all__ = [
     "RedisSettings",
     "Settings",
     "SimSettings",
+    "TapeSettings",
+    "TierSettings",
     "YahooSettings",
     "environment_names",
     "find_home",

@@ -115,18 +115,47 @@ class YahooSettings(Section):
     history_kept_h: Positive = 6.0
 
 
+VendorName = Literal["finnhub", "alphavantage", "yahoo", "ib"]
+
+
 class FilterSettings(Section):
-    """Limits of the cheap sanity checks; ages in market seconds."""
+    """Limits of the sanity checks; ages and spans in market seconds.
+
+    spike_share_max: what the first price of a day or after a pause may be away from the last one;
+    step_share_max: what any other may be at most; first_share_max: what a first price may be away
+    without a second one that agrees. increment_micros: the smallest price step of the asset class;
+    a hundredth of it below 1. luld_tier: which bands are assumed for every stock: 2 is 10 % above
+    3 USD, 1 (S&P 500, Russell 1000) is 5 %. conditions_*: sale conditions by source; nothing is
+    assumed of codes whose meaning a vendor does not publish. flag_days, refusal_days: how long the
+    database keeps what was flagged, and what was refused.
+    """
 
     future_s_max: Positive = 2.0
+    future_coarse_s_max: Positive = 5.0
     late_s_max: Positive = 1.0
     stale_s_max: Positive = 15.0
     duplicate_window_s: Positive = 2.0
     spike_share_max: Share = 0.03
-    confirm_ticks: Annotated[int, Field(ge=2, le=100)] = 3
+    step_share_max: Share = 0.015
+    first_share_max: Share = 0.01
+    confirm_ticks: Annotated[int, Field(ge=2, le=8)] = 3
     confirm_span_s: Positive = 2.0
     confirm_band_bps: Positive = 30.0
     hold_s_max: Positive = 30.0
+    increment_micros: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    crossed_s_max: Positive = 1.0
+    spread_median_multiple: Annotated[int, Field(ge=2, le=1000)] = 50
+    spread_share_max: Share = 0.05
+    quote_s_max: Positive = 5.0
+    luld_tier: Literal[1, 2] = 2
+    split_tolerance_share: Share = 0.02
+    frozen_s: Positive = 300.0
+    dispute_band_bps: Positive = 50.0
+    dispute_s: Positive = 3.0
+    conditions_ineligible: dict[VendorName, tuple[str, ...]] = {}
+    conditions_auction: dict[VendorName, tuple[str, ...]] = {}
+    flag_days: Annotated[int, Field(ge=1, le=3650)] = 2
+    refusal_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
 
 class IbQuoteSettings(Section):
@@ -148,6 +177,57 @@ class FeedSettings(Section):
     price_ttl_ms: Annotated[int, Field(ge=100)] = 15_000
     hang_ms_max: Positive = 1000.0
     swap_period_s: Positive = 86_400.0
+
+
+class TierSettings(Section):
+    """Which vendor serves, and when it changes; times in real seconds, ages by source.
+
+    order: best first; a vendor that is not named is not used. grace_s: how long the serving one
+    may be silent. failback_s: how long a better one must be well again. agree_bps: how far the
+    two may then be apart. switches_per_hour: of one symbol; then it stays where it is.
+    *_s_max: the oldest price that is live; quiet_s_max: of a symbol that trades rarely.
+    probe_symbol: liquid, asked of a vendor that comes back.
+    """
+
+    order: tuple[Literal["finnhub", "alphavantage", "yahoo"], ...] = (
+        "finnhub",
+        "alphavantage",
+        "yahoo",
+    )
+    grace_s: Positive = 5.0
+    failback_s: Positive = 60.0
+    dwell_s: Positive = 120.0
+    switches_per_hour: Annotated[int, Field(ge=1, le=60)] = 4
+    agree_bps: Positive = 50.0
+    answer_s_max: Positive = 10.0
+    ib_s_max: Positive = 5.0
+    ib_quiet_s_max: Positive = 60.0
+    quiet_s_max: Positive = 120.0
+    alphavantage_s_max: Positive = 130.0
+    yahoo_s_max: Positive = 90.0
+    probe_symbol: str = "SPY"
+
+    @model_validator(mode="after")
+    def _order_is_one(self) -> Self:
+        if not self.order or len(set(self.order)) != len(self.order):
+            raise ValueError(
+                f"tiers.order={','.join(self.order)!r}: name each vendor once, at least one"
+            )
+        return self
+
+
+class BarsSettings(Section):
+    """Minute bars of admitted prices in PostgreSQL; whole months older than that are dropped."""
+
+    enabled: bool = True
+    retention_days: Annotated[int, Field(ge=31, le=36_500)] = 400
+
+
+class TapeSettings(Section):
+    """The recorder: each day's admitted trades as a file under the home; days_max files stay."""
+
+    enabled: bool = False
+    days_max: Annotated[int, Field(ge=1, le=3650)] = 20
 
 
 class ManagerSettings(Section):
@@ -267,6 +347,9 @@ class Settings(Section):
     yahoo: YahooSettings = YahooSettings()
     ibquotes: IbQuoteSettings = IbQuoteSettings()
     feed: FeedSettings = FeedSettings()
+    tiers: TierSettings = TierSettings()
+    bars: BarsSettings = BarsSettings()
+    tape: TapeSettings = TapeSettings()
     managers: ManagerSettings = ManagerSettings()
     paper: PaperSettings = PaperSettings()
     live: LiveSettings = LiveSettings()
