@@ -27,12 +27,12 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Act:
-    """What a row does. settings: of its run; rows with equal settings and no `own` share one."""
+    """What a row does. settings: of World.started; rows with equal ones share a run, unless own."""
 
     number: int
     play: Callable[[World], Any]
     is_own: bool
-    settings: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, Any], ...]
     excused: tuple[str, ...]
 
 
@@ -43,9 +43,13 @@ class Acts:
         self._acts: dict[int, Act] = {}
 
     def row(
-        self, number: int, *, own: bool = False, excused: tuple[str, ...] = (), **settings: str
+        self, number: int, *, own: bool = False, excused: tuple[str, ...] = (), **settings: Any
     ) -> Callable[[Callable[[World], Any]], Callable[[World], Any]]:
-        """Register a row. own: it has a run of its own; settings: e.g. PAPER_WINDOWS="…"."""
+        """Register a row.
+
+        own: it has a run of its own; excused: invariants that the fault itself breaks;
+        settings: what World.started takes.
+        """
 
         def keep(play: Callable[[World], Any]) -> Callable[[World], Any]:
             assert number not in self._acts, number
@@ -111,7 +115,7 @@ class Runs:
     """Runs that rows share, by their settings."""
 
     def __init__(self) -> None:
-        self._shared: dict[tuple[tuple[str, str], ...], tuple[World, ExitStack]] = {}
+        self._shared: dict[tuple[tuple[str, Any], ...], tuple[World, ExitStack]] = {}
 
     @contextmanager
     def lent(self, act: Act) -> Iterator[World]:
@@ -134,7 +138,7 @@ class Runs:
             self._end(act.settings)
             raise
 
-    def _end(self, settings: tuple[tuple[str, str], ...]) -> None:
+    def _end(self, settings: tuple[tuple[str, Any], ...]) -> None:
         _, stack = self._shared.pop(settings)
         stack.close()
 
@@ -145,7 +149,7 @@ class Runs:
 
 
 @contextmanager
-def started(settings: dict[str, str]) -> Iterator[World]:
+def started(settings: dict[str, Any]) -> Iterator[World]:
     """Start a run, end it in order, and see that it left nothing behind."""
     with bench() as box:
         world = World.started(box, **settings)

@@ -9,11 +9,13 @@ Rules of this file:
 """
 
 import contextlib
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from chaos.matrix.clerk import Clerk
@@ -28,6 +30,7 @@ from tradebox.supervision.launch_errors import ControlUnreachable
 
 ACCOUNTS = ("paper", "live")
 SPEED = 20
+ESTABLISHED = "01"
 PERIODS = {
     "HEARTBEAT_S": "2",
     "HEARTBEAT_DEADLINE_S": "2",
@@ -59,6 +62,15 @@ SYMBOLS = (
 
 HEARTBEATS_S = 4 * float(PERIODS["HEARTBEAT_S"])
 """How long a dead link may look alive: two waits and two misses. By default 30 s of real time."""
+
+STARVING = (
+    "finnhub.silent_symbol",
+    "gateway.freeze_market_data",
+    "alphavantage.empty_quote",
+    "yahoo.not_found",
+    "yahoo.stream_silent_symbol",
+)
+"""What keeps a symbol's prices from everybody, vendor by vendor."""
 
 FINAL = ("closed", "cancelled", "refused")
 NOW_S_MIN = 200.0
@@ -95,12 +107,14 @@ class World:
         self._refused: set[str] = set()
 
     @classmethod
-    def started(cls, box: Bench, *arguments: str, speed: int = SPEED, **env: str) -> "World":
+    def started(cls, box: Bench, *, speed: int = SPEED, config: str = "", **env: str) -> "World":
         """Start a run with short limits and wait until orders can be sent.
 
-        arguments: further ones of `tradebox run`; env: settings, e.g. PAPER_WINDOWS=….
+        config: of config.toml; env: settings, e.g. PAPER_EXIT_COLLAR_SHARE="0.02".
         """
-        run = box.run("--speed", str(speed), *arguments, **compressed(**env)).ready()
+        if config:
+            (box.home / "config.toml").write_text(config)
+        run = box.run("--speed", str(speed), **compressed(**env)).ready()
         world = cls(box, run)
         world.until_clean()
         return world
@@ -295,6 +309,33 @@ class World:
         for account in accounts or ACCOUNTS:
             self.until_link(account, "CLEAN")
 
+    def connections(self, account: str = "paper") -> set[str]:
+        """Return the client sides of the connections to a gateway, as the kernel knows them."""
+        ready = json.loads((self.box.home / "sim" / "ready.json").read_text())
+        port = int(str(ready[f"gateway_{account}"]).rpartition(":")[2])
+        found = set()
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            local, remote, state = line.split()[1:4]
+            if state == ESTABLISHED and int(remote.rpartition(":")[2], 16) == port:
+                found.add(local)
+        return found
+
+    def reconnected(self, cut: Callable[[], object], account: str = "paper") -> None:
+        """Cut a link, wait until it stands on another connection, and is CLEAN."""
+        before = self.connections(account)
+        with self.span("away", account):
+            cut()
+            eventually(lambda: self.connections(account) - before, f"{account} connects again")
+            eventually(lambda: not self.connections(account) & before, "the old one is gone")
+            self.until_entries(account)
+
+    def until_entries(self, account: str = "paper") -> None:
+        """Wait until a controller answers that books and broker were compared after now."""
+        answer = self.clerk.command(account, "reconcile")
+        while not answer.get("done"):
+            answer = self.clerk.command(account, "reconcile")
+        self.until_clean(account)
+
     def engine_pid(self) -> int:
         """Return the engine's process."""
         return int(eventually(lambda: self.box.status().get("pid"), "an engine"))
@@ -341,15 +382,39 @@ class World:
             self.spans.append(Span(what, account, symbol, from_ns, time.monotonic_ns()))
 
     @contextlib.contextmanager
-    def blind(self, account: str = "paper", until: Callable[[], object] | None = None) -> Iterator:
-        """No order may leave within; until CLEAN again (or `until`) nobody can know or act."""
+    def blind(
+        self, account: str = "paper", lift: Callable[[], object] = lambda: None
+    ) -> Iterator[None]:
+        """No order may leave within; then `lift` ends the fault, and the link is waited for.
+
+        Until it is CLEAN again nobody can know or act. account "": both.
+        """
         with self.span("away", account):
-            with self.span("blind", account):
-                yield
-            if until is None:
-                self.until_clean(account)
-            else:
-                until()
+            try:
+                with self.span("blind", account):
+                    yield
+            finally:
+                lift()
+            self.until_clean(*([account] if account else []))
+
+    def stays_out(self, symbol: str, account: str = "paper", seconds: float = 1.5) -> None:
+        """See that nothing is sent in a symbol for some real seconds."""
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            assert self.placed(symbol, account) == []
+            time.sleep(0.1)
+        assert self.placed(symbol, account) == []
+
+    def starve(self, symbol: str) -> None:
+        """Let no vendor and no gateway say a price of a symbol any more."""
+        for name in STARVING:
+            self.fault(name, symbol=symbol)
+
+    def feed(self, symbol: str) -> None:
+        """Let prices of every symbol be said again."""
+        del symbol
+        for name in STARVING:
+            self.clear(name)
 
     # --- the judge ---
 
