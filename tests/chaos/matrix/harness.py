@@ -331,10 +331,10 @@ class World:
 
     def until_entries(self, account: str = "paper") -> None:
         """Wait until a controller answers that books and broker were compared after now."""
-        answer = self.clerk.command(account, "reconcile")
-        while not answer.get("done"):
-            answer = self.clerk.command(account, "reconcile")
-        self.until_clean(account)
+        eventually(
+            lambda: self.clerk.command(account, "reconcile").get("done"), f"{account} reconciled"
+        )
+        self.until_link(account, "CLEAN", "WINDOW")
 
     def engine_pid(self) -> int:
         """Return the engine's process."""

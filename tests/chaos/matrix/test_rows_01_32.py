@@ -33,7 +33,7 @@ DETECTED_S = 35.0
 """How long a dead gateway may go unnoticed with the periods of every day."""
 WINDOW = """
 [paper]
-windows = ["Mon 09:50 25"]
+windows = ["Mon 10:10 25"]
 window_freeze_min = 5
 """
 MOVED = """
@@ -305,12 +305,12 @@ def row_14_delayed_prices_enter_nothing(world: World) -> None:
 # --- the gateway's day and its ids ---
 
 
-@acts.row(15, own=True, speed=20, config=WINDOW)
+@acts.row(15, own=True, speed=40, config=WINDOW)
 def row_15_the_gate_is_closed_before_the_nightly_window(world: World) -> None:
     held, left, waits = (world.symbol() for _ in range(3))
     world.open(held)
     leaving = world.open(left)
-    world.until_link("paper", "WINDOW")
+    world.until_link("paper", "WINDOW", deadline_s=180)
     plan_id = world.add(waits)
     world.stays_out(waits)
     world.leave(leaving)

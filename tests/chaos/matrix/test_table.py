@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+from chaos.matrix.page import PAGE, text
 from chaos.matrix.rows import ROWS
 
 HERE = Path(__file__).parent
@@ -44,3 +45,7 @@ def test_a_row_stands_in_its_file_under_its_name():
 
 def test_a_quick_row_is_no_row_without_a_test():
     assert not [row.number for row in ROWS.values() if row.is_quick and row.why_not]
+
+
+def test_the_page_says_what_the_table_says():
+    assert PAGE.read_text() == text(), "PYTHONPATH=tests python -m chaos.matrix.page"

@@ -1,0 +1,673 @@
+"""The fault matrix, rows 33 to 64: stops, others' acts, configuration, stores, processes, people.
+
+Rules of this file:
+- a row sets its fault on a real run, sees what must happen from outside, and leaves; the judge
+  then looks at everything that ever happened in that run;
+- what is asserted here is what the row is about; the invariants are the judge's.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+
+import asyncpg
+import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError
+
+from chaos.matrix.acts import Acts, Runs
+from chaos.matrix.harm import (
+    actor,
+    commits_held,
+    commits_unanswered,
+    flush_redis,
+    harm,
+    hits,
+    is_set,
+    logged,
+    postgres_away,
+    read_only,
+    ready_line,
+    wall_s,
+)
+from chaos.matrix.harness import World, mono_ns
+from support.run_bench import bench, eventually
+from support.tws_bench import RawClient
+from tradebox.adapters.embedded.addresses import REDIS_FOLDER, redis_url
+from tradebox.adapters.embedded.secrets import Login
+from tradebox.config import Home, Settings
+
+pytestmark = [pytest.mark.xdist_group("matrix"), pytest.mark.timeout(400)]
+
+acts = Acts()
+MOVED = {
+    "stop": {"percent": 20},
+    "steps": [{"at": {"r": "0.05"}, "move_stop": {"to": "break_even"}}],
+}
+"""A plan whose stop moves once the price is 1 % above its entry."""
+MOVE_PERCENT = 2.0
+STOPPED_PERCENT = -24.0
+ADOPTED = {"side": "long", "entry": {"type": "market"}, "stop": {"percent": 10}}
+MISMATCH = "SELECT text FROM trade.alert WHERE kind = 'account_mismatch'"
+FLOOD = 1_000
+BULK = 600
+FAST = 200
+"""Market seconds per second, where a night has to pass."""
+NIGHT_S_MAX = 240.0
+
+
+def excuse(world: World, *rules: str) -> None:
+    """Leave out what the fault itself breaks: an invariant, or one of a subject."""
+    world._refused |= set(rules)
+
+
+def stop_moves(world: World, symbol: str) -> list[dict]:
+    """Return every change of our orders in a symbol."""
+    rows = world.ledger("order_modified", account="paper")
+    return [row for row in rows if row["ticket"]["symbol"] == symbol]
+
+
+def starved(world: World, **document: object) -> tuple[str, str]:
+    """Return a symbol without prices and a plan that is armed in it."""
+    symbol = world.symbol()
+    world.starve(symbol)
+    plan_id = world.add(symbol, **document)
+    world.until_state(plan_id, "armed")
+    return symbol, plan_id
+
+
+def entered_once(world: World, symbol: str, plan_id: str) -> None:
+    """Wait until a plan is open and covered; it entered once, and may leave."""
+    world.until_state(plan_id, "open")
+    world.until_covered(symbol, 40)
+    assert len(world.entries(symbol)) == 1
+    world.leave(plan_id)
+
+
+# --- stops and orders at the gateway ---
+
+
+@acts.row(33)
+def row_33_a_modify_forks_the_order(world: World) -> None:
+    symbol = world.symbol()
+    world.open(symbol, **MOVED)
+    (first,) = world.stops(symbol)
+    at_ns = mono_ns()
+    world.fault("gateway.fork_modify", account="paper", count=1)
+    world.gap(symbol, MOVE_PERCENT)
+    world.until_told("forked_order", since_ns=at_ns)
+    excuse(world, f"I12:{symbol}")  # two stops of the whole size: the broker made the second
+    late = world.add(symbol)
+    world.until_denied(late, "quarantine")
+    assert {row["order_ref"] for row in world.stops(symbol)} == {first["order_ref"]}
+    world.clerk.command("paper", "exit", plan_id=late)
+    world.fault("gateway.cancel_by_broker", account="paper", order_id=first["order_id"])
+    world.until_covered(symbol, 40)
+
+
+@acts.row(34)
+def row_34_a_stop_that_the_preset_made_day_is_good_till_cancelled_again(world: World) -> None:
+    symbol = world.symbol()
+    world.fault("gateway.preset_tif", account="paper", count=2)
+    plan_id = world.open(symbol)
+    assert 10349 in world.codes()
+
+    def tif_of_the_stop() -> str:
+        live = {row["perm_id"] for row in world.stops(symbol)}
+        rows = world.ledger("order_placed") + world.ledger("order_modified")
+        said = [row["ticket"]["tif"] for row in sorted(rows, key=lambda row: row["seq"])
+                if row["perm_id"] in live]  # fmt: skip
+        return said[-1] if said else ""
+
+    eventually(lambda: tif_of_the_stop() == "GTC", "the stop is GTC")
+    world.until_covered(symbol, 40)
+    world.leave(plan_id)
+
+
+@acts.row(35)
+def row_35_a_code_nobody_knows_keeps_the_order(world: World) -> None:
+    symbol, at_ns = world.symbol(), mono_ns()
+    world.fault("gateway.order_code", account="paper", count=1)
+    plan_id = world.open(symbol)
+    told = world.until_told("broker_code", since_ns=at_ns)
+    assert any("10999" in row["text"] for row in told)
+    assert len(world.entries(symbol)) == 1
+    world.leave(plan_id)
+
+
+@acts.row(36)
+def row_36_a_refused_stop_is_placed_again_and_else_the_position_goes(world: World) -> None:
+    again = world.symbol()
+    world.fault("gateway.reject_child", account="paper", count=1)
+    plan_id = world.add(again)
+    world.until_state(plan_id, "open", "closed")
+    eventually(lambda: world.is_covered(again), "covered, or flat")
+    world.clear("gateway.reject_child")
+
+    hopeless, at_ns = world.symbol(), mono_ns()
+    world.fault("gateway.reject_child", account="paper", count=1)
+    world.fault("gateway.refuse_order", account="paper", skip=2, count=2)
+    second = world.add(hopeless)
+    world.until_state(second, "closed")
+    assert world.held(hopeless) == 0
+    refused = [code for code in world.codes(since_ns=at_ns) if code == 201]
+    assert len(refused) >= 2
+    if world.held(again):
+        world.leave(plan_id)
+
+
+@acts.row(37)
+def row_37_a_stop_that_the_broker_cancelled_is_placed_again(world: World) -> None:
+    symbol = world.symbol()
+    plan_id = world.open(symbol)
+    (old,) = world.stops(symbol)
+    world.fault("gateway.cancel_by_broker", account="paper", order_id=old["order_id"])
+    eventually(
+        lambda: [r["perm_id"] for r in world.stops(symbol)] != [old["perm_id"]], "it is gone"
+    )
+    world.until_covered(symbol, 40)
+    (new,) = world.stops(symbol)
+    assert (new["trigger"], new["order_ref"]) != (old["trigger"], old["order_ref"])
+    assert new["trigger"] == old["trigger"]
+    world.leave(plan_id)
+
+
+@acts.row(38, own=True, speed=FAST)
+def row_38_a_stop_fired_a_day_ago_while_nobody_was_there(world: World) -> None:
+    symbol = world.symbol()
+    plan_id = world.open(symbol)
+    engine, launcher = world.engine_pid(), world.run.pid
+    day = world.sim("/clock")["session"]
+    with world.span("away"):
+        os.kill(launcher, signal.SIGSTOP)
+        try:
+            os.kill(engine, signal.SIGKILL)
+            world.gap(symbol, STOPPED_PERCENT)
+            eventually(lambda: world.held(symbol) == 0, "the stop fired")
+            clock = lambda: world.sim("/clock")  # noqa: E731
+            eventually(
+                lambda: clock()["session"] != day and clock()["is_open"],
+                "another session",
+                NIGHT_S_MAX,
+            )
+        finally:
+            os.kill(launcher, signal.SIGCONT)
+        placed = len(world.placed(symbol))
+        world.until_new_engine(engine)
+    world.until_told("position_adjusted")
+    world.until_state(plan_id, "closed")
+    assert len(world.placed(symbol)) == placed, "nothing is sent for what is not held"
+    sold = [row for row in world.ledger("execution", symbol=symbol) if row["side"] == "SELL"]
+    excuse(world, *(f"I4:{row['exec_id'].rpartition('.')[0]}" for row in sold))
+
+
+@acts.row(39)
+def row_39_a_trade_by_hand_is_left_alone_until_a_person_adopts_it(world: World) -> None:
+    symbol, at_ns = world.symbol(), mono_ns()
+    world.fault("gateway.manual_order", account="paper", symbol=symbol, side="BUY", quantity=10)
+    eventually(lambda: world.held(symbol) == 10, "the trade by hand")
+    world.until_entries()
+    world.until_told("position_gap", since_ns=at_ns)
+    late = world.add(symbol)
+    world.until_denied(late, "quarantine")
+    assert world.placed(symbol) == []
+    world.clerk.command("paper", "exit", plan_id=late)
+    document = {**ADOPTED, "symbol": symbol, "size": {"quantity": 10}}
+    answer = world.clerk.command("paper", "adopt", symbol=symbol, document=document)
+    assert answer.get("done"), answer
+    world.until_covered(symbol, 10)
+    world.leave(answer["plan_id"])
+
+
+@acts.row(40, own=True, speed=FAST)
+def row_40_a_split_over_night_is_told_and_nothing_is_sent_at_an_old_price(world: World) -> None:
+    symbol, at_ns = world.symbol(), mono_ns()
+    world.open(symbol)
+    world.fault("market.split", symbol=symbol, numerator=2, denominator=1)
+    eventually(lambda: world.held(symbol) == 80, "the split", NIGHT_S_MAX)
+    placed = len(world.placed(symbol))
+    world.until_told("position_gap", since_ns=at_ns)
+    late = world.add(symbol)
+    world.until_denied(late, "quarantine", "busy", "position")
+    assert len(world.placed(symbol)) == placed
+    assert stop_moves(world, symbol) == []
+    assert world.stops(symbol) == [], "the split took the stop, and no price of it is known"
+
+
+# --- configuration and the gateway's own settings ---
+
+
+@acts.row(41)
+def row_41_a_paper_controller_at_the_live_gateway_sends_nothing(world: World) -> None:
+    ready = ready_line(world)
+    host, _, port = ready["gateway_live"].rpartition(":")
+    finnhub = world.box.secrets()["finnhub_key"]
+    before = len(world.ledger("message"))
+    for account in ("DU1234567", ready["accounts"]["paper"], ready["accounts"]["live"]):
+        env = {
+            "TRADEBOX_PAPER_ACCOUNT": account,
+            "TRADEBOX_PAPER_HOST": host,
+            "TRADEBOX_PAPER_PORT": port,
+            "TRADEBOX_FINNHUB_KEY": finnhub,
+            "TRADEBOX_FINNHUB_REST_URL": ready["finnhub"],
+            "TRADEBOX_FINNHUB_WS_URL": ready["finnhub_ws"],
+        }
+        with bench() as other:
+            other.run("--profile", "paper", **env).ready()
+            eventually(lambda box=other: box.rows(MISMATCH), f"{account} is refused")
+    assert len(world.ledger("message")) == before
+
+
+@acts.row(42)
+def row_42_a_read_only_api_is_told_and_the_stop_rests(world: World) -> None:
+    symbol, other, at_ns = world.symbol(), world.symbol(), mono_ns()
+    plan_id = world.open(symbol)
+    world.fault("gateway.read_only", account="paper")
+    late = world.add(other)
+    world.until_state(late, "refused", "cancelled", "closed")
+    assert world.entries(other) == []
+    told = world.until_told("broker_code", since_ns=at_ns)
+    assert any("321" in row["text"] for row in told)
+    assert world.is_covered(symbol)
+    world.clear("gateway.read_only")
+    world.until_entries()
+    world.leave(plan_id)
+
+
+# --- prices ---
+
+
+@acts.row(43)
+def row_43_absurd_ticks_open_move_and_close_nothing(world: World) -> None:
+    symbol = world.symbol()
+    plan_id = world.open(symbol, **MOVED)
+    empty, late = starved(world)
+    with world.span("spoilt", symbol=empty):
+        for price in ("0", "-1", "NaN", "Infinity", "1e-9"):
+            world.fault("gateway.bad_tick", symbol=empty, price=price, count=3)
+            world.fault("gateway.bad_tick", symbol=symbol, price=price, count=3)
+        world.clear("gateway.freeze_market_data")
+        world.fault("finnhub.zero_price", symbol=symbol, count=5)
+        for percent in (900.0, -90.0):
+            world.fault("finnhub.spike", symbol=symbol, percent=percent, count=1)
+            eventually(lambda: not is_set(world, "finnhub.spike"), "the spike was said")
+            time.sleep(0.5)
+        world.stays_out(empty)
+    assert stop_moves(world, symbol) == []
+    assert world.is_covered(symbol)
+    world.clear()
+    entered_once(world, empty, late)
+    world.leave(plan_id)
+
+
+@acts.row(44)
+def row_44_a_frozen_price_opens_nothing(world: World) -> None:
+    symbol, plan_id = starved(world)
+    world.fault("gateway.repeat_price", symbol=symbol)
+    with world.span("spoilt", symbol=symbol):
+        world.clear("gateway.freeze_market_data")
+        world.stays_out(symbol, seconds=3.0)
+    world.clear()
+    entered_once(world, symbol, plan_id)
+
+
+@acts.row(45)
+def row_45_clocks_apart_refuse_entries(world: World) -> None:
+    for skew_s in (3600, -3600):
+        world.fault("gateway.clock_skew", account="paper", skew_s=skew_s)
+        time.sleep(5)  # a heartbeat is two seconds away
+        symbol = world.symbol()
+        plan_id = world.add(symbol)
+        world.until_denied(plan_id, "clock")
+        assert world.placed(symbol) == []
+        world.clear("gateway.clock_skew")
+        entered_once(world, symbol, plan_id)
+
+
+# --- stores ---
+
+
+@acts.row(46)
+def row_46_without_postgresql_nothing_enters_and_fills_are_kept(world: World) -> None:
+    held = world.symbol()
+    plan_id = world.open(held)
+    symbol, late = starved(world)
+    with postgres_away(world):
+        world.feed(symbol)
+        world.gap(held, STOPPED_PERCENT)
+        eventually(lambda: world.held(held) == 0, "the stop fires without us")
+        world.stays_out(symbol, seconds=10.0)
+    world.until_state(plan_id, "closed")
+    entered_once(world, symbol, late)
+
+
+@acts.row(47)
+def row_47_a_slow_commit_ends_before_the_send(world: World) -> None:
+    symbol, plan_id = starved(world)
+    with commits_held(world):
+        world.feed(symbol)
+        world.stays_out(symbol, seconds=6.0)
+    entered_once(world, symbol, plan_id)
+
+
+@acts.row(48)
+def row_48_what_postgresql_does_not_take_is_not_sent(world: World) -> None:
+    held = world.symbol()
+    plan_id = world.open(held)
+    symbol, late = starved(world)
+    with read_only(world):
+        world.feed(symbol)
+        world.gap(held, STOPPED_PERCENT)
+        eventually(lambda: world.held(held) == 0, "the stop fires")
+        world.stays_out(symbol, seconds=6.0)
+    world.until_state(plan_id, "closed")
+    entered_once(world, symbol, late)
+
+
+@acts.row(49)
+def row_49_a_commit_without_an_answer_is_read_again(world: World) -> None:
+    symbol, plan_id = starved(world)
+    with commits_unanswered(world):
+        world.feed(symbol)
+        time.sleep(4)  # entries are tried meanwhile
+    entered_once(world, symbol, plan_id)
+    rows = world.orders(plan_id)
+    assert [row["role"] for row in rows if row["state"] != "never_sent"].count("entry") == 1
+
+
+@acts.row(50)
+def row_50_redis_gone_flushed_or_slow_changes_no_decision(world: World) -> None:
+    with world.frozen("redis"):
+        symbol = world.symbol()
+        entered_once(world, symbol, world.add(symbol))
+    flush_redis(world)
+    symbol = world.symbol()
+    plan_id = world.open(symbol)
+    os.kill(world.server_pid("redis"), signal.SIGKILL)
+    world.leave(plan_id)
+    eventually(lambda: world.server_pid("redis"), "Redis is back")
+
+
+# --- processes ---
+
+
+@acts.row(51, own=True)
+def row_51_an_actor_that_crashes_again_and_again_is_given_up_and_told(world: World) -> None:
+    symbol, name = world.symbol(), "trading.paper.controller"
+    world.open(symbol)
+    with world.span("away", "paper"):
+        for _ in range(7):
+            harm(world, "crash", name)
+            eventually(lambda: actor(world, name).get("state") != "running", "it is down", 5.0)
+        world.until_told("restart_intensity")
+        assert world.is_covered(symbol)
+        world.open(symbol, "live")
+        world.until_clean()
+        world.until_entries()
+
+
+@acts.row(52)
+def row_52_what_hangs_is_seen_from_outside_and_started_anew(world: World) -> None:
+    symbol, name = world.symbol(), "trading.paper.controller"
+    plan_id = world.open(symbol)
+    with world.span("away"):
+        hung = harm(world, "hang", name)
+        eventually(lambda: actor(world, name).get("incarnation") not in (None, hung), "another one")
+        world.until_entries()
+        engine = world.engine_pid()
+        harm(world, "busy", "trading.live.controller")
+        world.until_new_engine(engine)
+    world.leave(plan_id)
+
+
+@acts.row(53)
+def row_53_an_engine_killed_for_its_memory_loses_nothing(world: World) -> None:
+    symbol, engine = world.symbol(), world.engine_pid()
+    with world.span("away"):
+        plan_id = world.add(symbol)
+        eventually(lambda: world.placed(symbol), "its order")
+        os.kill(engine, signal.SIGKILL)
+        world.until_new_engine(engine)
+    entered_once(world, symbol, plan_id)
+
+
+# --- vendors ---
+
+
+@acts.row(54)
+def row_54_a_vendor_that_says_429_is_not_stormed(world: World) -> dict:
+    world.fault("finnhub.rate_limit")
+    world.fault("finnhub.refuse_stream")
+    world.fault("finnhub.drop_connection")
+    time.sleep(10)  # what a storm would fill
+    asked = {name: hits(world, f"finnhub.{name}") for name in ("rate_limit", "refuse_stream")}
+    assert max(asked.values()) <= 40, asked
+    world.clear()
+    symbol = world.symbol()
+    entered_once(world, symbol, world.add(symbol))
+    return {f"{name}_in_10_s": count for name, count in asked.items()}
+
+
+@acts.row(55)
+def row_55_malformed_json_is_dropped_and_the_actor_lives(world: World) -> None:
+    name = "market.ingest.finnhub"
+    before = actor(world, name)["incarnation"]
+    symbol = world.symbol()
+    world.fault("finnhub.bad_frame", count=50)
+    world.fault("finnhub.truncated", count=50)
+    plan_id = world.add(symbol)
+    entered_once(world, symbol, plan_id)
+    eventually(lambda: not is_set(world, "finnhub.bad_frame"), "the frames were said")
+    assert actor(world, name)["incarnation"] == before
+
+
+@acts.row(56, FINNHUB_SILENT_S_MAX="4")
+def row_56_a_silent_stream_is_stale_and_connected_anew(world: World) -> None:
+    since_s = wall_s()
+    symbol, plan_id = starved(world)
+    world.fault("finnhub.half_open")
+    with world.span("spoilt", symbol=symbol):
+        eventually(
+            lambda: logged(world, "stream_changed", since_s, source="finnhub", is_up=False),
+            "the silence is seen",
+        )
+        world.stays_out(symbol)
+    world.clear()
+    eventually(
+        lambda: logged(world, "stream_changed", since_s, source="finnhub", is_up=True),
+        "connected anew",
+    )
+    entered_once(world, symbol, plan_id)
+
+
+# --- floods and people ---
+
+
+@acts.row(57)
+def row_57_a_burst_that_was_refused_is_unknown_until_it_is_looked_up(world: World) -> None:
+    symbol = world.symbol()
+    world.fault("gateway.pacing", account="paper", client_id=11, count=3)
+    plan_id = world.add(symbol)
+    eventually(lambda: not is_set(world, "gateway.pacing"), "three messages were dropped")
+    world.reconnected(lambda: world.fault("gateway.disconnect", account="paper", client_id=11))
+    world.until_state(plan_id, "open", "refused", "cancelled")
+    assert len(world.entries(symbol)) <= 1
+    other = world.symbol()
+    entered_once(world, other, world.add(other))
+    if world.held(symbol):
+        world.leave(plan_id)
+
+
+@acts.row(58)
+def row_58_an_exit_does_not_wait_behind_bulk_requests(world: World) -> dict:
+    symbol = world.symbol()
+    plan_id = world.open(symbol)
+    host, _, port = ready_line(world)["gateway_paper"].rpartition(":")
+
+    async def bulk() -> None:
+        clients = [await RawClient.open((host, int(port)), number) for number in range(21, 27)]
+        for number in range(BULK):
+            clients[number % len(clients)].send(49, 1)
+        asked_ns = mono_ns()
+        await asyncio.to_thread(world.leave, plan_id)
+        shown["ask_to_first_bytes_ms"] = first_message_ms(asked_ns)
+        for client in clients:
+            await client.close()
+
+    def first_message_ms(asked_ns: int) -> float:
+        later = [row["mono_ns"] for row in world.ledger("message", client_id=11)
+                 if row["mono_ns"] > asked_ns]  # fmt: skip
+        return round((min(later) - asked_ns) / 1e6, 1)
+
+    shown: dict[str, float] = {}
+    asyncio.run(bulk())
+    assert world.held(symbol) == 0
+    return shown
+
+
+@acts.row(
+    59,
+    own=True,
+    PAPER_LIMITS_ORDERS_PER_S_MAX="10",
+    PAPER_LIMITS_ORDERS_PER_MIN_MAX="120",
+    PAPER_LIMITS_RATE_LATCH_MAX="50",
+    PAPER_LIMITS_ENTRIES_PER_SYMBOL_MIN_MAX="20",
+)
+def row_59_a_flood_of_intents_meets_the_buckets_and_the_latch(world: World) -> dict:
+    held = world.symbol()
+    plan_id = world.open(held)
+    symbols = [world.symbol() for _ in range(world.symbols_left)]
+    for symbol in symbols:
+        world.starve(symbol)
+    size = {"size": {"quantity": 1}}
+    plans = [world.add(symbols[n % len(symbols)], **size) for n in range(FLOOD // 4)]
+    at_ns = mono_ns()
+    world.feed("")
+    world.until_told("kill_latch", since_ns=at_ns)
+    time.sleep(3)  # no entry leaves any more
+    sent = world.ledger("message", account="paper", message_id=3)
+    world.leave(plan_id)
+    in_a_second = max(
+        (sum(0 <= row["mono_ns"] - first["mono_ns"] < 1e9 for row in sent) for first in sent),
+        default=0,
+    )
+    assert in_a_second <= 22, "a bucket of ten a second, twice at most across its edge"
+    for one in plans:
+        world.clerk.command("paper", "exit", plan_id=one)
+    assert world.clerk.command("paper", "resume").get("done")
+    return {"messages_in_the_worst_second": in_a_second, "intents": len(plans)}
+
+
+@acts.row(60)
+def row_60_the_console_s_logins_can_place_and_ask_nothing(world: World) -> None:
+    before = len(world.ledger("message"))
+    folder = world.box.socket_dir / REDIS_FOLDER
+    url = redis_url(Home(world.box.home), Settings(), Login.REDIS_CONSOLE, folder)
+
+    async def write(statement: str) -> None:
+        connection = await asyncpg.connect(world.box.dsn(Login.CONSOLE))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    for statement in (
+        "INSERT INTO trade.command (account, kind, deadline_at) VALUES ('live', 'flatten', now())",
+        "INSERT INTO trade.switch (name, value) VALUES ('kill', 'off')",
+        "UPDATE trade.plan SET state = 'open'",
+        "SELECT * FROM trade.broker_order",
+        "DELETE FROM console.plan",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            asyncio.run(write(statement))
+    with contextlib.closing(Redis.from_url(url)) as client:
+        for command in (("FLUSHALL",), ("SET", "md:AAPL", "1"), ("PUBLISH", "md", "x")):
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*command)
+    assert len(world.ledger("message")) == before
+
+
+@acts.row(61)
+def row_61_a_gateway_that_waits_for_its_login_is_told_and_stops_rest(world: World) -> None:
+    symbol, other, at_ns = world.symbol(), world.symbol(), mono_ns()
+    plan_id = world.open(symbol)
+    late = ""
+
+    def lift() -> None:
+        world.clear("gateway.mute_handshake")
+
+    world.fault("gateway.mute_handshake", account="paper", client_id=-1)
+    with world.blind("paper", lift):
+        world.fault("gateway.disconnect", account="paper")
+        world.until_link("paper", "DOWN")
+        late = world.add(other)
+        world.until_told("gateway_away", since_ns=at_ns)
+        assert world.is_covered(symbol)
+        world.stays_out(other)
+        live = world.open(other, "live")
+    entered_once(world, other, late)
+    world.leave(live, "live")
+    world.leave(plan_id)
+
+
+@acts.row(62)
+def row_62_two_gateways_of_one_user_in_turns_double_nothing(world: World) -> None:
+    symbols = [world.symbol() for _ in range(3)]
+    plans = []
+    for symbol in symbols:
+        world.fault("gateway.competing_session", account="paper")
+        with world.blind("paper", lambda: world.clear("gateway.link_loss")):
+            world.fault("gateway.link_loss", account="paper")
+            world.until_link("paper", "BLIND")
+            plans.append(world.add(symbol))
+        world.clear("gateway.competing_session")
+        world.reconnected(lambda: world.fault("gateway.disconnect", account="paper"))
+    for symbol, plan_id in zip(symbols, plans, strict=True):
+        entered_once(world, symbol, plan_id)
+
+
+@acts.row(63)
+def row_63_a_reconcile_that_dies_half_way_is_run_again(world: World) -> None:
+    symbol, other = world.symbol(), world.symbol()
+    plan_id = world.open(symbol)
+    late = ""
+    with world.span("away"):
+        world.fault("gateway.mute_request", account="paper", client_id=11, message_id=61)
+        for _ in range(2):
+            engine = world.engine_pid()
+            os.kill(engine, signal.SIGKILL)
+            eventually(lambda pid=engine: world.box.status().get("pid") not in (None, pid), "anew")
+            world.until_link("paper", "SYNCING")
+            late = late or world.add(other)
+            world.stays_out(other)
+        world.clear("gateway.mute_request")
+        world.until_clean()
+    entered_once(world, other, late)
+    world.leave(plan_id)
+
+
+@acts.row(64)
+def row_64_a_halt_keeps_the_stop_and_the_exit_goes_on_resume(world: World) -> None:
+    symbol = world.symbol()
+    plan_id = world.open(symbol)
+    world.fault("market.halt", symbol=symbol)
+    with world.span("away", "paper", symbol):
+        world.clerk.command("paper", "exit", plan_id=plan_id)
+        time.sleep(4)  # it would like to leave
+        assert world.held(symbol) == 40
+        world.fault("market.resume", symbol=symbol)
+        world.until_state(plan_id, "closed")
+    assert world.held(symbol) == 0
+
+
+@pytest.mark.parametrize("number", acts.quick())
+def test_quick_row(number: int, runs: Runs) -> None:
+    acts.play(number, runs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", acts.numbers())
+def test_row(number: int, runs: Runs) -> None:
+    acts.play(number, runs)
