@@ -1,0 +1,197 @@
+"""Verdicts of the filter on their way to PostgreSQL: a book that feeds note in, and its writer.
+
+Rules of this file:
+- the book is a plain object that outlives its users; noting never blocks and never raises;
+- drops and holds are kept one by one, for a person asks which; flags and duplicates are counted by
+  symbol, source and check, for a liquid symbol has thousands of odd lots a minute;
+- memory is bounded: a flood of refusals is counted like flags (of one symbol, source and check the
+  first SINGLE_EACH_MAX a minute are listed), and rows that PostgreSQL does not take wait, at most
+  ROWS_WAITING_MAX; the oldest are dropped and counted.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tradebox.domain.filter_values import Check, Judged, Verdict
+from tradebox.domain.market import Tick
+from tradebox.errors import StoreUnavailable
+from tradebox.ports.verdicts import VerdictPort, VerdictRow
+from tradebox.supervision.actor import Actor, Context, ReplyTo
+from tradebox.supervision.reasons import ExitReason
+
+SINGLE_ROWS_MAX: Final = 2_000
+SINGLE_EACH_MAX: Final = 60
+COUNTED_KEYS_MAX: Final = 20_000
+ROWS_WAITING_MAX: Final = 10_000
+BATCH_ROWS: Final = 500
+FLUSH_S: Final = 0.5
+COUNTED_S: Final = 60.0
+FORGET_S: Final = 3600.0
+
+_Key = tuple[str, str, str, str]
+
+
+class VerdictBook:
+    """What the active feed has refused or flagged since the last look.
+
+    Holds: noted = taken + waiting + lost, in verdicts; at most SINGLE_ROWS_MAX single rows and
+           COUNTED_KEYS_MAX counted ones.
+    """
+
+    def __init__(self) -> None:
+        self._single: list[VerdictRow] = []
+        self._counted: dict[_Key, VerdictRow] = {}
+        self._listed: dict[_Key, int] = {}
+        self.noted = 0
+        self.lost = 0
+
+    def note(self, tick: Tick, judged: Judged) -> None:
+        """Note one verdict that is not accept."""
+        self.noted += 1
+        row = VerdictRow(
+            tick.symbol,
+            tick.source,
+            judged.check,
+            judged.verdict,
+            judged.quality,
+            tick.price_micros,
+            tick.event_ns,
+            tick.event_ns,
+        )
+        key = (tick.symbol, tick.source, judged.check, judged.verdict)
+        is_single = judged.verdict is not Verdict.FLAG and judged.check is not Check.DUPLICATE
+        if is_single and self._may_list(key):
+            self._single.append(row)
+        else:
+            self._count(key, row)
+
+    def _may_list(self, key: _Key) -> bool:
+        if len(self._single) >= SINGLE_ROWS_MAX:
+            return False
+        listed = self._listed.get(key, 0)
+        if listed >= SINGLE_EACH_MAX or len(self._listed) >= COUNTED_KEYS_MAX:
+            return False
+        self._listed[key] = listed + 1
+        return True
+
+    def _count(self, key: _Key, row: VerdictRow) -> None:
+        known = self._counted.get(key)
+        if known is not None:
+            self._counted[key] = row._replace(
+                first_event_ns=known.first_event_ns, count=known.count + 1
+            )
+        elif len(self._counted) < COUNTED_KEYS_MAX:
+            self._counted[key] = row
+        else:
+            self.lost += 1
+
+    @property
+    def waiting(self) -> int:
+        """How many verdicts wait to be taken."""
+        return len(self._single) + sum(row.count for row in self._counted.values())
+
+    def take(self, *, with_counted: bool) -> list[VerdictRow]:
+        """Take what waits, oldest first; the counted ones only where asked for."""
+        rows, self._single = self._single, []
+        if with_counted:
+            rows = [*rows, *self._counted.values()]
+            self._counted, self._listed = {}, {}
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    """To self: write what waits."""
+
+
+class VerdictFigures:
+    """Asked of the writer: its figures as a dict."""
+
+
+class VerdictWriter(Actor[_Flush]):
+    """Writes the book's rows in batches, and deletes what has been kept for long enough.
+
+    Holds: rows taken = written + waiting + dropped.
+    """
+
+    def __init__(
+        self, book: VerdictBook, port: VerdictPort, *, flag_days: int = 2, refusal_days: int = 30
+    ) -> None:
+        self._book = book
+        self._port = port
+        self._days = (flag_days, refusal_days)
+        self._waiting: deque[VerdictRow] = deque()
+        self._counted_s = 0.0
+        self._forget_s = 0.0
+        self.rows_taken = self.rows_written = self.rows_dropped = self.rows_forgotten = 0
+        self.failures = 0
+
+    async def init(self, ctx: Context) -> None:
+        """Begin at once; PostgreSQL may come later."""
+        self._ctx = ctx
+        self._counted_s = self._forget_s = ctx.clock.now()
+        ctx.send_after(FLUSH_S, _Flush())
+
+    async def handle(self, msg: _Flush) -> None:
+        """Take what was noted, write what can be written."""
+        del msg
+        now_s = self._ctx.clock.now()
+        with_counted = now_s - self._counted_s >= COUNTED_S
+        if with_counted:
+            self._counted_s = now_s
+        self._take(with_counted=with_counted)
+        try:
+            await self._write()
+            if now_s >= self._forget_s:
+                self.rows_forgotten += await self._port.forget(*self._days)
+                self._forget_s = now_s + FORGET_S
+        except StoreUnavailable:
+            self.failures += 1
+        self._ctx.send_after(FLUSH_S, _Flush())
+
+    def _take(self, *, with_counted: bool) -> None:
+        rows = self._book.take(with_counted=with_counted)
+        self.rows_taken += len(rows)
+        self._waiting.extend(rows)
+        while len(self._waiting) > ROWS_WAITING_MAX:
+            self._waiting.popleft()
+            self.rows_dropped += 1
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch = [self._waiting[place] for place in range(min(BATCH_ROWS, len(self._waiting)))]
+            await self._port.write(batch)
+            for _ in batch:
+                self._waiting.popleft()
+            self.rows_written += len(batch)
+
+    def figures(self) -> dict[str, int]:
+        """Return what was noted, and what became of it."""
+        return {
+            "verdicts_noted": self._book.noted,
+            "verdicts_lost": self._book.lost,
+            "rows_taken": self.rows_taken,
+            "rows_written": self.rows_written,
+            "rows_waiting": len(self._waiting),
+            "rows_dropped": self.rows_dropped,
+            "rows_forgotten": self.rows_forgotten,
+            "failures": self.failures,
+        }
+
+    async def handle_call(self, req: Any, reply_to: ReplyTo) -> Any:
+        """Answer VerdictFigures."""
+        if isinstance(req, VerdictFigures):
+            return self.figures()
+        return await super().handle_call(req, reply_to)
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Write what waits, as far as PostgreSQL answers."""
+        if not reason.expected:
+            return
+        self._take(with_counted=True)
+        try:
+            await self._write()
+        except StoreUnavailable:
+            self.rows_dropped += len(self._waiting)
+            self._waiting.clear()
