@@ -305,7 +305,7 @@ def _journal_first(case: Case) -> Iterator[Violation]:
             yield Violation("I7", sent.account, sent.ref, "on the wire, not in PostgreSQL")
             continue
         is_late = row["mono_ns"] > sent.at_ns + CLOCKS_NS
-        may_be = row["role"] != "entry" and case.seen.within("store_away", "", sent.at_ns)
+        may_be = row["role"] != "entry" and case.seen.within("store_away", sent.account, sent.at_ns)
         if is_late and not may_be:
             late_s = (row["mono_ns"] - sent.at_ns) / S_NS
             yield Violation("I7", sent.account, sent.ref, f"recorded {late_s:.3f} s after its send")
