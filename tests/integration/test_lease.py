@@ -1,11 +1,14 @@
 """The lease on the stores: shared by commands, stopped by the last one out, never beneath a run."""
 
+import contextlib
 import json
 import os
 import random
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from support.stores import in_thread
 from tradebox.adapters.embedded import lease, postgres, valkey
 from tradebox.adapters.postgres.connect import connected
 from tradebox.adapters.postgres.migrate import load_migrations
+from tradebox.backtest.memory import tree_of
 from tradebox.config import PostgresSettings, Settings
 from tradebox.errors import ExitCode, HomeUnusable, StoreUnavailable
 from tradebox.supervision.locks import hold_exclusive, hold_shared
@@ -109,6 +113,81 @@ def test_a_start_waits_for_who_is_stopping(home, monkeypatch):
         pass
     with hold_shared(home.lease_lock), lease.barrier(home):
         pass
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tradebox.adapters.embedded import lease
+from tradebox.config import Home, PostgresSettings, Settings
+with lease.stores(Home(Path(sys.argv[1])), Settings(postgres=PostgresSettings(memory_mb=32))):
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def held_elsewhere(home):
+    """Hold the lease from a process of its own."""
+    path = os.pathsep.join(part for part in sys.path if part)
+    words = [sys.executable, "-c", HOLDER, str(home.root)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "up\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+def eventually(is_so):
+    until_s = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+
+
+def test_a_command_that_is_killed_leaves_no_server_behind(home):
+    with held_elsewhere(home) as holder:
+        assert len(running(home)) == 2
+        holder.kill()
+        eventually(lambda: not running(home) and not home.socket_dir.exists())
+
+
+def test_a_command_that_is_killed_leaves_the_servers_to_another(home):
+    with lease.stores(home, SETTINGS) as addresses:
+        before = running(home)
+        with held_elsewhere(home) as holder:
+            holder.kill()
+        done = run_module(home, "sweep")
+        assert json.loads(done.stdout) == {"stopped": [], "left_to_others": True}
+        assert running(home) == before
+        assert in_thread(ask(addresses.postgres_trade)) == "trade_rw"
+    assert running(home) == []
+
+
+def test_a_sweep_leaves_the_servers_of_a_run_alone_and_no_home_is_none(home):
+    assert lease.sweep(home) == []
+    home.engine_lock.parent.mkdir(parents=True)
+    with hold_exclusive(home.engine_lock):
+        with lease.barrier(home):
+            valkey.start(home)
+        assert lease.sweep(home) == []
+        assert valkey.find(home) is not None
+    assert lease.sweep(home) == ["valkey"]
+
+
+def test_a_command_that_ends_in_order_leaves_no_watch(home):
+    with lease.stores(home, SETTINGS):
+        watches = last_words()
+        assert len(watches) == 1
+    assert not last_words()
+
+
+def last_words():
+    """Return the shells below us that wait for our end."""
+    words = [Path(f"/proc/{pid}/cmdline") for pid in tree_of(os.getpid())[1:]]
+    return [one for one in words if one.exists() and b"tradebox-last-word" in one.read_bytes()]
 
 
 def test_many_commands_at_once_never_lose_their_server(home):

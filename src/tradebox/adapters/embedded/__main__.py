@@ -1,4 +1,4 @@
-"""`python -m tradebox.adapters.embedded`: start, stop and migrate, for a launcher or a person.
+"""`python -m tradebox.adapters.embedded`: start, stop, sweep, migrate, for a launcher or a person.
 
 Rules of this file:
 - one JSON line on stdout says what is; it holds no secret;
@@ -49,6 +49,11 @@ def _stop(arguments: argparse.Namespace) -> dict[str, object]:
     return {"stopped": stopped or [], "left_to_others": stopped is None}
 
 
+def _sweep(arguments: argparse.Namespace) -> dict[str, object]:
+    stopped = lease.sweep(Home(arguments.home))
+    return {"stopped": stopped or [], "left_to_others": stopped is None}
+
+
 def _migrate(arguments: argparse.Namespace) -> dict[str, object]:
     home, url = Home(arguments.home), os.environ.get(URL_VARIABLE)
     settings = Settings(postgres=PostgresSettings(url=SecretStr(url) if url else None))
@@ -67,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--home", type=Path, required=True)
         if name == "migrate":
             one.add_argument("--socket-dir", type=Path, default=None)
+        if name in ("migrate", "sweep"):
             return
         wanted = "?" if name == "stop" else None
         one.add_argument("server", choices=("postgres", "valkey"), nargs=wanted)
@@ -77,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command("start", _start)
     command("stop", _stop)
+    command("sweep", _sweep)
     command("migrate", _migrate)
     return parser
 

@@ -4,7 +4,8 @@ Rules of this file:
 - a user of the stores holds `lease.lock` shared; stopping needs it exclusive, so it is never done
   beneath a user;
 - `tradebox run` holds the engine lock instead: while it does, nobody but its own stop ends them;
-- a run that ends while commands still work leaves the servers to them, by the file `stores.left`.
+- a run that ends while commands still work leaves the servers to them, by the file `stores.left`;
+- a command that is killed has a last word: what it alone used is stopped behind it.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from tradebox.adapters.embedded import postgres, valkey
 from tradebox.adapters.embedded.addresses import StoreAddresses, store_addresses
 from tradebox.adapters.embedded.folders import private_dir, usable
+from tradebox.adapters.embedded.last_word import LastWord
 from tradebox.adapters.embedded.locks import wait_for
 from tradebox.config import Home, Settings
 from tradebox.errors import StoreUnavailable
@@ -49,11 +51,12 @@ def stores(home: Home, settings: Settings) -> Iterator[StoreAddresses]:
     if settings.postgres.url is not None and settings.redis.url is not None:
         yield store_addresses(home, settings)
         return
-    lease = _shared(home)
-    try:
-        yield _started(home, settings)
-    finally:
-        _leave(home, lease)
+    with LastWord(home):
+        lease = _shared(home)
+        try:
+            yield _started(home, settings)
+        finally:
+            _leave(home, lease)
 
 
 def _started(home: Home, settings: Settings) -> StoreAddresses:
@@ -80,9 +83,27 @@ def _leave(home: Home, lease: LockHeld) -> None:
     if not lease.last_out():
         return
     with lease:
-        if _left_file(home).exists() or not _engine_runs(home):
-            stop_servers(home, SERVERS)
-            _left_file(home).unlink(missing_ok=True)
+        _stop_unused(home)
+
+
+def sweep(home: Home) -> list[str] | None:
+    """Stop what a killed command left behind; None = others use it and stop it later."""
+    if not home.lease_lock.exists():
+        return []
+    lease = hold_exclusive(home.lease_lock)
+    if lease is None:
+        return None
+    with lease:
+        return _stop_unused(home)
+
+
+def _stop_unused(home: Home) -> list[str]:
+    """Stop the servers unless a run uses them; only for who holds the lease exclusively."""
+    if not _left_file(home).exists() and _engine_runs(home):
+        return []
+    stopped = stop_servers(home, SERVERS)
+    _left_file(home).unlink(missing_ok=True)
+    return stopped
 
 
 def _engine_runs(home: Home) -> bool:
