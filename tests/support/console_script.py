@@ -204,6 +204,7 @@ class Script:
         self.asked = []
         self.stored = stored_events(12) if rows else []
         self.backtests, self.stocks = backtests() if rows else ([], {})
+        self.kept_orders = []
         self.closed = False
 
     def clock(self):
@@ -259,6 +260,14 @@ class Script:
 
     async def results(self, run_id):
         return None if self.history_waiting else self.stocks.get(run_id, [])
+
+    async def orders(self):
+        return None if self.history_waiting else deepcopy(self.kept_orders)
+
+    async def spread(self, run_id):
+        if self.history_waiting:
+            return None
+        return [(at, 40 - abs(at) + at % 3) for at in range(-6, 14)]
 
     async def equity(self, run_id, symbol):
         if self.history_waiting:

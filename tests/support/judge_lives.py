@@ -12,7 +12,9 @@ from typing import Any
 
 OVER = frozenset({"Cancelled", "Filled", "Inactive"})
 REDUCERS = frozenset({"slice", "exit"})
-_PLACE, _CANCEL, _GLOBAL_CANCEL = 3, 4, 58
+_PLACE, _CANCEL = 3, 4
+_ACCOUNT, _REF, _WHAT_IF = 23, 26, 84
+"""Where placeOrder has these fields, at server versions 177 and 178 and for stocks."""
 Key = tuple[str, str]
 
 
@@ -210,8 +212,10 @@ class Lives:
             return
         fields = bytes.fromhex(row["payload"]).decode(errors="replace").split("\0")
         kind, at_ns = row["message_id"], row["mono_ns"]
+        if kind == _PLACE and fields[_WHAT_IF] == "1":
+            return  # a question about margin: nothing is placed
         if kind == _PLACE:
-            order_id, account_id, ref = int(fields[1]), fields[23], fields[26]
+            order_id, account_id, ref = int(fields[1]), fields[_ACCOUNT], fields[_REF]
             one = Message(kind, account, client_id, order_id, at_ns, ref, account_id)
         else:
             order_id = int(fields[2]) if kind == _CANCEL else 0

@@ -425,6 +425,7 @@ class Hub:
         self.quality = Quality.LIVE
         self.readers: dict[str, Callable[[AdmittedTick], object]] = {}
         self.wanted: dict[str, frozenset[str]] = {}
+        self.needs: dict[str, object] = {}
 
     def last(self, symbol: str) -> AdmittedTick | None:
         return self.lasts.get(symbol)
@@ -439,6 +440,9 @@ class Hub:
 
     def unsubscribe(self, name: str) -> None:
         self.readers.pop(name, None)
+
+    def need(self, owner: str, needs: object) -> None:
+        self.needs[owner] = needs
 
     def want(self, owner: str, symbols: frozenset[str]) -> None:
         self.wanted[owner] = symbols

@@ -29,7 +29,8 @@ class Tale:
         )  # fmt: skip
 
     def message(self, at: float, ref: str, order_id: int, **more: Any) -> None:
-        fields = [""] * 40
+        fields = [""] * 114
+        fields[84] = more.pop("what_if", "0")
         fields[0], fields[1] = "3", str(order_id)
         fields[23], fields[26] = more.pop("account_id", ACCOUNT_ID), ref
         payload = "\0".join(fields).encode().hex()
@@ -314,6 +315,11 @@ def test_a_cancel_of_what_is_not_ours(tale, message_id):
 def test_an_order_without_our_reference(tale):
     tale.place(20.0, "manual", 301, symbol="XOM", plan="p2")
     assert "I9" in tale.rules()
+
+
+def test_a_question_about_margin_is_no_order(tale):
+    tale.message(20.0, "whatif-1", 7, what_if="1")
+    assert tale.rules() == set()
 
 
 def test_an_entry_where_others_stand(tale):
