@@ -74,6 +74,15 @@ class TickStream(Protocol):
         ...
 
 
+@runtime_checkable
+class KeyedStream(TickStream, Protocol):
+    """A stream whose source also answers single quotes: both share one order of keys."""
+
+    def key(self) -> int:
+        """Return the next key in this source's order, for a price that came beside the stream."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """One polled price. Units: prices in micro-units, 0 = not given; event_ns in ns UTC.
@@ -114,6 +123,7 @@ class NoQuote:
     wait_s: float = 0.0
 
 
+@runtime_checkable
 class QuotePort(Protocol):
     """Single quotes by request."""
 

@@ -12,11 +12,12 @@ from typing import Final
 
 import httpx
 
-from tradebox.adapters.finnhub.address import is_loopback
-from tradebox.adapters.finnhub.wire import NS_PER_S, load_json, micros_of
+from tradebox.adapters.exact_json import load_json, micros_of
+from tradebox.adapters.loopback import is_loopback
 from tradebox.errors import VendorUnavailable
 from tradebox.ports.ticks import NoQuote, NoQuoteReason, Quote
 
+NS_PER_S: Final = 1_000_000_000
 TIMEOUT_S: Final = 5.0
 RESET_S_DEFAULT: Final = 60.0
 BODY_BYTES_MAX: Final = 1 << 16

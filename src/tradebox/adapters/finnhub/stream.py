@@ -6,7 +6,8 @@ Rules of this file:
 - backoff doubles from 1 to 60 s with full jitter and starts anew after 60 s of a stable
   connection; a refused key waits the longest time at once;
 - 150 s without any frame is a dead socket, whatever TCP says: the vendor pings each minute;
-- a budget error does not name its symbol: the one asked for last goes, and the cap comes down.
+- a budget error does not name its symbol: the one asked for last goes, and the cap comes down;
+- more symbols than places: the last places go round (slots.py), looked at with each frame.
 """
 
 import asyncio
@@ -21,8 +22,9 @@ from urllib.parse import quote
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
-from tradebox.adapters.finnhub.address import is_loopback
+from tradebox.adapters.finnhub.slots import Slots
 from tradebox.adapters.finnhub.wire import Trades, VendorError, VendorPing, parse_frame
+from tradebox.adapters.loopback import is_loopback
 from tradebox.config import FinnhubSettings
 from tradebox.domain.market import Source, Tick
 from tradebox.ports.clock import MarketClock
@@ -44,6 +46,7 @@ class StreamTiming:
     backoff_s_max: float = 60.0
     stable_s: float = 60.0
     silent_s_max: float = 150.0
+    rotate_s: float = 60.0
 
     @classmethod
     def of(cls, settings: FinnhubSettings, speed: float = 1.0) -> Self:
@@ -51,13 +54,14 @@ class StreamTiming:
 
         The vendor's pings come by real minutes at any speed.
         """
-        timing = replace(cls(), silent_s_max=settings.silent_s_max)
+        timing = replace(cls(), silent_s_max=settings.silent_s_max, rotate_s=settings.rotate_s)
         scale = max(1.0, speed)
         return replace(
             timing,
             backoff_s_min=timing.backoff_s_min / scale,
             backoff_s_max=timing.backoff_s_max / scale,
             stable_s=timing.stable_s / scale,
+            rotate_s=timing.rotate_s / scale,
         )
 
 
@@ -89,6 +93,7 @@ class FinnhubStream:
         clock: Clock,
         *,
         symbols_max: int = 45,
+        rotating: int = 5,
         timing: StreamTiming | None = None,
         rng: Callable[[], float] = random.random,
         mono_ns: Callable[[], int] = time.monotonic_ns,
@@ -101,6 +106,7 @@ class FinnhubStream:
         self._symbols_max = symbols_max
         self._cap = symbols_max
         self._timing = StreamTiming() if timing is None else timing
+        self._slots = Slots(rotating, self._timing.rotate_s)
         self._rng = rng
         self._mono_ns = mono_ns
         self._wanted: tuple[str, ...] = ()
@@ -123,6 +129,11 @@ class FinnhubStream:
         """Replace the wanted symbols, most important first."""
         self._wanted = tuple(dict.fromkeys(symbols))
 
+    def key(self) -> int:
+        """Return the next key in this source's order, for a price that came beside the stream."""
+        self._key += 1
+        return self._key
+
     # --- subscriptions ------------------------------------------------------------------------
 
     async def apply(self) -> None:
@@ -131,7 +142,7 @@ class FinnhubStream:
             socket = self._socket
             if socket is None:
                 return
-            target = self._wanted[: self._cap]
+            target = self._slots.target(self._wanted, self._cap, self._clock.now(), self._sent)
             try:
                 for symbol in [known for known in self._sent if known not in target]:
                     del self._sent[symbol]
@@ -206,6 +217,8 @@ class FinnhubStream:
                 raw = await socket.recv(decode=False)
                 self._heard_s = self._clock.now()
                 await self._frame(raw, sink)
+                if self._slots.due_s is not None and self._heard_s >= self._slots.due_s:
+                    await self.apply()
         except WebSocketException as error:
             is_silent = self._clock.now() - self._heard_s >= self._timing.silent_s_max
             return "silent" if is_silent else type(error).__name__
@@ -242,6 +255,7 @@ class FinnhubStream:
                 sink.ticks(TickBatch(ticks, mono_ns))
             case VendorPing():
                 figures.pings += 1
+                sink.ticks(TickBatch((), mono_ns))
             case VendorError(text=text) as error:
                 if error.is_budget:
                     await self._over_budget(sink)

@@ -7,18 +7,15 @@ Rules of this file:
 - `c` may be a list, null or absent; times of trades are milliseconds, of quotes seconds.
 """
 
-import json
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, Final
+from decimal import Decimal
+from typing import Final
 
-from tradebox.domain.money import MICROS_PER_UNIT
+from tradebox.adapters.exact_json import load_json, micros_of
 
 NS_PER_MS: Final = 1_000_000
-NS_PER_S: Final = 1_000_000_000
 TIME_MS_MIN: Final = 10**12
 TIME_MS_MAX: Final = 10**14
-MICROS_MAX: Final = 10**15
 SIZE_MAX: Final = 10**15
 SYMBOL_LENGTH_MAX: Final = 32
 CONDITIONS_MAX: Final = 8
@@ -66,34 +63,6 @@ class Malformed:
 
 
 Frame = Trades | VendorPing | VendorError | Malformed
-
-
-def load_json(raw: str | bytes) -> Any:
-    """Return the JSON value with exact numbers, or None where it is no JSON.
-
-    Holds: total: no input raises; NaN and Infinity are no JSON.
-    """
-    try:
-        return json.loads(raw, parse_float=Decimal, parse_constant=_no_constant)
-    except (ValueError, RecursionError, ArithmeticError):
-        return None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def micros_of(value: object) -> int | None:
-    """Return a JSON number as int micro-units, half-even; None where it is no usable number."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return None
-    if isinstance(value, Decimal):
-        if not value.is_finite() or value.adjusted() > 9:
-            return None
-        micros = int((value * MICROS_PER_UNIT).to_integral_value(ROUND_HALF_EVEN))
-    else:
-        micros = value * MICROS_PER_UNIT
-    return micros if -MICROS_MAX <= micros <= MICROS_MAX else None
 
 
 def parse_frame(raw: str | bytes) -> Frame:

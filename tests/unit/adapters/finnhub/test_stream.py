@@ -18,7 +18,7 @@ MS = 1_300_000_000_000
 
 
 def stream_to(server, clock=None, **fields):
-    fields.setdefault("timing", QUICK)
+    fields = {"timing": QUICK, "rotating": 0, **fields}
     clock = MonotonicClock() if clock is None else clock
     return FinnhubStream(server.url, KEY, Market(), clock, rng=lambda: 0.5, **fields)
 
@@ -189,5 +189,5 @@ async def test_the_key_is_in_the_address_and_nowhere_else(caplog):
 
 def test_reconnects_hurry_with_the_clock_and_silence_stays_real():
     timing = StreamTiming.of(FinnhubSettings(), speed=20)
-    assert timing == StreamTiming(0.05, 3.0, 3.0, 150.0)
+    assert timing == StreamTiming(0.05, 3.0, 3.0, 150.0, 3.0)
     assert StreamTiming.of(FinnhubSettings(), speed=0.5) == StreamTiming()

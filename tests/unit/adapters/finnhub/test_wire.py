@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tradebox.adapters.exact_json import load_json, micros_of
 from tradebox.adapters.finnhub.wire import (
     Malformed,
     Trade,
     Trades,
     VendorError,
     VendorPing,
-    load_json,
-    micros_of,
     parse_frame,
 )
 
