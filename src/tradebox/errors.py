@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     STORE = 6
     ADDRESS = 7
     CRASH_LOOP = 8
+    VENDOR = 9
 
 
 EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
@@ -42,6 +43,7 @@ EXIT_CODE_MEANINGS: dict[ExitCode, str] = {
     ExitCode.STORE: "PostgreSQL or Redis: not reached, login refused, or another engine's",
     ExitCode.ADDRESS: "an address is in use or cannot be bound",
     ExitCode.CRASH_LOOP: "the engine died too often and was given up",
+    ExitCode.VENDOR: "a vendor of prices or history did not answer, or refused",
 }
 
 
@@ -103,6 +105,8 @@ class VendorUnavailable(RetryError):
 
     Answer: this actor asks again later; prices age and say so meanwhile.
     """
+
+    exit_code = ExitCode.VENDOR
 
 
 class RestartError(TradeboxError):

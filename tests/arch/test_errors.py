@@ -31,6 +31,7 @@ def test_exit_codes_are_stable():
         "STORE": 6,
         "ADDRESS": 7,
         "CRASH_LOOP": 8,
+        "VENDOR": 9,
     }
     assert set(errors.EXIT_CODE_MEANINGS) == set(errors.ExitCode)
 

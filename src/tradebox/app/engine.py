@@ -22,7 +22,6 @@ from tradebox.actors.feed_slot import AdmissionGate, FeedSlot
 from tradebox.actors.market_hub import MarketHub
 from tradebox.actors.sessions import InstrumentBook, SessionBook
 from tradebox.adapters.finnhub.rest import FinnhubRest
-from tradebox.adapters.finnhub.stream import FinnhubStream, StreamTiming
 from tradebox.adapters.logs import configure_logs
 from tradebox.adapters.marketclock import AffineMarketClock, WallMarketClock
 from tradebox.adapters.postgres.engine_lock import PgEngineLock, owner_of
@@ -39,6 +38,7 @@ from tradebox.app.servers import endpoints, shown_endpoints
 from tradebox.app.stopping import Stopper
 from tradebox.app.summary import run_summary
 from tradebox.app.tree import root_spec
+from tradebox.app.vendors import secrets_of
 from tradebox.app.verdicts import verdict_of
 from tradebox.app.vitals import Vitals
 from tradebox.config import Endpoints, Home, Settings
@@ -112,17 +112,6 @@ class Plant:
     def give_up(self, why: str) -> None:
         """Have the launcher end the run: another engine acts on this database."""
         self.context.report("stop", {"code": int(ExitCode.STORE), "why": why})
-
-    def stream(self) -> FinnhubStream:
-        """Return a new Finnhub stream."""
-        return FinnhubStream(
-            self.places.finnhub_ws or self.settings.finnhub.ws_url,
-            self.finnhub_key(),
-            self.market_clock,
-            self.clock,
-            symbols_max=self.settings.finnhub.symbols_max,
-            timing=StreamTiming.of(self.settings.finnhub, self.market_clock.speed),
-        )
 
     def quotes(self) -> FinnhubRest:
         """Return a new Finnhub REST client."""
@@ -277,8 +266,7 @@ def _secrets(home: Home, settings: Settings) -> list[str]:
         for path in home.secrets_dir.iterdir()
         if path.is_file()
     ]
-    if settings.finnhub.key is not None:
-        kept.append(settings.finnhub.key.get_secret_value())
+    kept += secrets_of(settings)
     if settings.profile == "sim":
         identity = read_identity(home.sim_dir)
         kept += [

@@ -2,7 +2,8 @@
 
 root                    one_for_one
 ├─ stores               journal, claim, bus, timekeeper, sessions: start degraded, never escalate
-├─ market               ingest, feed_a, feed_b, publisher, monitor: capped backoff, never escalates
+├─ market               ingest (one a vendor), feed_a, feed_b, publisher, monitor: capped backoff,
+│                       never escalates
 ├─ managers             manager_a, manager_b
 ├─ dashboard, alerts, event_log, metrics, printer: who listens, before who acts
 └─ trading              live, paper: rest_for_one of order link, reconciler, controller
@@ -23,7 +24,7 @@ from tradebox.actors.dashboard_state import DashboardState
 from tradebox.actors.event_log import EventLog
 from tradebox.actors.feed import Feed
 from tradebox.actors.feed_monitor import FeedMonitor
-from tradebox.actors.ingest import Ingest
+from tradebox.actors.ingest import QUIET_S, Ingest
 from tradebox.actors.journal import JournalActor
 from tradebox.actors.metrics import Metrics
 from tradebox.actors.printer import Printer
@@ -33,6 +34,7 @@ from tradebox.actors.sessions import SessionKeeper
 from tradebox.actors.timekeeper import Timekeeper
 from tradebox.app.status import feed_rows, header
 from tradebox.app.trading import account_names, account_spec
+from tradebox.app.vendors import finnhub_stream, polled
 from tradebox.supervision.actor import Actor
 from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.spec import (
@@ -136,7 +138,13 @@ def _market(plant: "Plant") -> list[ChildSpec]:
             lambda: FeedMonitor(plant.slot, swap_period_s=settings.swap_period_s),
             CHECKIN_S,
         ),
-        _branch("ingest", [_leaf("finnhub", lambda: _ingest(plant), CHECKIN_S)]),
+        _branch(
+            "ingest",
+            [
+                _leaf("finnhub", lambda: _ingest(plant), CHECKIN_S),
+                *(_leaf(name, start, CHECKIN_S) for name, start in polled(plant).items()),
+            ],
+        ),
         _leaf(
             "publisher",
             lambda: Publisher(
@@ -157,12 +165,13 @@ def _feed(plant: "Plant") -> Feed:
 
 def _ingest(plant: "Plant") -> Ingest:
     return Ingest(
-        plant.stream(),
+        finnhub_stream(plant),
         plant.hub,
         plant.slot,
         plant.market_clock,
         quotes=plant.quotes(),
         refresh_clock=plant.market_clock.refresh,
+        quiet_s=QUIET_S / max(1.0, plant.market_clock.speed),
     )
 
 

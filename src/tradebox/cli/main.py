@@ -20,6 +20,7 @@ from tradebox.cli import (
     completion,
     config,
     ctl,
+    data,
     db,
     drill,
     gateway,
@@ -78,6 +79,7 @@ app.add_typer(plan.app, name="plan")
 app.add_typer(drill.app, name="drill")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(config.app, name="config")
+app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 app.add_typer(backtest.app, name="backtest")
 
