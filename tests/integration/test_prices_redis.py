@@ -1,20 +1,23 @@
 """Prices to a real Valkey: fenced by epoch, conflated, healed after loss."""
 
 import asyncio
+from dataclasses import replace
 
 import orjson
 import pytest
 import pytest_asyncio
 
 from support.finnhub_double import eventually
+from support.stores import redis_command
 from support.ticks import LIMITS, T0, Market, admitted
 from tradebox.actors.feed_slot import AdmissionGate, Outcome
 from tradebox.actors.market_hub import MarketHub
-from tradebox.actors.publisher import Publisher
+from tradebox.actors.publisher import EVENTS_MAX, Publisher
 from tradebox.adapters.redis.bus import RedisBus
 from tradebox.adapters.redis.client import make_client
+from tradebox.adapters.redis.follower import PriceFollower
 from tradebox.adapters.redis.prices import EPOCH_KEY, RedisPrices, blob
-from tradebox.domain.events import AlertRaised
+from tradebox.domain.events import AlertRaised, PriceSourceChanged, ProviderChanged
 from tradebox.domain.market import Quality, Source, Tick
 from tradebox.errors import BusUnavailable
 from tradebox.ports.bus import BusFenced, Published
@@ -100,7 +103,7 @@ async def test_a_flushed_server_is_noticed_and_a_lost_script_reloaded(engine, ra
     await prices.publish(4, [admitted()])
     await raw.delete(EPOCH_KEY)
     assert (await prices.publish(4, [])).was_empty
-    prices._sha = "0" * 40
+    prices._shas = dict.fromkeys(prices._shas, "0" * 40)
     assert await prices.publish(4, [admitted()]) == Published(1, was_empty=False)
 
 
@@ -128,6 +131,11 @@ class Flaky:
         if self.is_away:
             raise BusUnavailable("away")
         return await self.prices.publish(epoch, ticks)
+
+    async def log(self, epoch, events):
+        if self.is_away:
+            raise BusUnavailable("away")
+        return await self.prices.log(epoch, events)
 
 
 class Path:
@@ -171,7 +179,7 @@ async def shows(raw, symbol, price):
 async def path(engine):
     made = Path(Flaky(RedisPrices(engine)))
     runtime = Runtime(MonotonicClock())
-    made.events = []
+    made.events, made.publish = [], runtime.events.publish
     runtime.events.attach(object, made.events.append)
     await runtime.start(ChildSpec(id="publisher", start=made.start))
     yield made
@@ -234,3 +242,119 @@ async def test_a_newer_engine_silences_us_with_one_alert(path, raw, engine):
 
 def test_a_blob_is_small():
     assert len(blob(admitted(epoch=(1 << 52) - 1))) < 220
+
+
+# --- ages, events, followers -------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_a_polled_price_lives_longer_than_a_streams(engine, raw):
+    polled = replace(admitted("AAPL", 46), source=Source.YAHOO)
+    await RedisPrices(engine, ttl_ms=15_000).publish(1, [admitted("SPY"), polled])
+    assert 14_000 < await raw.pttl("md:q:SPY") <= 15_000
+    assert 85_000 < await raw.pttl("md:q:AAPL") <= 90_000
+
+
+async def quality_of(raw, symbol):
+    found = await raw.get(f"md:q:{symbol}")
+    return None if found is None else orjson.loads(found)["q"]
+
+
+@pytest.mark.asyncio
+async def test_a_price_that_ages_goes_out_once_more_saying_so(path, raw):
+    path.market.ns = T0
+    path.admit("SPY", 7, T0)
+    await shows(raw, "SPY", 7)
+    assert await quality_of(raw, "SPY") == "live"
+    path.market.ns = T0 + 60_000_000_000
+    for _ in range(2000):
+        if await quality_of(raw, "SPY") == "stale":
+            break
+        await asyncio.sleep(0.005)
+    else:
+        raise AssertionError("it never said so")
+    assert path.publishers[0].batches < 10, "it is said once, not each period"
+
+
+@pytest.mark.asyncio
+async def test_events_are_kept_in_order_while_the_bus_is_away(path, raw):
+    path.admit("SPY", 1, T0)
+    await shows(raw, "SPY", 1)
+    path.bus.is_away = True
+    for place in range(5):
+        path.publish(PriceSourceChanged("SPY", None, Source.YAHOO, "first", place))
+    path.bus.is_away = False
+    for _ in range(2000):
+        if await raw.xlen("md:ev") >= 5:
+            break
+        await asyncio.sleep(0.005)
+    told = [orjson.loads(fields[b"e"]) for _, fields in await raw.xrange("md:ev")]
+    assert [one["at_ns"] for one in told] == list(range(5))
+    assert {one["k"] for one in told} == {"price_source_changed"}
+    assert {one["ep"] for one in told} == {path.epoch}
+
+
+@pytest.mark.asyncio
+async def test_events_that_wait_too_long_are_dropped_oldest_first_and_counted(path, raw):
+    path.bus.is_away = True
+    for place in range(EVENTS_MAX + 3):
+        path.publish(ProviderChanged(Source.YAHOO, "open", place))
+    path.bus.is_away = False
+    publisher = path.publishers[0]
+    await eventually(lambda: publisher.events_written == EVENTS_MAX)
+    assert publisher.events_dropped == 3
+    _, fields = (await raw.xrange("md:ev", count=1))[0]
+    assert orjson.loads(fields[b"e"])["at_ns"] == 3
+
+
+@pytest.mark.asyncio
+async def test_a_deposed_writer_logs_nothing(engine, raw):
+    prices = RedisPrices(engine)
+    await prices.publish(9, [admitted(epoch=9)])
+    assert await prices.log(8, [b"{}"]) == BusFenced(8, 9)
+    assert await raw.xlen("md:ev") == 0
+
+
+class Reader:
+    """A follower in a task of its own."""
+
+    def __init__(self, url, symbols):
+        self.seen = []
+        self.follower = PriceFollower(url, symbols, MonotonicClock(), self.seen.append)
+        self.task = asyncio.create_task(self.follower.run())
+
+    def price(self, symbol):
+        found = self.follower.prices.get(symbol)
+        return None if found is None else found["p"] // 1_000_000
+
+    async def stop(self):
+        self.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self.task
+
+
+@pytest.mark.asyncio
+async def test_a_follower_that_comes_late_catches_up_and_goes_on(path, raw, redis_console_url):
+    path.admit("SPY", 7, T0)
+    await shows(raw, "SPY", 7)
+    reader = Reader(redis_console_url, ["SPY", "AAPL"])
+    await eventually(lambda: reader.price("SPY") == 7)
+    path.admit("AAPL", 9, T0)
+    path.admit("SPY", 8, T0 + 1)
+    await eventually(lambda: (reader.price("SPY"), reader.price("AAPL")) == (8, 9))
+    assert reader.follower.resyncs == 1
+    await reader.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_follower_that_was_cut_off_resyncs(path, raw, redis_console_url, stores):
+    reader = Reader(redis_console_url, ["SPY"])
+    path.admit("SPY", 7, T0)
+    await eventually(lambda: reader.price("SPY") == 7)
+    redis_command(stores.home, "CLIENT", "KILL", "USER", "console")
+    path.admit("SPY", 8, T0 + 1)
+    await eventually(lambda: reader.follower.resyncs >= 2)
+    await eventually(lambda: reader.price("SPY") == 8)
+    numbers = [(one["ep"], one["n"]) for one in reader.seen]
+    assert numbers == sorted(set(numbers))
+    await reader.stop()

@@ -7,11 +7,13 @@ Rules of this file:
 - PostgreSQL away at the start is waited for in place: stops rest at the broker.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from tradebox.actors.market_hub import Need
 from tradebox.domain.market import AdmittedTick
+from tradebox.domain.plan_state import Phase, PlanState
 from tradebox.errors import StoreUnavailable
 from tradebox.execution.commands import CommandDesk
 from tradebox.execution.demo import Demo
@@ -55,6 +57,10 @@ class PriceHub(Protocol):
 
     def want(self, owner: str, symbols: frozenset[str]) -> None:
         """Say whose prices are needed."""
+        ...
+
+    def need(self, owner: str, needs: Mapping[str, Need]) -> None:
+        """Say why, where it is more than watching."""
         ...
 
 
@@ -147,8 +153,23 @@ class Controller(Actor[ControllerMessage]):
     def _want(self) -> None:
         extra = frozenset[str]() if self._demo is None else self._demo.symbols
         self._symbols = self._runner.symbols
-        self._hub.want(self._runner.account.value, self._symbols | extra)
+        name = self._runner.account.value
+        needs: dict[str, Need] = {}
+        for running in self._runner.active():
+            symbol = running.document.symbol
+            needs[symbol] = min(needs.get(symbol, Need.WATCHED), _need_of(running.state))
+        self._hub.need(name, needs)
+        self._hub.want(name, self._symbols | extra)
 
     def _deliver(self, tick: AdmittedTick) -> None:
         if tick.symbol in self._symbols:
             self._ctx.ref.tell(tick)
+
+
+def _need_of(state: PlanState) -> Need:
+    """Return why a plan needs its prices: shares held, an order out, an entry waited for."""
+    if state.position > 0:
+        return Need.POSITION
+    if state.phase in (Phase.ENTERING, Phase.OPEN, Phase.EXITING):
+        return Need.ORDER
+    return Need.ARMED if state.phase is Phase.ARMED else Need.WATCHED

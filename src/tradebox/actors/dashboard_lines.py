@@ -22,6 +22,9 @@ from tradebox.domain.events import (
     PlanChanged,
     PlanStepTaken,
     PositionChanged,
+    PriceAgeChanged,
+    PriceSourceChanged,
+    ProviderChanged,
     StoreChanged,
     StreamChanged,
     TickRefused,
@@ -30,7 +33,7 @@ from tradebox.supervision.events import ChildExited, IntensityReached
 
 LINES_MAX: Final = 200
 TEXT_CHARS_MAX: Final = 200
-QUIET: Final = (AccountChanged, PlanChanged, PositionChanged, TickRefused)
+QUIET: Final = (AccountChanged, PlanChanged, PositionChanged, PriceAgeChanged, TickRefused)
 """Figures, not happenings: they have rows of their own."""
 KINDS: Final[dict[type, str]] = {
     AlertRaised: "alert",
@@ -42,6 +45,8 @@ KINDS: Final[dict[type, str]] = {
     LinkChanged: "link",
     OrderChanged: "order",
     PlanStepTaken: "step",
+    PriceSourceChanged: "source",
+    ProviderChanged: "provider",
     StoreChanged: "store",
     StreamChanged: "stream",
 }

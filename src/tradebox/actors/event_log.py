@@ -18,13 +18,21 @@ from tradebox.domain.events import (
     PlanChanged,
     PlanStepTaken,
     PositionChanged,
+    PriceAgeChanged,
     TickRefused,
 )
 from tradebox.supervision.actor import Actor, Context
 from tradebox.supervision.events import ChildAbandoned, ChildExited, IntensityReached, Sink
 from tradebox.supervision.mailbox import Overflow
 
-QUIET = (AccountChanged, PlanChanged, PlanStepTaken, PositionChanged, TickRefused)
+QUIET = (
+    AccountChanged,
+    PlanChanged,
+    PlanStepTaken,
+    PositionChanged,
+    PriceAgeChanged,
+    TickRefused,
+)
 """Chatter for the console, and steps: the plan runner logs those with all their fields."""
 LOUD = (ChildAbandoned, IntensityReached)
 WORD = re.compile(r"(?<!^)(?=[A-Z])")

@@ -2,7 +2,8 @@
 
 Rules of this file:
 - it holds no client and no copy of the gate's power: without the current epoch it can do nothing;
-- the filter is pure, so both feeds, given the same messages, hold the same state;
+- filter and tier machine are pure, so both feeds, given the same messages, hold the same state;
+- every source's ticks are judged, those of the one that serves the symbol are let through;
 - a new standby takes its partner's memory by one question that stands behind every message its
   own mailbox may have missed, and becomes warm when it has read what came meanwhile.
 """
@@ -12,27 +13,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tradebox.actors.admission import Admission, Outcome
 from tradebox.actors.feed_slot import (
-    Admission,
+    Confirmed,
+    Control,
     FeedMemory,
     FeedSlot,
-    Outcome,
     PreviousClose,
+    ProviderNews,
+    SplitTold,
     Subscribed,
+    TierClock,
+    default_tiers,
 )
 from tradebox.actors.market_hub import TickCounters
 from tradebox.domain.events import TickRefused
 from tradebox.domain.feed_pair import Role
-from tradebox.domain.market import Tick
+from tradebox.domain.filter_sources import moved
+from tradebox.domain.filter_values import Check, FilterLimits, Judged, SymbolState, Verdict
+from tradebox.domain.market import Source, Tick
 from tradebox.domain.tick_filter import (
-    FilterLimits,
-    Judged,
-    SymbolState,
-    Verdict,
-    fingerprint,
+    is_halted,
     judge,
+    with_level_confirmed,
     with_previous_close,
+    with_split,
 )
+from tradebox.domain.tier_values import STREAMS, TierLimits, TierNote, rebased
+from tradebox.domain.tiers import TierMachine
 from tradebox.ports.ticks import TickBatch
 from tradebox.supervision.actor import Actor, Context, ReplyTo, Stop
 from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
@@ -43,6 +51,8 @@ RING_TICKS = 65_536
 SNAPSHOT_S = 1.0
 CHECKPOINT_BITS = 9
 WARM_RETRY_S = 0.05
+ASKED_AGAIN = frozenset({Check.DUPLICATE, Check.SUBSCRIBED})
+"""A vendor that is asked again says the same again, and its probe is a symbol nobody may want."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ class CaughtUp:
     """To self, behind everything that came during the warm-up."""
 
 
-FeedMessage = TickBatch | Subscribed | PreviousClose | CaughtUp
+FeedMessage = TickBatch | Control | CaughtUp
 
 
 class Feed(Actor[FeedMessage]):
@@ -75,11 +85,13 @@ class Feed(Actor[FeedMessage]):
         limits: FilterLimits,
         counters: TickCounters,
         is_open: Callable[[int], bool | None] = lambda _: None,
+        tiers: TierLimits | None = None,
     ) -> None:
         self.name = ""
         self.incarnation = 0
         self.epoch: int | None = None
-        self.memory = FeedMemory()
+        self._tiers = default_tiers() if tiers is None else TierMachine(tiers)
+        self.memory = FeedMemory(tiers=self._tiers)
         self.ring_lost = 0
         self._slot = slot
         self._limits = limits
@@ -115,8 +127,8 @@ class Feed(Actor[FeedMessage]):
                 return snapshot
         known = self._slot.memories.values()
         latest = max(known, key=lambda each: max(each.keys.values(), default=0), default=None)
-        memory = FeedMemory() if latest is None else latest.copy()
-        known_messages: tuple[Subscribed | PreviousClose, ...] = (
+        memory = FeedMemory(tiers=self._tiers) if latest is None else latest.copy()
+        known_messages: tuple[Control, ...] = (
             self._slot.subscribed,
             *self._slot.closes.values(),
         )
@@ -135,10 +147,10 @@ class Feed(Actor[FeedMessage]):
         match msg:
             case TickBatch():
                 self._batch(msg)
-            case Subscribed() | PreviousClose():
-                _learn(self.memory, msg)
             case CaughtUp():
                 self._slot.warmed(self)
+            case _:
+                self._told(msg)
 
     async def handle_call(self, req: Any, reply_to: ReplyTo) -> Any:
         """Give the partner a copy of what is known here and now."""
@@ -154,11 +166,7 @@ class Feed(Actor[FeedMessage]):
             if tick.key <= memory.keys.get(tick.source, 0):
                 continue
             first, last = first or tick.key, tick.key
-            before = memory.states.get(tick.symbol)
-            state, judged = judge(before, tick, self._limits, is_open=self._is_open(tick.event_ns))
-            outcome = self._outcome(before, tick, judged, batch.mono_ns)
-            if before is not None:
-                memory.states[tick.symbol] = state
+            outcome, judged = self._ruled(tick, batch.mono_ns)
             memory.keys[tick.source] = tick.key
             if self.epoch is None:
                 self._keep(outcome)
@@ -172,13 +180,38 @@ class Feed(Actor[FeedMessage]):
         elif self._ring:
             slot.standby_reached(source, last)
         if first >> CHECKPOINT_BITS != last >> CHECKPOINT_BITS or not last % (1 << CHECKPOINT_BITS):
-            slot.checkpoint(self, last, fingerprint(memory.states))
+            slot.checkpoint(self, (source, last), memory.fingerprint())
 
-    @staticmethod
-    def _outcome(before: SymbolState | None, tick: Tick, judged: Judged, mono_ns: int) -> Outcome:
-        """Say what is to be let through: the tick, the last good price as suspect, or nothing."""
+    def _ruled(self, tick: Tick, mono_ns: int) -> tuple[Outcome, Judged]:
+        """Judge a tick, ask who serves its symbol, and say what is to be let through."""
+        memory, symbol = self.memory, tick.symbol
+        before = memory.states.get(symbol)
+        if before is not None and memory.tiers.is_vacant(symbol, tick.source):
+            before = self._rebased(before, tick)
+        state, judged = judge(
+            before,
+            tick,
+            self._limits,
+            is_open=self._is_open(tick.event_ns),
+            around=memory.around,
+        )
+        passes = judged.passes or (
+            judged.check is Check.DUPLICATE and memory.tiers.is_said_again(tick)
+        )
+        ruling = memory.tiers.tick(tick, passes=passes)
+        if before is not None:
+            if not ruling.serves:
+                # A witness is heard, but it makes the serving source's next tick no later.
+                state = state._replace(last_event_ns=before.last_event_ns)
+            elif judged.passes:
+                memory.rebased.pop(symbol, None)
+                memory.around = moved(memory.around, before, state, symbol)
+            memory.states[symbol] = state
+            memory.tiers.halt(symbol, is_halted=is_halted(state))
         admit: Tick | None = None
-        if judged.passes:
+        if not ruling.serves:
+            pass
+        elif passes:
             admit = tick
         elif (
             judged.verdict is Verdict.HOLD
@@ -189,13 +222,29 @@ class Feed(Actor[FeedMessage]):
             admit = replace(
                 tick, price_micros=before.last_price_micros, event_ns=before.last_event_ns, size=0
             )
-        return Outcome(tick.source, tick.key, admit, judged.quality, mono_ns)
+        quality = memory.tiers.quality(tick, judged) if admit is tick else judged.quality
+        return Outcome(tick.source, tick.key, admit, quality, mono_ns, ruling.notes), judged
+
+    def _rebased(self, before: SymbolState, tick: Tick) -> SymbolState:
+        """Let a source that may take over be judged from the old level as from a close, once."""
+        if self.memory.rebased.get(tick.symbol) is tick.source:
+            return before
+        self.memory.rebased[tick.symbol] = tick.source
+        return rebased(before)
 
     def _settle(self, outcome: Outcome, tick: Tick, judged: Judged) -> None:
         assert self.epoch is not None
-        if self._slot.gate.push(self.epoch, outcome) is Admission.FENCED:
+        slot = self._slot
+        if slot.gate.push(self.epoch, outcome) is Admission.FENCED:
             self._fenced(outcome)
             return
+        for note in outcome.notes:
+            slot.note(note)
+        if judged.verdict is Verdict.ACCEPT:
+            return
+        if judged.check in ASKED_AGAIN and tick.source not in STREAMS:
+            return
+        slot.on_verdict(tick, judged)
         if not judged.passes:
             self._counters.refused += 1
             self._ctx.events.publish(
@@ -208,6 +257,20 @@ class Feed(Actor[FeedMessage]):
                     tick.event_ns,
                 )
             )
+
+    # --- what both are told -------------------------------------------------------------------
+
+    def _told(self, message: Control) -> None:
+        """Learn a control message; as ACTIVE, tell what it changed."""
+        notes = _learn(self.memory, message)
+        if self.epoch is None:
+            return
+        for note in notes:
+            self._slot.note(note)
+        if isinstance(message, TierClock):
+            tiers = self.memory.tiers
+            unwell = frozenset(one for one in Source if not tiers.is_up(one))
+            self._slot.on_polled(tiers.polled(), unwell)
 
     def _keep(self, outcome: Outcome) -> None:
         ring, gate = self._ring, self._slot.gate
@@ -225,8 +288,13 @@ class Feed(Actor[FeedMessage]):
     def promote(self, epoch: int) -> int:
         """Take the epoch and settle what the old active left; return how many were admitted."""
         self.epoch = epoch
-        push = self._slot.gate.push
-        replayed = sum(push(epoch, outcome) is Admission.ADMITTED for outcome in self._ring)
+        slot, replayed = self._slot, 0
+        for outcome in self._ring:
+            admission = slot.gate.push(epoch, outcome)
+            replayed += admission is Admission.ADMITTED
+            if admission is not Admission.DUPLICATE:
+                for note in outcome.notes:
+                    slot.note(note)
         self._ring.clear()
         return replayed
 
@@ -244,17 +312,33 @@ class Feed(Actor[FeedMessage]):
         self._slot.refused(self)
 
 
-def _learn(memory: FeedMemory, message: Subscribed | PreviousClose) -> None:
+def _learn(memory: FeedMemory, message: Control) -> tuple[TierNote, ...]:
     """Take a control message in; one from before the memory's own time changes nothing."""
     if message.seq <= memory.seq:
-        return
+        return ()
     memory.seq = message.seq
-    if isinstance(message, PreviousClose):
-        state = memory.states.get(message.symbol)
-        if state is not None:
-            memory.states[message.symbol] = with_previous_close(state, message.price_micros)
-        return
-    for symbol in memory.states.keys() - message.symbols:
-        del memory.states[symbol]
-    for symbol in message.symbols - memory.states.keys():
-        memory.states[symbol] = SymbolState()
+    states = memory.states
+    match message:
+        case Subscribed(symbols=symbols, near=near):
+            for symbol in states.keys() - symbols:
+                del states[symbol]
+                memory.rebased.pop(symbol, None)
+            for symbol in symbols - states.keys():
+                states[symbol] = SymbolState()
+            memory.tiers.subscribed(symbols, near)
+        case PreviousClose(symbol=symbol, price_micros=price):
+            if symbol in states:
+                states[symbol] = with_previous_close(states[symbol], price)
+        case Confirmed(symbol=symbol):
+            if symbol in states:
+                states[symbol] = with_level_confirmed(states[symbol])
+        case SplitTold(symbol=symbol, split=split):
+            if symbol in states:
+                states[symbol] = with_split(states[symbol], split)
+        case ProviderNews(told=told):
+            return memory.tiers.provider(told)
+        case TierClock(now_ns=now_ns, hours=hours, open_ns=open_ns, close_ns=close_ns):
+            if (open_ns, close_ns) != memory.around[:2]:
+                memory.around = memory.around._replace(open_ns=open_ns, close_ns=close_ns)
+            return memory.tiers.clock(now_ns, hours)
+    return ()

@@ -1,4 +1,4 @@
-"""Watches the feed pair from beside it: exits, missed check-ins, planned swaps.
+"""Watches the feed pair from beside it: exits, missed check-ins, planned swaps, the time.
 
 Rules of this file:
 - it decides nothing: the pair's state machine does, the slot carries it out in one step;
@@ -18,6 +18,8 @@ from tradebox.supervision.events import CheckinMissed, ChildStarted, Sink
 from tradebox.supervision.reasons import ExitReason
 from tradebox.supervision.requests import SupervisorHandle
 
+TELL_TIME_S = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class SwapFeeds:
@@ -30,11 +32,16 @@ class SwapDue:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeDue:
+    """To self: the feeds are to be told the time."""
+
+
+@dataclass(frozen=True, slots=True)
 class RestartsWanted:
     """To self: the slot has restart wishes."""
 
 
-MonitorMessage = Down | ChildStarted | SwapDue | RestartsWanted
+MonitorMessage = Down | ChildStarted | SwapDue | TimeDue | RestartsWanted
 
 
 class FeedMonitor(Actor[MonitorMessage]):
@@ -66,6 +73,7 @@ class FeedMonitor(Actor[MonitorMessage]):
         if self._slot.restart_wishes:
             ctx.ref.tell(RestartsWanted())
         self._arm_swap()
+        ctx.ref.tell(TimeDue())
 
     def _tell_feeds(self, message: Control) -> None:
         """Tell both in one step, so that both have the same order; needs no living monitor."""
@@ -101,6 +109,9 @@ class FeedMonitor(Actor[MonitorMessage]):
             case SwapDue():
                 self._slot.swap()
                 self._arm_swap()
+            case TimeDue():
+                self._slot.pass_time()
+                self._ctx.send_after(TELL_TIME_S, TimeDue())
             case RestartsWanted():
                 for wish in self._slot.take_restart_wishes():
                     self._ctx.spawn_io(self._restart(wish.name, wish.incarnation))

@@ -1,20 +1,26 @@
-"""What the two feeds share and what survives them: admission, outbox, roles, takeover.
+"""What the two feeds share and what survives them: the gate, roles, takeover, what both are told.
 
 Rules of this file:
 - not an actor: every method is synchronous, so each is one step on the loop;
-- nothing leaves but through `AdmissionGate.push` with the current epoch, once per source key;
 - a takeover is one call: acquire the epoch, push what the old active did not settle, tell;
 - the slot outlives the feeds, so a feed hung between admission and write loses nothing.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from tradebox.actors.admission import Admission, AdmissionGate, Outbox, Outcome
+from tradebox.config import FilterSettings, TierSettings
 from tradebox.domain.breaker import ProviderTold
-from tradebox.domain.events import AlertRaised, FeedFailover
+from tradebox.domain.events import (
+    AlertRaised,
+    FeedFailover,
+    PriceAgeChanged,
+    PriceSourceChanged,
+    ProviderChanged,
+)
 from tradebox.domain.feed_pair import (
     Cause,
     Exited,
@@ -31,150 +37,44 @@ from tradebox.domain.feed_pair import (
     Warmed,
     step,
 )
-from tradebox.domain.market import AdmittedTick, Quality, Source, Tick
+from tradebox.domain.filter_values import NOWHERE, Around, Judged, KnownSplit, SymbolState
+from tradebox.domain.market import Session, Source, Tick
 from tradebox.domain.staleness import Hours
-from tradebox.domain.tick_filter import SymbolState
+from tradebox.domain.tick_filter import fingerprint
+from tradebox.domain.tier_values import (
+    PriceAged,
+    ProviderMoved,
+    SourceSwitched,
+    SymbolPinned,
+    TierLimits,
+    TierNote,
+)
+from tradebox.domain.tiers import TierMachine
 from tradebox.ports.clock import MarketClock
-from tradebox.ports.ticks import KEY_BITS
 from tradebox.supervision.clock import Clock, TimerHandle
-from tradebox.supervision.gate import EpochGate
+
+__all__ = [
+    "Admission",
+    "AdmissionGate",
+    "Confirmed",
+    "Control",
+    "FeedMember",
+    "FeedMemory",
+    "FeedSlot",
+    "Outbox",
+    "Outcome",
+    "PreviousClose",
+    "ProviderNews",
+    "RestartWish",
+    "Subscribed",
+    "TierClock",
+    "default_tiers",
+]
 
 HANG_S_MIN = 0.003
 HANG_LOOK_AGAIN_S = 0.05
 LAG_MULTIPLE = 4
 LAG_FADE = 0.99
-
-
-class Admission(Enum):
-    """What the gate did with an outcome."""
-
-    ADMITTED = "admitted"
-    SETTLED = "settled"
-    DUPLICATE = "duplicate"
-    FENCED = "fenced"
-
-
-class Outcome(NamedTuple):
-    """One judged tick on its way: `admit` is what to let through, None for nothing.
-
-    key and source are those of the tick that was judged, also where `admit` repeats an older
-    price as suspect.
-    """
-
-    source: Source
-    key: int
-    admit: Tick | None
-    quality: Quality
-    mono_ns: int
-
-
-class Outbox:
-    """The newest admitted tick of each symbol that is not yet on the bus.
-
-    Holds:   at most one tick a symbol; committed ≤ admitted; a tick leaves by commit or by a
-             newer one of its symbol, which is counted.
-    """
-
-    def __init__(self) -> None:
-        self._box: dict[str, tuple[int, AdmittedTick]] = {}
-        self.admitted = 0
-        self.committed = 0
-        self.conflated = 0
-
-    def put(self, tick: AdmittedTick) -> None:
-        """Keep an admitted tick; one that is older than what waits is only counted."""
-        self.admitted += 1
-        waiting = self._box.get(tick.symbol)
-        if waiting is not None:
-            self.conflated += 1
-            if waiting[1].event_ns > tick.event_ns:
-                return
-        self._box[tick.symbol] = (self.admitted, tick)
-
-    def pending(self) -> tuple[int, tuple[AdmittedTick, ...]]:
-        """Return the mark to commit later, and what is to be written."""
-        return self.admitted, tuple(tick for _, tick in self._box.values())
-
-    def commit(self, mark: int) -> None:
-        """Forget what was written up to the mark."""
-        assert self.committed <= mark <= self.admitted, (self.committed, mark, self.admitted)
-        self.committed = mark
-        self._box = {symbol: kept for symbol, kept in self._box.items() if kept[0] > mark}
-
-    def refill(self, ticks: Iterable[AdmittedTick]) -> None:
-        """Have these last values written again, where nothing newer waits."""
-        for tick in ticks:
-            self._box.setdefault(tick.symbol, (self.admitted, tick))
-
-
-class AdmissionGate:
-    """The only way in for prices.
-
-    Holds:   every admitted tick came from the owner of the epoch at that instant; per symbol
-             pub_seq is contiguous from 1; no source key passes twice; source order is kept.
-    """
-
-    def __init__(self, epochs: EpochGate, deliver: Callable[[AdmittedTick], object]) -> None:
-        self._epochs = epochs
-        self._epoch = -1
-        self._deliver = deliver
-        self._settled: dict[Source, int] = {}
-        self._pub_seq: dict[str, int] = {}
-        self.outbox = Outbox()
-        self.duplicates = 0
-        self.fenced = 0
-        self.gaps = 0
-
-    @property
-    def epoch(self) -> int:
-        """The epoch in force; -1 before the first owner."""
-        return self._epoch
-
-    def acquire(self, owner: str) -> int:
-        """Mint the next epoch; the old owner is deposed by this act."""
-        self._epoch = self._epochs.acquire(owner)
-        return self._epoch
-
-    def settled(self, source: Source) -> int:
-        """Return the key up to which this source's ticks are dealt with; 0 at first."""
-        return self._settled.get(source, 0)
-
-    def push(self, epoch: int, outcome: Outcome) -> Admission:
-        """Settle one judged tick, and admit what it lets through."""
-        if epoch != self._epoch:
-            self.fenced += 1
-            return Admission.FENCED
-        source, key = outcome.source, outcome.key
-        last = self._settled.get(source, 0)
-        if key <= last:
-            self.duplicates += 1
-            return Admission.DUPLICATE
-        is_same_connection = key >> KEY_BITS == last >> KEY_BITS
-        before = last if is_same_connection else key >> KEY_BITS << KEY_BITS
-        self.gaps += key - before - 1
-        self._settled[source] = key
-        tick = outcome.admit
-        if tick is None:
-            return Admission.SETTLED
-        pub_seq = self._pub_seq.get(tick.symbol, 0) + 1
-        self._pub_seq[tick.symbol] = pub_seq
-        admitted = AdmittedTick(
-            tick.symbol,
-            tick.price_micros,
-            tick.size,
-            tick.event_ns,
-            tick.recv_ns,
-            source,
-            outcome.quality,
-            epoch,
-            pub_seq,
-            key,
-            outcome.mono_ns,
-            time.monotonic_ns(),
-        )
-        self.outbox.put(admitted)
-        self._deliver(admitted)
-        return Admission.ADMITTED
 
 
 class FeedMember(Protocol):
@@ -194,10 +94,14 @@ class FeedMember(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """The symbols that prices are let through for. seq orders it among such messages."""
+    """The symbols that prices are let through for. seq orders it among such messages.
+
+    near: those of them that somebody holds, orders or waits to enter.
+    """
 
     seq: int
     symbols: frozenset[str]
+    near: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +123,16 @@ class ProviderNews:
 
 @dataclass(frozen=True, slots=True)
 class TierClock:
-    """The time for what waits: market ns, and which hours these are. Told to both feeds alike."""
+    """The time for what waits, told to both feeds alike.
+
+    Units:   market ns. open_ns, close_ns: of the session that is open, 0 where none is known.
+    """
 
     seq: int
     now_ns: int
     hours: Hours
+    open_ns: int = 0
+    close_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,21 +143,54 @@ class Confirmed:
     symbol: str
 
 
-Control = Subscribed | PreviousClose | ProviderNews | TierClock | Confirmed
+@dataclass(frozen=True, slots=True)
+class SplitTold:
+    """A split of a symbol that a calendar announces."""
+
+    seq: int
+    symbol: str
+    split: KnownSplit
+
+
+Control = Subscribed | PreviousClose | ProviderNews | TierClock | Confirmed | SplitTold
 """What both feeds are told in one order beside the ticks."""
+
+
+def default_tiers() -> TierMachine:
+    """Return a machine with the default policy at the speed of real time."""
+    return TierMachine(TierLimits.of(TierSettings(), FilterSettings()))
 
 
 @dataclass(slots=True)
 class FeedMemory:
-    """What a feed knows: filter states by symbol, and how far it got in each source."""
+    """What a feed knows.
+
+    states: the filter's, by symbol. keys: how far it got in each source. tiers: which source
+    serves. rebased: for which source a symbol was made ready to be taken over. around: what the
+    filter is told beside a symbol.
+    """
 
     states: dict[str, SymbolState] = field(default_factory=dict)
     keys: dict[Source, int] = field(default_factory=dict)
     seq: int = 0
+    tiers: TierMachine = field(default_factory=default_tiers)
+    rebased: dict[str, Source] = field(default_factory=dict)
+    around: Around = NOWHERE
 
     def copy(self) -> "FeedMemory":
         """Return the same knowledge for another feed; the states themselves are immutable."""
-        return FeedMemory(dict(self.states), dict(self.keys), self.seq)
+        return FeedMemory(
+            dict(self.states),
+            dict(self.keys),
+            self.seq,
+            self.tiers.copy(),
+            dict(self.rebased),
+            self.around,
+        )
+
+    def fingerprint(self) -> int:
+        """Return a number that is equal, within one process, for equal knowledge."""
+        return hash((fingerprint(self.states), self.tiers.fingerprint(), self.around))
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +239,15 @@ class FeedSlot:
         self._lag_s = 0.0
         self._ahead: tuple[Source, int, float] | None = None
         self._watch: TimerHandle | None = None
-        self._checkpoints: dict[str, tuple[int, int]] = {}
+        self._checkpoints: dict[str, tuple[tuple[Source, int], int]] = {}
+        self.near: Callable[[], frozenset[str]] = frozenset
+        self.hours: Callable[[int], Hours] = lambda _: Hours.UNKNOWN
+        self.session: Callable[[int], Session | None] = lambda _: None
+        self.on_verdict: Callable[[Tick, Judged], object] = lambda *_: None
+        """Hears from the active feed of each tick that was not simply accepted."""
+        self.on_polled: Callable[[Mapping[Source, frozenset[str]], frozenset[Source]], object]
+        self.on_polled = lambda *_: None
+        """Hears from the active feed what is to be polled, and who is not well."""
 
     # --- numbers that outlive an ingest -----------------------------------------------------
 
@@ -309,7 +259,7 @@ class FeedSlot:
     def subscribe(self, symbols: frozenset[str]) -> Subscribed:
         """Note the symbols in force; the message is for both feeds."""
         self.control_seq += 1
-        self.subscribed = Subscribed(self.control_seq, symbols)
+        self.subscribed = Subscribed(self.control_seq, symbols, self.near() & symbols)
         self.closes = {name: known for name, known in self.closes.items() if name in symbols}
         return self.subscribed
 
@@ -326,10 +276,18 @@ class FeedSlot:
         self.control_seq += 1
         self.tell(ProviderNews(self.control_seq, told))
 
-    def pass_time(self, now_ns: int, hours: Hours) -> None:
-        """Have both feeds act on what time alone brings."""
+    def pass_time(self) -> None:
+        """Have both feeds act on what time alone brings; both are told the same time."""
         self.control_seq += 1
-        self.tell(TierClock(self.control_seq, now_ns, hours))
+        now_ns = self._market_clock.now_ns()
+        session = self.session(now_ns)
+        open_ns, close_ns = (session.open_ns, session.close_ns) if session else (0, 0)
+        self.tell(TierClock(self.control_seq, now_ns, self.hours(now_ns), open_ns, close_ns))
+
+    def tell_split(self, symbol: str, split: KnownSplit) -> None:
+        """Have both feeds learn of a split that a calendar announces; harmless twice."""
+        self.control_seq += 1
+        self.tell(SplitTold(self.control_seq, symbol, split))
 
     def confirm(self, symbol: str) -> None:
         """Have both feeds take a symbol's new level as confirmed by a person."""
@@ -437,7 +395,7 @@ class FeedSlot:
             self._watch.cancel()
             self._watch = None
 
-    def checkpoint(self, member: FeedMember, key: int, state_hash: int) -> None:
+    def checkpoint(self, member: FeedMember, key: tuple[Source, int], state_hash: int) -> None:
         """Compare the filter state of both feeds at a common key; a standby that differs goes."""
         self._checkpoints[member.name] = (key, state_hash)
         partner = self.pair.partner(member.name)
@@ -445,8 +403,24 @@ class FeedSlot:
         if other is None or other[0] != key or other[1] == state_hash:
             return
         standby = partner if self.pair.active == member.name else member.name
-        self._alert("feed_state_diverged", f"{standby} differs from its partner at key {key}")
+        text = f"{standby} differs from its partner at {key[0]}'s key {key[1]}"
+        self._alert("feed_state_diverged", text)
         self._wish_restart(standby, Cause.REPORT)
+
+    def note(self, note: TierNote) -> None:
+        """Tell everybody what changed among the sources; the active feed does."""
+        match note:
+            case SourceSwitched(symbol, before, after, reason, at_ns):
+                self._publish(PriceSourceChanged(symbol, before, after, reason, at_ns))
+            case PriceAged(symbol, source, is_stale, event_ns, at_ns):
+                self._publish(PriceAgeChanged(symbol, source, is_stale, event_ns, at_ns))
+            case ProviderMoved(source, state, at_ns):
+                self._publish(ProviderChanged(source, state, at_ns))
+            case SymbolPinned(symbol, source, at_ns):
+                text = f"{symbol} has changed its source too often: it stays with {source}"
+                self._publish(
+                    AlertRaised("warning", "source_pinned", text, symbol=symbol, at_ns=at_ns)
+                )
 
     # --- carrying out -----------------------------------------------------------------------
 

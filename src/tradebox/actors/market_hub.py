@@ -12,6 +12,7 @@ from enum import IntEnum
 
 from tradebox.domain.market import AdmittedTick, Quality, Source
 from tradebox.domain.orders import AccountName
+from tradebox.domain.staleness import AgeLimits, Hours, usual_gap_ns
 from tradebox.ports.clock import MarketClock
 
 Deliver = Callable[[AdmittedTick], object]
@@ -58,9 +59,10 @@ class MarketHub:
     """Prices in process: subscriptions, wishes, last values.
 
     Holds:   a reader gets each admitted tick of its symbols once, in order of admission;
-             last() never goes back in event time; quality_now() is LIVE only for a tick that was
-             admitted as LIVE and is not older than the limit.
+             last() never goes back in event time while its source serves; quality_now() is LIVE
+             only for a tick that was admitted as LIVE and is not older than the limit.
     Units:   stale_ns_max in market ns (already scaled by the clock's speed).
+    ages: the limits by source and by how often a symbol trades; else stale_ns_max is all.
     """
 
     def __init__(
@@ -70,11 +72,15 @@ class MarketHub:
         *,
         counters: TickCounters | None = None,
         is_open: Callable[[int], bool | None] = lambda _: None,
+        ages: AgeLimits | None = None,
     ) -> None:
         self.counters = TickCounters() if counters is None else counters
         self._market_clock = market_clock
         self._stale_ns_max = stale_ns_max
         self._is_open = is_open
+        self._ages = ages
+        self._unwell: frozenset[Source] = frozenset()
+        self._gap_ns: dict[str, int] = {}
         self._last: dict[str, AdmittedTick] = {}
         self._flow: dict[str, list[int]] = {}
         self._readers: tuple[_Reader, ...] = ()
@@ -99,7 +105,7 @@ class MarketHub:
         """Hand one admitted tick to every reader; called by the admission gate alone."""
         self.counters.admitted += 1
         known = self._last.get(tick.symbol)
-        if known is None or tick.event_ns >= known.event_ns:
+        if known is None or tick.event_ns >= known.event_ns or tick.source is not known.source:
             self._last[tick.symbol] = tick
         self._count(tick, known)
         for reader in self._readers:
@@ -111,7 +117,12 @@ class MarketHub:
         if flow is None:
             flow = self._flow[tick.symbol] = [0, 0]
         flow[0] += 1
-        if known is not None and self._stale_ns_max < tick.event_ns - known.event_ns < NIGHT_NS:
+        if known is None or tick.source is not known.source:
+            return
+        silence_ns = tick.event_ns - known.event_ns
+        if silence_ns > 0:
+            self._gap_ns[tick.symbol] = usual_gap_ns(self._gap_ns.get(tick.symbol, 0), silence_ns)
+        if self._stale_ns_max < silence_ns < NIGHT_NS:
             flow[1] += 1
 
     # --- wishes -----------------------------------------------------------------------------
@@ -133,8 +144,12 @@ class MarketHub:
         self._needs[owner] = dict(needs)
         self._wanted_changed()
 
-    def poll(self, polled: Mapping[Source, frozenset[str]]) -> None:
-        """Say which symbols each polled source is asked for now; the active feed does."""
+    def poll(self, polled: Mapping[Source, frozenset[str]], unwell: frozenset[Source]) -> None:
+        """Say which symbols each polled source is asked for now, and who is not well.
+
+        The active feed does.
+        """
+        self._unwell = unwell
         if self._polled == polled:
             return
         self._polled = dict(polled)
@@ -206,6 +221,25 @@ class MarketHub:
         now_ns = self._market_clock.now_ns()
         if self._is_open(now_ns) is False:
             return Quality.CLOSED
-        if tick.quality is Quality.LIVE and now_ns - tick.event_ns > self._stale_ns_max:
-            return Quality.STALE
-        return tick.quality
+        return Quality.STALE if self._is_aged(tick, now_ns) else tick.quality
+
+    def _is_aged(self, tick: AdmittedTick, now_ns: int) -> bool:
+        """Say whether a price is too old for what it was; a close of the day never is."""
+        if tick.quality is Quality.LIVE:
+            return now_ns - tick.event_ns > self._live_ns(tick)
+        if tick.quality is Quality.DELAYED:
+            return now_ns - tick.recv_ns > self._live_ns(tick)
+        return False
+
+    def _live_ns(self, tick: AdmittedTick) -> int:
+        """Return how old a live price of this symbol and source may be."""
+        if self._ages is None:
+            return self._stale_ns_max
+        gap_ns, is_up = self._gap_ns.get(tick.symbol, 0), tick.source not in self._unwell
+        limit_ns = self._ages.limit_ns(tick.source, gap_ns, Hours.REGULAR, is_up=is_up)
+        return self._stale_ns_max if limit_ns is None else limit_ns
+
+    def aged(self) -> tuple[AdmittedTick, ...]:
+        """Return the last prices that were worth more than they are now."""
+        now_ns = self._market_clock.now_ns()
+        return tuple(tick for tick in self._last.values() if self._is_aged(tick, now_ns))

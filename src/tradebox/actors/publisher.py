@@ -3,22 +3,53 @@
 Rules of this file:
 - nothing waits for it: a slow or dead bus means conflation in the outbox, counted there;
 - the outbox is committed on the bus's answer alone, so a restarted publisher sends again;
-- a bus that has lost its memory gets every last value again.
+- a bus that has lost its memory gets every last value again;
+- a price that has become older than its limit goes out once more, saying so;
+- events keep their order and wait for the bus, the oldest dropped and counted beyond EVENTS_MAX.
 """
 
-from dataclasses import dataclass
+import re
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Final
 
+import orjson
+
+from tradebox.actors.event_log import plain_fields
 from tradebox.actors.feed_slot import AdmissionGate
 from tradebox.actors.market_hub import MarketHub
-from tradebox.domain.events import AlertRaised
+from tradebox.domain.events import (
+    AlertRaised,
+    FeedFailover,
+    PriceAgeChanged,
+    PriceSourceChanged,
+    ProviderChanged,
+    StreamChanged,
+    TickRefused,
+)
 from tradebox.errors import BusUnavailable
 from tradebox.ports.bus import BusFenced, PriceBus
 from tradebox.ports.clock import MarketClock
 from tradebox.supervision.actor import Actor, Context
+from tradebox.supervision.events import Sink
+from tradebox.supervision.reasons import ExitReason
 
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 2.0
 ASSERT_S = 10.0
+AGE_LOOK_S = 0.5
+EVENTS_MAX: Final = 10_000
+EVENTS_A_BATCH: Final = 500
+EVENTS: Final = (
+    FeedFailover,
+    PriceAgeChanged,
+    PriceSourceChanged,
+    ProviderChanged,
+    StreamChanged,
+    TickRefused,
+)
+"""What must not be lost: it goes to the stream, not to the channel."""
+WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +58,10 @@ class Flush:
 
 
 class Publisher(Actor[Flush]):
-    """Drains the outbox to the bus.
+    """Drains the outbox and the events to the bus.
 
-    Units: period_s: the time between two batches.
+    Units:   period_s: the time between two batches.
+    Holds:   events taken = written + waiting + dropped, unless the answer to a write was lost.
     """
 
     mailbox_capacity = 64
@@ -50,16 +82,29 @@ class Publisher(Actor[Flush]):
         self._retry_s = RETRY_S_MIN
         self._next_s = 0.0
         self._asserted_s = float("-inf")
+        self._look_s = float("-inf")
+        self._aged: dict[str, tuple[int, int]] = {}
+        self._events: deque[object] = deque()
+        self._sink: Sink | None = None
         self._was_fenced = False
         self.is_up = True
         self.failures = 0
         self.batches = 0
+        self.events_written = 0
+        self.events_dropped = 0
 
     async def init(self, ctx: Context) -> None:
         """Start the periods."""
         self._ctx = ctx
+        self._sink = ctx.events.attach(EVENTS, self._take)
         self._next_s = ctx.clock.now()
         self._arm(self._period_s)
+
+    def _take(self, event: object) -> None:
+        if len(self._events) >= EVENTS_MAX:
+            self._events.popleft()
+            self.events_dropped += 1
+        self._events.append(event)
 
     def _arm(self, wait_s: float) -> None:
         """Aim at the next period on an absolute grid; a late one is not made up for."""
@@ -71,8 +116,10 @@ class Publisher(Actor[Flush]):
         """Write what waits."""
         del msg
         wait_s = self._period_s
+        self._say_aged()
         try:
             await self._flush()
+            await self._flush_events()
             self._retry_s = RETRY_S_MIN
             self.is_up = True
         except BusUnavailable:
@@ -81,6 +128,23 @@ class Publisher(Actor[Flush]):
             wait_s = self._retry_s
             self._retry_s = min(self._retry_s * 2, RETRY_S_MAX)
         self._arm(wait_s)
+
+    def _say_aged(self) -> None:
+        """Have each price that has aged written once more, with what it is worth now."""
+        now_s = self._ctx.clock.now()
+        if now_s - self._look_s < AGE_LOOK_S:
+            return
+        self._look_s = now_s
+        aged = {tick.symbol: tick for tick in self._hub.aged()}
+        told, self._aged = (
+            self._aged,
+            {symbol: (tick.epoch, tick.pub_seq) for symbol, tick in aged.items()},
+        )
+        self._gate.outbox.refill(
+            replace(tick, quality=self._hub.quality_now(symbol))
+            for symbol, tick in aged.items()
+            if told.get(symbol) != (tick.epoch, tick.pub_seq)
+        )
 
     async def _flush(self) -> None:
         gate = self._gate
@@ -101,7 +165,25 @@ class Publisher(Actor[Flush]):
         self._hub.counters.published += answer.count
         if answer.was_empty:
             written = {tick.symbol for tick in ticks}
-            gate.outbox.refill(tick for tick in self._hub.lasts() if tick.symbol not in written)
+            gate.outbox.refill(
+                replace(tick, quality=self._hub.quality_now(tick.symbol))
+                for tick in self._hub.lasts()
+                if tick.symbol not in written
+            )
+
+    async def _flush_events(self) -> None:
+        epoch = self._gate.epoch
+        if not self._events or epoch < 0:
+            return
+        events = [self._events[place] for place in range(min(EVENTS_A_BATCH, len(self._events)))]
+        dropped = self.events_dropped
+        answer = await self._bus.log(epoch, [worded(event, epoch) for event in events])
+        if isinstance(answer, BusFenced):
+            self._fenced(answer)
+            return
+        for _ in range(len(events) - (self.events_dropped - dropped)):
+            self._events.popleft()
+        self.events_written += answer.count
 
     def _fenced(self, answer: BusFenced) -> None:
         """Leave the batch for the owner of the newer epoch; if that is us, it goes out next."""
@@ -113,3 +195,15 @@ class Publisher(Actor[Flush]):
         self._ctx.events.publish(
             AlertRaised(severity="critical", kind="bus_fenced", text=text, at_ns=at_ns)
         )
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Stop listening."""
+        del reason
+        if self._sink is not None:
+            self._sink.close()
+
+
+def worded(event: object, epoch: int) -> bytes:
+    """Return an event as the stream keeps it: its name in snake case, the epoch, its fields."""
+    kind = WORD.sub("_", type(event).__name__).lower()
+    return orjson.dumps({"k": kind, "ep": epoch, **plain_fields(event)}, default=str)

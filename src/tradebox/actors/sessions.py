@@ -11,6 +11,7 @@ from typing import Final
 from tradebox.domain.events import AlertRaised
 from tradebox.domain.market import Instrument, Session
 from tradebox.domain.session import next_close_ns, session_at
+from tradebox.domain.staleness import Hours, hours_at
 from tradebox.errors import StoreUnavailable
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.reference import ReferencePort
@@ -38,6 +39,10 @@ class SessionBook:
     def covers(self, now_ns: int) -> bool:
         """Say whether the rows reach from before to after this time."""
         return bool(self.rows) and self.rows[0].open_ns <= now_ns <= self.rows[-1].close_ns
+
+    def hours(self, now_ns: int) -> Hours:
+        """Say which hours a moment belongs to; unknown where no row covers it."""
+        return hours_at(self.rows, now_ns, is_known=self.covers(now_ns))
 
     def session(self, now_ns: int) -> Session | None:
         """Return the session that is open now, or None."""

@@ -57,6 +57,11 @@ class Home:
         return self.root / "spool"
 
     @property
+    def tape_dir(self) -> Path:
+        """Recorded trades, one file a day, where the recorder is on."""
+        return self.root / "tape"
+
+    @property
     def bars_dir(self) -> Path:
         """Vetted bars of backtests, one folder per content."""
         return self.root / "data" / "bars"

@@ -187,6 +187,37 @@ class FeedFailover:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceSourceChanged:
+    """Another source serves a symbol; before is None for its first."""
+
+    symbol: str
+    before: Source | None
+    after: Source
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceAgeChanged:
+    """A symbol's price became stale in hours when prices are owed, or is fresh again."""
+
+    symbol: str
+    source: Source
+    is_stale: bool
+    event_ns: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderChanged:
+    """A provider's breaker moved: closed, open or half_open."""
+
+    source: Source
+    state: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreChanged:
     """PostgreSQL or Redis came or went; reason is empty while it is up."""
 

@@ -2,7 +2,8 @@
 
 Rules of this file:
 - nothing that decides depends on the bus: a dead bus costs watchers their view, nothing else;
-- an older epoch than the bus has seen is refused, so that a deposed writer shows nothing.
+- an older epoch than the bus has seen is refused, so that a deposed writer shows nothing;
+- a price is replaced by the next one, an event is kept in its order.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,13 @@ class PriceBus(Protocol):
 
     async def publish(self, epoch: int, ticks: Sequence[AdmittedTick]) -> Published | BusFenced:
         """Write one batch, at most one tick a symbol; an empty one asserts the epoch alone.
+
+        Raises: BusUnavailable.
+        """
+        ...
+
+    async def log(self, epoch: int, events: Sequence[bytes]) -> Published | BusFenced:
+        """Append events, each a JSON object, to the stream that readers may follow later.
 
         Raises: BusUnavailable.
         """
