@@ -9,13 +9,16 @@ Rules of this file:
   ROWS_WAITING_MAX; the oldest are dropped and counted.
 """
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tradebox.domain.events import AlertRaised
 from tradebox.domain.filter_values import Check, Judged, Verdict
-from tradebox.domain.market import Tick
+from tradebox.domain.market import Source, Tick
 from tradebox.errors import StoreUnavailable
+from tradebox.ports.clock import MarketClock
 from tradebox.ports.verdicts import VerdictPort, VerdictRow
 from tradebox.supervision.actor import Actor, Context, ReplyTo
 from tradebox.supervision.reasons import ExitReason
@@ -28,6 +31,9 @@ BATCH_ROWS: Final = 500
 FLUSH_S: Final = 0.5
 COUNTED_S: Final = 60.0
 FORGET_S: Final = 3600.0
+FUTURE_SHARE_MAX: Final = 0.05
+FUTURE_TICKS_MIN: Final = 20
+"""Of a minute's ticks, so many from the future are no accident: a clock is wrong."""
 
 _Key = tuple[str, str, str, str]
 
@@ -43,12 +49,15 @@ class VerdictBook:
         self._single: list[VerdictRow] = []
         self._counted: dict[_Key, VerdictRow] = {}
         self._listed: dict[_Key, int] = {}
+        self.future: Counter[Source] = Counter()
         self.noted = 0
         self.lost = 0
 
     def note(self, tick: Tick, judged: Judged) -> None:
         """Note one verdict that is not accept."""
         self.noted += 1
+        if judged.check is Check.FUTURE:
+            self.future[tick.source] += 1
         row = VerdictRow(
             tick.symbol,
             tick.source,
@@ -79,7 +88,7 @@ class VerdictBook:
         known = self._counted.get(key)
         if known is not None:
             self._counted[key] = row._replace(
-                first_event_ns=known.first_event_ns, count=known.count + 1
+                first_event_ns=known.first_event_ns, ticks=known.ticks + 1
             )
         elif len(self._counted) < COUNTED_KEYS_MAX:
             self._counted[key] = row
@@ -89,7 +98,7 @@ class VerdictBook:
     @property
     def waiting(self) -> int:
         """How many verdicts wait to be taken."""
-        return len(self._single) + sum(row.count for row in self._counted.values())
+        return len(self._single) + sum(row.ticks for row in self._counted.values())
 
     def take(self, *, with_counted: bool) -> list[VerdictRow]:
         """Take what waits, oldest first; the counted ones only where asked for."""
@@ -112,14 +121,25 @@ class VerdictFigures:
 class VerdictWriter(Actor[_Flush]):
     """Writes the book's rows in batches, and deletes what has been kept for long enough.
 
+    received: how many ticks have come so far; prices from the future are a share of them.
     Holds: rows taken = written + waiting + dropped.
     """
 
     def __init__(
-        self, book: VerdictBook, port: VerdictPort, *, flag_days: int = 2, refusal_days: int = 30
+        self,
+        book: VerdictBook,
+        port: VerdictPort,
+        market_clock: MarketClock,
+        *,
+        received: Callable[[], int] = lambda: 0,
+        flag_days: int = 2,
+        refusal_days: int = 30,
     ) -> None:
         self._book = book
         self._port = port
+        self._market_clock = market_clock
+        self._received = received
+        self._received_before = 0
         self._days = (flag_days, refusal_days)
         self._waiting: deque[VerdictRow] = deque()
         self._counted_s = 0.0
@@ -140,6 +160,7 @@ class VerdictWriter(Actor[_Flush]):
         with_counted = now_s - self._counted_s >= COUNTED_S
         if with_counted:
             self._counted_s = now_s
+            self._watch_clocks()
         self._take(with_counted=with_counted)
         try:
             await self._write()
@@ -149,6 +170,17 @@ class VerdictWriter(Actor[_Flush]):
         except StoreUnavailable:
             self.failures += 1
         self._ctx.send_after(FLUSH_S, _Flush())
+
+    def _watch_clocks(self) -> None:
+        """Alarm where too many of the minute's prices came from the future (4)."""
+        received = self._received()
+        ticks, self._received_before = received - self._received_before, received
+        future, self._book.future = self._book.future, Counter()
+        for source, count in future.items():
+            if count >= FUTURE_TICKS_MIN and count > ticks * FUTURE_SHARE_MAX:
+                text = f"{count} of {ticks} prices in a minute were ahead of our clock: {source}"
+                at_ns = self._market_clock.now_ns()
+                self._ctx.events.publish(AlertRaised("warning", "vendor_clock", text, at_ns=at_ns))
 
     def _take(self, *, with_counted: bool) -> None:
         rows = self._book.take(with_counted=with_counted)

@@ -13,11 +13,12 @@ import typer
 
 from tradebox.cli.books import LIMIT_MAX, LimitOption, ask_books, check_count
 from tradebox.cli.options import HomeOption, JsonOption, print_json
-from tradebox.cli.tables import field, moment, show_table
+from tradebox.cli.tables import Column, field, moment, show_table
 from tradebox.config import find_home
 from tradebox.domain.market import Quality, Source
 from tradebox.errors import ConfigInvalid
 
+Rows = list[dict[str, Any]]
 NS_PER_MS, NS_PER_S = 1_000_000, 1_000_000_000
 
 
@@ -45,7 +46,9 @@ def quotes(
 ) -> None:
     """Explain current prices: source, age, quality, and what was refused.
 
-    Bid and ask are those of a source that quotes them; a source of prints has none.
+    Bid and ask are those of a source that quotes them; a source of prints has none. With a symbol
+    named, what passed with a remark in the last day is counted too. The number of a check is its
+    place among the twenty of the sanity filter.
     """
     from tradebox.readmodel import books
     from tradebox.readmodel.quotes import Told, explain, told
@@ -57,19 +60,18 @@ def quotes(
     place = find_home(home)
     named = list(dict.fromkeys(symbol.upper() for symbol in symbols or ()))
 
-    async def look(dsn: str) -> tuple[Told, list[str], list[dict[str, Any]]]:
+    async def look(dsn: str) -> tuple[Told, list[str], Rows, Rows]:
         word = await told(place.console_file, time.monotonic_ns())
         asked = named or sorted(word.prices)
-        return word, asked, await books.refused(dsn, asked, max(refusals, 1))
+        kept = await books.refused(dsn, asked, max(refusals, 1))
+        return word, asked, kept, await books.flagged(dsn, named) if named else []
 
-    word, asked, verdicts = ask_books(place, look)
-    by_symbol: dict[str, list[dict[str, Any]]] = {}
-    for row in verdicts:
-        by_symbol.setdefault(row["symbol"], []).append(row)
+    word, asked, verdicts, remarks = ask_books(place, look)
+    refused_of, flags_of = _by_symbol(verdicts), _by_symbol(remarks)
     rows = [
         {**shown, "refusals": shown["refusals"][:refusals]}
         for symbol in asked
-        for shown in [explain(word, symbol, by_symbol.get(symbol, ()))]
+        for shown in [explain(word, symbol, refused_of.get(symbol, ()), flags_of.get(symbol, ()))]
         if source in (None, shown["source"])
         and quality in (None, shown["quality"])
         and (not refused or shown["refused"] or shown["refusals"])
@@ -86,6 +88,13 @@ def _check(name: str, value: str | None, words: Iterable[str]) -> None:
         raise ConfigInvalid(f"--{name}={value}: unknown {name}: give {', '.join(known)}")
 
 
+def _by_symbol(rows: Rows) -> dict[str, Rows]:
+    found: dict[str, Rows] = {}
+    for row in rows:
+        found.setdefault(row["symbol"], []).append(row)
+    return found
+
+
 def _print_text(rows: Sequence[Mapping[str, Any]], waiting: str) -> None:
     columns = [
         ("SYMBOL", field("symbol")), ("LAST>", field("last")), ("BID>", field("bid")),
@@ -99,18 +108,25 @@ def _print_text(rows: Sequence[Mapping[str, Any]], waiting: str) -> None:
     ]  # fmt: skip
     show_table(rows, columns, f"no price fits: {waiting}" if waiting else "no price fits")
     told = [{**each, "symbol": row["symbol"]} for row in rows for each in row["refusals"]]
-    if not told:
-        return
-    print("\nrefused, newest first:")
-    columns = [
-        ("SYMBOL", field("symbol")), ("EVENT (UTC)", lambda row: _moment(row["event_ns"])),
-        ("SOURCE", field("source")), ("PRICE>", field("price")), ("VERDICT", field("verdict")),
-        ("CHECK", field("check")), ("WHY", field("why")),
-    ]  # fmt: skip
-    show_table(told, columns, "")
+    if told:
+        print("\nrefused, newest first:")
+        show_table(told, [*VERDICT_COLUMNS[:3], ("PRICE>", field("price")),
+                          ("VERDICT", field("verdict")), *VERDICT_COLUMNS[3:]], "")  # fmt: skip
+    told = [{**each, "symbol": row["symbol"]} for row in rows for each in row["flags"]]
+    if told:
+        print("\npassed with a remark in the last day:")
+        show_table(told, [*VERDICT_COLUMNS[:3], ("QUALITY", field("quality")),
+                          *VERDICT_COLUMNS[3:]], "")  # fmt: skip
 
 
 def _moment(at_ns: object) -> str | None:
     if not isinstance(at_ns, int):
         return None
     return f"{moment(at_ns)}.{at_ns % NS_PER_S // NS_PER_MS:03d}"
+
+
+VERDICT_COLUMNS: list[Column] = [
+    ("SYMBOL", field("symbol")), ("EVENT (UTC)", lambda row: _moment(row["event_ns"])),
+    ("SOURCE", field("source")), ("CHECK", field("check")), ("NUMBER>", field("number")),
+    ("TICKS>", field("ticks")), ("WHY", field("why")),
+]  # fmt: skip

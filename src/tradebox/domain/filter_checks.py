@@ -6,6 +6,7 @@ Rules of this file:
 """
 
 from tradebox.domain.filter_values import (
+    NS_PER_S,
     RING_TICKS,
     Check,
     Conditions,
@@ -42,6 +43,17 @@ def refusal(state: SymbolState, tick: Tick, limits: FilterLimits) -> Check | Non
     if mark_of(tick) in state.seen:
         return Check.DUPLICATE
     return None
+
+
+def is_late(state: SymbolState, tick: Tick, limits: FilterLimits) -> bool:
+    """Say whether a tick is older than the newest by more than the limit (5).
+
+    A source of whole seconds may be one second later: it rounds down.
+    """
+    behind_ns = state.last_event_ns - tick.event_ns
+    if behind_ns <= limits.late_ns_max:
+        return False
+    return tick.source not in COARSE_SOURCES or behind_ns > limits.late_ns_max + NS_PER_S
 
 
 def mark_of(tick: Tick) -> tuple[int, ...]:

@@ -54,6 +54,11 @@ def gap_after(state: SymbolState, event_ns: int) -> int:
     return state.gap_ns + (waited_ns - state.gap_ns) // GAP_FADE
 
 
+def hold_ns(state: SymbolState, limits: FilterLimits) -> int:
+    """Return how long a hold lasts, and a level stays unconfirmed, at the symbol's pace."""
+    return max(limits.hold_ns_max, PACE * state.gap_ns)
+
+
 def hold(
     state: SymbolState, tick: Tick, jump: Jump, limits: FilterLimits, known: Known
 ) -> tuple[SymbolState, bool]:
@@ -65,7 +70,7 @@ def hold(
     gap_ns = gap_after(state, tick.event_ns)
     weight = 1 if is_odd_lot(tick) else CONFIRM_WEIGHT
     newest = Held(tick.event_ns, tick.price_micros, tick.source, weight)
-    oldest_ns = tick.event_ns - max(limits.hold_ns_max, PACE * gap_ns)
+    oldest_ns = tick.event_ns - hold_ns(state, limits)
     waiting = [one for one in state.held if one.event_ns >= oldest_ns]
     held = (*waiting[-(HELD_TICKS_MAX - 1) :], newest)
     agreeing = _enough(state, held, jump, limits)
@@ -130,7 +135,7 @@ def _new_level(
 ) -> SymbolState:
     recent = tuple(one.price_micros for one in agreeing)
     rest = known.rest._replace(is_reopening=False, before=None)
-    sources = {one.source for one in agreeing}
+    sources, bucket = {one.source for one in agreeing}, state.bucket
     regime: tuple[int, Source | None] = (0, None)
     before = known.rest.before
     is_back = before is not None and abs(tick.price_micros - before[0]) < abs(
@@ -140,9 +145,11 @@ def _new_level(
     if len(sources) == 1 and is_jump and before is not None and is_back:
         recent = (*before[1], *recent)[-MEDIAN_TICKS:]
         regime = (state.regime_ns, state.regime_source)
-    elif len(sources) == 1 and is_jump and not jump.is_soft:
-        regime = (tick.event_ns, tick.source)
-        if state.last_price_micros:
+    elif is_jump and not jump.is_soft:
+        rest, bucket = rest._replace(means=(), band=None), (0, 0, 0)
+        if len(sources) == 1:
+            regime = (tick.event_ns, tick.source)
+        if state.last_price_micros and len(sources) == 1:
             rest = rest._replace(before=(state.last_price_micros, state.recent_micros))
     return SymbolState(
         max(tick.event_ns, state.last_event_ns),
@@ -155,6 +162,6 @@ def _new_level(
         tick.source,
         gap_ns,
         tick.event_ns,
-        state.bucket,
+        bucket,
         rest,
     )

@@ -2,6 +2,8 @@
 
 Rules of this file:
 - prices are compared only where they are of the same seconds: a poll is no witness of a later jump;
+- a dispute lasts from the first time at which both spoke and differed to the last: one bad price
+  of one source is none;
 - one source alone costs nothing: what each said is kept once there are two;
 - a price that stands still is suspicious only while at least three other symbols move.
 """
@@ -48,14 +50,12 @@ def after_source(state: SymbolState, rest: Rest, tick: Tick, limits: FilterLimit
     mine = Said(tick.source, tick.price_micros, tick.event_ns)
     said = (*others[-(SOURCES_MAX - 1) :], mine)
     since_ns, last_ns = rest.dispute_ns, rest.dispute_last_ns
-    verdicts = [
-        _differ(one, mine, rest, limits)
-        for one in others
-        if abs(one.event_ns - mine.event_ns) <= limits.quote_ns_max
-    ]
-    if any(verdicts):
-        since_ns, last_ns = since_ns or tick.event_ns, tick.event_ns
-    elif verdicts or (since_ns and tick.event_ns - last_ns > FORGET_NS):
+    near = [one for one in others if abs(one.event_ns - mine.event_ns) <= limits.quote_ns_max]
+    differing = [one for one in near if _differ(one, mine, rest, limits)]
+    if differing:
+        both_ns = max(min(one.event_ns, mine.event_ns) for one in differing)
+        since_ns, last_ns = since_ns or both_ns, max(last_ns, both_ns)
+    elif near or (since_ns and tick.event_ns - last_ns > FORGET_NS):
         since_ns = last_ns = 0
     return rest._replace(said=said, dispute_ns=since_ns, dispute_last_ns=last_ns)
 
@@ -69,9 +69,9 @@ def _differ(one: Said, other: Said, rest: Rest, limits: FilterLimits) -> bool:
     return distance > least
 
 
-def is_disputed(rest: Rest, event_ns: int, limits: FilterLimits) -> bool:
+def is_disputed(rest: Rest, limits: FilterLimits) -> bool:
     """Say whether sources have differed for the limit."""
-    return rest.dispute_ns > 0 and event_ns - rest.dispute_ns >= limits.dispute_ns
+    return rest.dispute_ns > 0 and rest.dispute_last_ns - rest.dispute_ns >= limits.dispute_ns
 
 
 def moved(around: Around, before: SymbolState, after: SymbolState, symbol: str) -> Around:

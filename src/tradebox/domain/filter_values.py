@@ -6,7 +6,7 @@ Rules of this file:
 - every tuple has a stated length at most: the memory of a symbol is bounded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -325,13 +325,13 @@ class FilterLimits:
             frozen_ns=span_ns(settings.frozen_s),
             dispute_bps=round(settings.dispute_band_bps),
             dispute_ns=span_ns(settings.dispute_s),
-            ineligible=_sets(settings.conditions_ineligible),
-            auction=_sets(settings.conditions_auction),
+            ineligible=_sets(settings.conditions_ineligible.items()),
+            auction=_sets(settings.conditions_auction.items()),
         )
 
 
-def _sets(codes: Mapping[str, tuple[str, ...]]) -> Conditions:
-    return MappingProxyType({source: frozenset(found) for source, found in codes.items()})
+def _sets(codes: Iterable[tuple[str, tuple[str, ...]]]) -> Conditions:
+    return MappingProxyType({source: frozenset(found) for source, found in codes})
 
 
 def bps(price: int, reference: int) -> int:

@@ -1,170 +1,314 @@
 """The sanity filter of ticks: a pure function of (state, tick), where time is the tick's time.
 
 Rules of this file:
-- nothing here reads a clock: two feeds with the same ticks hold the same state (`fingerprint`);
+- nothing here reads a clock: two feeds with the same messages hold the same state (`fingerprint`);
 - spans between ticks (confirmation, hold, median window) are market seconds as they stand;
 - what measures transport, our socket's time against the vendor's (future, stale, late,
-  duplicate window), is given in real seconds and multiplied by the market clock's speed, since
-  one real second of latency is `speed` market seconds there;
-- a jump is held, never dropped: a filter that only compares with the old level refuses every
-  tick after a genuine gap, for ever.
+  duplicate window, quotes beside trades), is given in real seconds and multiplied by the market
+  clock's speed, since one real second of latency is `speed` market seconds there;
+- the twenty checks by number: 1 type, 2 sentinel, 3 duplicate, 4 future, 5 late, 6 stale,
+  7 session, 8 size, 9 conditions, 10 crossed and locked, 11 wide, 12 outside the quote, 13 spike,
+  14 first price, 15 LULD, 16 split, 17 halt, 18 frozen, 19 disputed, 20 bars (`bar_check`).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple, Self
+from collections.abc import Mapping
+from dataclasses import replace
 
-from tradebox.config import FilterSettings
-from tradebox.domain.market import Quality, Source, Tick
-from tradebox.domain.money import MICROS_PER_UNIT
+from tradebox.domain import luld
+from tradebox.domain.filter_checks import has_condition, is_late, is_odd_lot, refusal, remembered
+from tradebox.domain.filter_hold import Known, gap_after, hold, hold_ns
+from tradebox.domain.filter_jump import REOPEN_GAP_NS, find_jump
+from tradebox.domain.filter_quotes import after_quote, is_crossed_for_long, is_outside_quote
+from tradebox.domain.filter_sources import after_source, is_disputed, is_frozen
+from tradebox.domain.filter_values import (
+    MEDIAN_TICKS,
+    NOWHERE,
+    Answer,
+    Around,
+    Check,
+    FilterLimits,
+    Judged,
+    Jump,
+    KnownSplit,
+    Rest,
+    Split,
+    SymbolState,
+    Verdict,
+    bps,
+)
+from tradebox.domain.market import Quality, Tick
+from tradebox.domain.splits import (
+    NIGHT_NS,
+    adjusted,
+    after_old_price,
+    is_old_level,
+    split_like,
+)
 
-NS_PER_S = 1_000_000_000
-BPS = 10_000
-PRICE_MICROS_MAX = 1_000_000 * MICROS_PER_UNIT
-RING_TICKS = 64
-MEDIAN_TICKS = 60
-MEDIAN_TICKS_MIN = 8
-HELD_TICKS_MAX = 32
-SPIKE_MAD_MULTIPLE = 8
-MAD_SCALE_MILLI = 1483
-SPIKE_FLOOR_BPS = 25
-WARM_UP_BPS = 100
-QUIET_BPS = 5
-SPIKE_FLOOR_MICROS = 30_000
-TWO_SOURCE_SPAN_NS = NS_PER_S // 5
-REOPEN_GAP_NS = 600 * NS_PER_S
+__all__ = [
+    "Around",
+    "Check",
+    "FilterLimits",
+    "Judged",
+    "KnownSplit",
+    "SymbolState",
+    "Verdict",
+    "fingerprint",
+    "is_blocked",
+    "is_halted",
+    "judge",
+    "with_level_confirmed",
+    "with_previous_close",
+    "with_split",
+]
 
+HALTED, RESUMED = "halted", "resumed"
+"""Words that a source's ticks carry as conditions where it tells trading halts."""
 
-class Verdict(StrEnum):
-    """What becomes of a tick; FLAG lets it pass with a quality below live or a remark."""
-
-    ACCEPT = "accept"
-    FLAG = "flag"
-    HOLD = "hold"
-    DROP = "drop"
-
-
-class Check(StrEnum):
-    """Which check decided; NONE where every one was passed."""
-
-    NONE = ""
-    SUBSCRIBED = "subscribed"
-    SENTINEL = "sentinel"
-    PRICE = "price"
-    SIZE = "size"
-    FUTURE = "future"
-    DUPLICATE = "duplicate"
-    LATE = "late"
-    SPIKE = "spike"
-    FIRST = "first"
-    REGIME = "regime"
-    SESSION = "session"
-    STALE = "stale"
-
-
-class Judged(NamedTuple):
-    """The answer for one tick: the verdict, the deciding check, the quality if it passes."""
-
-    verdict: Verdict
-    check: Check
-    quality: Quality
-
-    @property
-    def passes(self) -> bool:
-        """True when the tick may be admitted."""
-        return self.verdict in (Verdict.ACCEPT, Verdict.FLAG)
-
-
-class Held(NamedTuple):
-    """A suspect tick that waits for confirmation."""
-
-    event_ns: int
-    price_micros: int
-    source: Source
-
-
-class SymbolState(NamedTuple):
-    """All that the filter remembers of one symbol; hashable, so that two feeds can compare.
-
-    Units: *_ns event time, *_micros prices; 0 = not known yet.
-    regime_ns: start of a level that one source alone has shown; 0 = the level is trusted.
-    """
-
-    last_event_ns: int = 0
-    last_price_micros: int = 0
-    previous_close_micros: int = 0
-    recent_micros: tuple[int, ...] = ()
-    seen: tuple[tuple[int, int, int], ...] = ()
-    held: tuple[Held, ...] = ()
-    regime_ns: int = 0
-    regime_source: Source | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FilterLimits:
-    """The thresholds in the units of the ticks. Units: *_ns market time."""
-
-    future_ns_max: int
-    late_ns_max: int
-    stale_ns_max: int
-    duplicate_window_ns: int
-    spike_bps_max: int
-    confirm_ticks: int
-    confirm_span_ns: int
-    confirm_bps: int
-    hold_ns_max: int
-
-    @classmethod
-    def of(cls, settings: FilterSettings, speed: float = 1.0) -> Self:
-        """Return the limits at a clock speed; slower than real counts as real.
-
-        Holds: transport limits grow with speed, spans between ticks do not.
-        """
-        scale = max(1.0, speed)
-
-        def transport_ns(seconds: float) -> int:
-            return round(seconds * scale * NS_PER_S)
-
-        return cls(
-            future_ns_max=transport_ns(settings.future_s_max),
-            late_ns_max=transport_ns(settings.late_s_max),
-            stale_ns_max=transport_ns(settings.stale_s_max),
-            duplicate_window_ns=transport_ns(settings.duplicate_window_s),
-            spike_bps_max=round(settings.spike_share_max * BPS),
-            confirm_ticks=settings.confirm_ticks,
-            confirm_span_ns=round(settings.confirm_span_s * NS_PER_S),
-            confirm_bps=round(settings.confirm_band_bps),
-            hold_ns_max=round(settings.hold_s_max * NS_PER_S),
-        )
-
-
-Answer = tuple[SymbolState, Judged]
+ACCEPTED = Judged(Verdict.ACCEPT, Check.NONE, Quality.LIVE)
+FLAGGED = {
+    check: Judged(Verdict.FLAG, check, quality)
+    for check, quality in (
+        (Check.EOD, Quality.EOD),
+        (Check.DELAYED, Quality.DELAYED),
+        (Check.SESSION, Quality.CLOSED),
+        (Check.HALT, Quality.SUSPECT),
+        (Check.STALE, Quality.STALE),
+        (Check.DISPUTED, Quality.DISPUTED),
+        (Check.SPLIT, Quality.SUSPECT),
+        (Check.CROSSED, Quality.SUSPECT),
+        (Check.WIDE, Quality.SUSPECT),
+        (Check.FROZEN, Quality.SUSPECT),
+        (Check.REGIME, Quality.UNCONFIRMED),
+        (Check.LOCKED, Quality.LIVE),
+        (Check.ODD_LOT, Quality.LIVE),
+    )
+}
+"""What passes with a remark, and what it is worth then; the first that fits is said."""
 
 
 def judge(
-    state: SymbolState | None, tick: Tick, limits: FilterLimits, *, is_open: bool | None = None
+    state: SymbolState | None,
+    tick: Tick,
+    limits: FilterLimits,
+    *,
+    is_open: bool | None = None,
+    around: Around = NOWHERE,
 ) -> Answer:
     """Judge one tick of one symbol.
 
     Shape:   state None: the symbol is not subscribed. is_open: whether the regular session was
              open at the event time, None where the hours are not known (then not judged).
+             around: what is known beside the symbol, from messages that both feeds got.
     Holds:   same state and tick give the same answer; a dropped tick changes nothing but what
              was seen; an isolated jump never passes; a genuine new level passes once confirmed;
-             nothing later than the limit passes; is_open changes the quality, never the state.
+             nothing later than the limit passes; is_open changes the quality, never the state;
+             the state is bounded.
     """
     if state is None:
         return SymbolState(), _drop(Check.SUBSCRIBED)
-    refused = _plain_refusal(state, tick, limits)
+    if tick.delay_s or tick.is_eod:
+        return _judge_slow(state, tick, limits, is_open=is_open)
+    refused = refusal(state, tick, limits)
     if refused is not None:
         return state, _drop(refused)
-    state = _remember(state, tick, limits)
-    if tick.event_ns < state.last_event_ns - limits.late_ns_max:
-        return state, _drop(Check.LATE)
-    jump = _jump(state, tick, limits)
+    seen = remembered(state, tick, limits)
+    if is_late(state, tick, limits):
+        return state._replace(seen=seen), _drop(Check.LATE)
+    rest, odd = state.rest, Check.NONE
+    if tick.bid_micros or tick.ask_micros:
+        rest, odd = after_quote(rest, tick, limits)
+        if odd is Check.CROSSED and is_crossed_for_long(rest, tick, limits):
+            return state._replace(seen=seen, rest=rest), _hold(Check.CROSSED)
+    if state.source is not None and (rest.said or tick.source is not state.source):
+        rest = after_source(state, rest, tick, limits)
+    if tick.conditions:
+        rest = _after_halt(rest, tick)
+    state, rest, jump = _after_split(state, rest, tick, limits)
     if jump is None:
-        return _pass(_normal(state, tick, limits), tick, limits, is_open=is_open)
-    return _hold(state, tick, limits, jump, is_open=is_open)
+        jump = _find_doubt(state, rest, tick, limits, around)
+    elif jump.check is Check.SPLIT:
+        return state._replace(seen=seen, rest=rest), _hold(Check.SPLIT)
+    known = Known(seen, rest)
+    if jump is None:
+        state = _book(state, tick, limits, known, around)
+    else:
+        state, is_confirmed = hold(state, tick, jump, limits, known)
+        if not is_confirmed:
+            return state, _hold(jump.check)
+    return state, _grade(state, tick, limits, odd, is_open=is_open, around=around)
+
+
+def _drop(check: Check) -> Judged:
+    return Judged(Verdict.DROP, check, Quality.SUSPECT)
+
+
+def _hold(check: Check) -> Judged:
+    return Judged(Verdict.HOLD, check, Quality.SUSPECT)
+
+
+def _judge_slow(
+    state: SymbolState, tick: Tick, limits: FilterLimits, *, is_open: bool | None
+) -> Answer:
+    """Judge a price that is late by contract by its own kind alone: it moves no live level."""
+    slow = state.rest.slow
+    if slow is None:
+        slow = SymbolState(
+            previous_close_micros=state.last_price_micros or state.previous_close_micros
+        )
+    plain = replace(tick, delay_s=0, is_eod=False)
+    slow, judged = judge(slow, plain, limits, is_open=is_open)
+    state = state._replace(rest=state.rest._replace(slow=slow))
+    if not judged.passes:
+        return state, judged
+    if tick.is_eod:
+        return state, FLAGGED[Check.EOD]
+    return state, FLAGGED[Check.SESSION if is_open is False else Check.DELAYED]
+
+
+def _after_halt(rest: Rest, tick: Tick) -> Rest:
+    """Note the begin or the end of a halt (17); what comes after it is a reopening."""
+    if HALTED in tick.conditions:
+        return rest if rest.halt_ns else rest._replace(halt_ns=tick.event_ns)
+    if RESUMED in tick.conditions and rest.halt_ns:
+        return rest._replace(halt_ns=0, is_reopening=True)
+    return rest
+
+
+def _after_split(
+    state: SymbolState, rest: Rest, tick: Tick, limits: FilterLimits
+) -> tuple[SymbolState, Rest, Jump | None]:
+    """Look for a split at the first price of a day (16), or stand by one that was found."""
+    blocked = Jump(Check.SPLIT)
+    if rest.split is not None:
+        if not is_old_level(rest.split, tick.price_micros, limits):
+            return state, rest, blocked
+        return state, rest._replace(split=after_old_price(rest.split, tick.event_ns, limits)), None
+    last = state.last_price_micros
+    if last and tick.event_ns - state.last_event_ns < NIGHT_NS:
+        return state, rest, None
+    reference = last or state.previous_close_micros
+    if not reference or bps(tick.price_micros, reference) <= limits.spike_bps_max:
+        return state, rest, None
+    found = split_like(tick.price_micros, reference, limits)
+    if found is None:
+        return state, rest, None
+    known = rest.known_split
+    if known is not None and known[:2] == found and known.from_ns <= tick.event_ns < known.until_ns:
+        rest = rest._replace(known_split=None)
+        return _at_split(state, reference, *found), rest, None
+    return state, rest._replace(split=Split(*found, reference, tick.event_ns)), blocked
+
+
+def _at_split(state: SymbolState, reference: int, numerator: int, denominator: int) -> SymbolState:
+    """Forget the old level; the next price is judged as a first one against the new close."""
+    return state._replace(
+        last_price_micros=0,
+        previous_close_micros=adjusted(reference, numerator, denominator),
+        recent_micros=(),
+        held=(),
+        regime_ns=0,
+        regime_source=None,
+        bucket=(0, 0, 0),
+    )
+
+
+def _find_doubt(
+    state: SymbolState, rest: Rest, tick: Tick, limits: FilterLimits, around: Around
+) -> Jump | None:
+    """Return why the price must be confirmed: first or spike, outside the quote, beyond LULD."""
+    event_ns, price = tick.event_ns, tick.price_micros
+    if (
+        rest.band is not None
+        and around.is_regular(event_ns)
+        and luld.is_outside(state, event_ns, price)
+        and not (rest.is_reopening or has_condition(limits.auction, tick))
+    ):
+        return Jump(Check.LULD, is_doubtful=True)
+    jump = find_jump(state, rest, tick, limits)
+    if jump is None and rest.quote is not None and is_outside_quote(rest, tick, limits):
+        return Jump(Check.OUTSIDE)
+    return jump
+
+
+def _book(
+    state: SymbolState, tick: Tick, limits: FilterLimits, known: Known, around: Around
+) -> SymbolState:
+    """Book a tick of the known level: it clears what was held and may confirm the level."""
+    price, event_ns, rest = tick.price_micros, tick.event_ns, known.rest
+    regime_ns, regime_source = state.regime_ns, state.regime_source
+    if regime_ns:
+        is_seconded = (
+            tick.source is not regime_source
+            and bps(price, state.last_price_micros) <= limits.confirm_bps
+        )
+        if is_seconded or event_ns - regime_ns >= hold_ns(state, limits):
+            regime_ns, regime_source = 0, None
+            rest = rest._replace(before=None)
+    if rest.is_reopening:
+        rest = rest._replace(is_reopening=False)
+    bucket = state.bucket
+    if around.is_regular(event_ns):
+        bucket, means, band = luld.counted(state, event_ns, price, around, limits)
+        if means is not rest.means or band is not rest.band:
+            rest = rest._replace(means=means, band=band)
+    recent = state.recent_micros
+    if len(recent) >= MEDIAN_TICKS:
+        recent = recent[1:]
+    is_same = price == state.last_price_micros and event_ns - state.last_event_ns < REOPEN_GAP_NS
+    return SymbolState(
+        max(event_ns, state.last_event_ns),
+        price,
+        state.previous_close_micros,
+        (*recent, price),
+        known.seen,
+        (),
+        regime_ns,
+        regime_source,
+        tick.source,
+        gap_after(state, event_ns),
+        state.level_ns if is_same else event_ns,
+        bucket,
+        rest,
+    )
+
+
+def _grade(
+    state: SymbolState,
+    tick: Tick,
+    limits: FilterLimits,
+    odd: Check,
+    *,
+    is_open: bool | None,
+    around: Around,
+) -> Judged:
+    """Say what a price that passes is worth; the gravest remark first."""
+    rest = state.rest
+    found = Check.NONE
+    if is_open is False:
+        found = Check.SESSION
+    elif rest.halt_ns:
+        found = Check.HALT
+    elif tick.recv_ns - tick.event_ns > limits.stale_ns_max:
+        found = Check.STALE
+    elif rest.dispute_ns and is_disputed(rest, limits):
+        found = Check.DISPUTED
+    elif rest.split is not None:
+        found = Check.SPLIT
+    elif odd is Check.CROSSED or odd is Check.WIDE:
+        found = odd
+    elif around.movers and is_frozen(state, tick, around, limits):
+        found = Check.FROZEN
+    elif state.regime_ns:
+        found = Check.REGIME
+    elif odd is Check.LOCKED:
+        found = odd
+    elif is_odd_lot(tick):
+        found = Check.ODD_LOT
+    return FLAGGED[found] if found else ACCEPTED
+
+
+# --- what both feeds are told -------------------------------------------------------------------
 
 
 def with_previous_close(state: SymbolState, close_micros: int) -> SymbolState:
@@ -172,153 +316,36 @@ def with_previous_close(state: SymbolState, close_micros: int) -> SymbolState:
     return state._replace(previous_close_micros=close_micros) if close_micros > 0 else state
 
 
+def with_split(state: SymbolState, split: KnownSplit) -> SymbolState:
+    """Return the state told of a split by a calendar; one that waits for it is confirmed."""
+    waiting = state.rest.split
+    if waiting is not None and (waiting.numerator, waiting.denominator) == split[:2]:
+        return with_level_confirmed(state)
+    return state._replace(rest=state.rest._replace(known_split=split))
+
+
+def with_level_confirmed(state: SymbolState) -> SymbolState:
+    """Return the state told by a person or a calendar that the new level is right.
+
+    Holds:   without a block nothing changes; the next price is judged against the new close.
+    """
+    waiting = state.rest.split
+    if waiting is None:
+        return state
+    state = _at_split(state, waiting.reference_micros, waiting.numerator, waiting.denominator)
+    return state._replace(rest=state.rest._replace(split=None))
+
+
+def is_blocked(state: SymbolState) -> bool:
+    """Say whether the symbol waits for a person or a calendar (16)."""
+    return state.rest.split is not None
+
+
+def is_halted(state: SymbolState) -> bool:
+    """Say whether trading of the symbol is halted (17): then silence is no fault."""
+    return state.rest.halt_ns > 0
+
+
 def fingerprint(states: Mapping[str, SymbolState]) -> int:
     """Return a number that is equal, within one process, for equal filter states."""
     return hash(frozenset(states.items()))
-
-
-def _drop(check: Check) -> Judged:
-    return Judged(Verdict.DROP, check, Quality.SUSPECT)
-
-
-def _plain_refusal(state: SymbolState, tick: Tick, limits: FilterLimits) -> Check | None:
-    """Checks that need no memory of prices, cheapest first."""
-    price = tick.price_micros
-    if price in (0, -MICROS_PER_UNIT):
-        return Check.SENTINEL
-    if not 0 < price < PRICE_MICROS_MAX:
-        return Check.PRICE
-    if tick.size < 0:
-        return Check.SIZE
-    if tick.event_ns > tick.recv_ns + limits.future_ns_max:
-        return Check.FUTURE
-    if (tick.event_ns, price, tick.size) in state.seen:
-        return Check.DUPLICATE
-    return None
-
-
-def _remember(state: SymbolState, tick: Tick, limits: FilterLimits) -> SymbolState:
-    """Note the print; forget those that are too old to pass again, or too many."""
-    seen = state.seen
-    window_ns = max(limits.duplicate_window_ns, limits.late_ns_max)
-    oldest_ns = min(tick.event_ns, state.last_event_ns) - window_ns
-    if seen and seen[0][0] < oldest_ns:
-        seen = tuple(known for known in seen if known[0] >= oldest_ns)
-    mark = (tick.event_ns, tick.price_micros, tick.size)
-    return state._replace(seen=(*seen[-(RING_TICKS - 1) :], mark))
-
-
-def _bps(price: int, reference: int) -> int:
-    """Distance in basis points, rounded up, so that a limit is never passed by rounding."""
-    return -(-abs(price - reference) * BPS // reference)
-
-
-def _median(values: Iterable[int]) -> int:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]
-
-
-def _jump(state: SymbolState, tick: Tick, limits: FilterLimits) -> Check | None:
-    """Return which check finds the price too far from what is known, or None."""
-    price, last = tick.price_micros, state.last_price_micros
-    if last == 0:
-        reference = state.previous_close_micros
-        if reference and _bps(price, reference) <= limits.spike_bps_max:
-            return None
-        return Check.FIRST
-    distance = _bps(price, last)
-    if distance <= QUIET_BPS or abs(price - last) <= SPIKE_FLOOR_MICROS // 3:
-        return None
-    if tick.event_ns - state.last_event_ns > REOPEN_GAP_NS:
-        return Check.SPIKE if distance > limits.spike_bps_max else None
-    recent = state.recent_micros
-    if len(recent) < MEDIAN_TICKS_MIN:
-        allowed = last * min(WARM_UP_BPS, limits.spike_bps_max) // BPS
-        return Check.SPIKE if abs(price - last) > max(allowed, SPIKE_FLOOR_MICROS) else None
-    middle = _median(recent)
-    spread = _median(abs(known - middle) for known in recent)
-    allowed = max(
-        SPIKE_MAD_MULTIPLE * spread * MAD_SCALE_MILLI // 1000,
-        middle * SPIKE_FLOOR_BPS // BPS,
-        SPIKE_FLOOR_MICROS,
-    )
-    allowed = min(allowed, max(middle * limits.spike_bps_max // BPS, SPIKE_FLOOR_MICROS))
-    return Check.SPIKE if abs(price - middle) > allowed else None
-
-
-def _normal(state: SymbolState, tick: Tick, limits: FilterLimits) -> SymbolState:
-    """Book a tick of the known level: it clears what was held and may confirm the level."""
-    regime_ns, regime_source = state.regime_ns, state.regime_source
-    if regime_ns:
-        is_seconded = (
-            tick.source is not regime_source
-            and _bps(tick.price_micros, state.last_price_micros) <= limits.confirm_bps
-        )
-        if is_seconded or tick.event_ns - regime_ns >= limits.hold_ns_max:
-            regime_ns, regime_source = 0, None
-    recent = state.recent_micros
-    if len(recent) >= MEDIAN_TICKS:
-        recent = recent[1:]
-    return SymbolState(
-        max(tick.event_ns, state.last_event_ns),
-        tick.price_micros,
-        state.previous_close_micros,
-        (*recent, tick.price_micros),
-        state.seen,
-        (),
-        regime_ns,
-        regime_source,
-    )
-
-
-def _hold(
-    state: SymbolState, tick: Tick, limits: FilterLimits, jump: Check, *, is_open: bool | None
-) -> Answer:
-    """Hold a suspect until enough agree; then the new level replaces the old one."""
-    newest = Held(tick.event_ns, tick.price_micros, tick.source)
-    oldest_ns = tick.event_ns - limits.hold_ns_max
-    waiting = tuple(known for known in state.held if known.event_ns >= oldest_ns)
-    held = (*waiting[-(HELD_TICKS_MAX - 1) :], newest)
-    agreeing = tuple(
-        known
-        for known in held
-        if _bps(known.price_micros, newest.price_micros) <= limits.confirm_bps
-    )
-    if not _is_confirmed(state, agreeing, limits):
-        return state._replace(held=held), Judged(Verdict.HOLD, jump, Quality.SUSPECT)
-    is_alone = len({known.source for known in agreeing}) == 1
-    is_jump = bool(state.last_price_micros or state.previous_close_micros)
-    state = SymbolState(
-        max(tick.event_ns, state.last_event_ns),
-        tick.price_micros,
-        state.previous_close_micros,
-        tuple(known.price_micros for known in agreeing),
-        state.seen,
-        (),
-        tick.event_ns if is_alone and is_jump else 0,
-        tick.source if is_alone and is_jump else None,
-    )
-    return _pass(state, tick, limits, is_open=is_open)
-
-
-def _is_confirmed(state: SymbolState, agreeing: tuple[Held, ...], limits: FilterLimits) -> bool:
-    level = state.last_price_micros or state.previous_close_micros
-    price = agreeing[-1].price_micros
-    is_huge = bool(level) and abs(price - level) * 2 > level
-    sources = {known.source for known in agreeing}
-    if len(sources) > 1 and not is_huge:
-        return True
-    times = [known.event_ns for known in agreeing]
-    span_ns = TWO_SOURCE_SPAN_NS if len(sources) > 1 else limits.confirm_span_ns
-    needed = limits.confirm_ticks * (2 if is_huge else 1)
-    return len(agreeing) >= needed and max(times) - min(times) >= span_ns
-
-
-def _pass(state: SymbolState, tick: Tick, limits: FilterLimits, *, is_open: bool | None) -> Answer:
-    if is_open is False:
-        return state, Judged(Verdict.FLAG, Check.SESSION, Quality.CLOSED)
-    if tick.recv_ns - tick.event_ns > limits.stale_ns_max:
-        return state, Judged(Verdict.FLAG, Check.STALE, Quality.STALE)
-    if state.regime_ns:
-        return state, Judged(Verdict.FLAG, Check.REGIME, Quality.UNCONFIRMED)
-    return state, Judged(Verdict.ACCEPT, Check.NONE, Quality.LIVE)

@@ -11,7 +11,7 @@ from tradebox.domain.market import Source
 
 
 class VerdictRow(NamedTuple):
-    """One verdict that was not accept, or as many alike as `count` says.
+    """One verdict that was not accept, or as many alike as `ticks` says.
 
     Units: price and event time of the newest of them; first_event_ns of the oldest.
     """
@@ -24,7 +24,7 @@ class VerdictRow(NamedTuple):
     price_micros: int
     event_ns: int
     first_event_ns: int
-    count: int = 1
+    ticks: int = 1
 
 
 class VerdictPort(Protocol):

@@ -47,10 +47,17 @@ ORDER BY account, symbol LIMIT $4
 """
 REFUSED: Final = """
 SELECT found.* FROM unnest($1::text[]) AS wanted (symbol) CROSS JOIN LATERAL (
-    SELECT verdict_id, symbol, source, check_name, verdict, price_micros, event_ns, recorded_at
-    FROM console.tick_verdict WHERE symbol = wanted.symbol
+    SELECT verdict_id, symbol, source, check_name, verdict, price_micros, event_ns, recorded_at,
+           quality, ticks
+    FROM console.tick_verdict WHERE symbol = wanted.symbol AND verdict <> 'flag'
     ORDER BY verdict_id DESC LIMIT $2) AS found
 ORDER BY verdict_id DESC
+"""
+FLAGGED: Final = """
+SELECT symbol, source, check_name, quality, sum(ticks)::bigint AS ticks, max(event_ns) AS event_ns
+FROM console.tick_verdict
+WHERE symbol = ANY($1) AND verdict = 'flag' AND recorded_at > clock_timestamp() - interval '1 day'
+GROUP BY symbol, source, check_name, quality ORDER BY ticks DESC LIMIT $2
 """
 
 Record = dict[str, Any]
@@ -96,6 +103,11 @@ async def positions(dsn: str, wanted: Filter, *, with_flat: bool = False) -> lis
 async def refused(dsn: str, symbols: Sequence[str], count: int) -> list[Record]:
     """Return the newest refused ticks, so many a symbol. Raises StoreUnavailable, NotRunning."""
     return await _fetch(dsn, REFUSED, Filter(limit=count), (list(symbols),))
+
+
+async def flagged(dsn: str, symbols: Sequence[str]) -> list[Record]:
+    """Return what passed with a remark in the last day, counted. Raises as `refused`."""
+    return await _fetch(dsn, FLAGGED, Filter(limit=ROWS_MAX), (list(symbols),))
 
 
 async def _fetch(dsn: str, sql: str, wanted: Filter, arguments: Sequence[object]) -> list[Record]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tradebox.domain.filter_values import NUMBER, Check
 from tradebox.domain.money import shortest, to_decimal
 from tradebox.readmodel.reader import Reader
 from tradebox.readmodel.rows import Row, RowName
@@ -29,17 +30,31 @@ QUALITY_WORDS: Final = {
 """What each quality says; entries need live."""
 CHECK_WORDS: Final = {
     "subscribed": "nobody asked for this symbol",
-    "sentinel": "a mark for no price (0 or -1), not a price",
     "price": "not positive, or beyond any price",
-    "size": "a negative size",
-    "future": "its event time lies ahead of our clock",
+    "sentinel": "a mark for no price (0 or -1), not a price",
     "duplicate": "the same print came before",
+    "future": "its event time lies ahead of our clock",
     "late": "older than the newest by more than the limit",
-    "spike": "too far from the last prices; held until others agree",
-    "first": "a first price that nothing confirms yet",
-    "regime": "a new level that one source alone has shown",
-    "session": "outside the regular session",
     "stale": "it reached us later than the limit",
+    "delayed": "the source tells it late by contract",
+    "eod": "a close of the day, not a price of now",
+    "session": "outside the regular session",
+    "size": "a negative size",
+    "odd_lot": "fewer than 100 shares: a last price, but weak for confirming",
+    "condition": "a sale that does not make the last price",
+    "crossed": "a bid above its ask",
+    "locked": "a bid that equals its ask",
+    "wide": "a spread far beyond its usual one",
+    "outside": "a trade far outside bid and ask",
+    "spike": "too far from the last prices; held until others agree",
+    "regime": "a new level that one source alone has shown",
+    "first": "a first price far from the last close; held until others agree",
+    "luld": "outside the limit-up, limit-down band",
+    "split": "the ratio of a split; blocked until `tradebox ctl confirm` or a calendar says so",
+    "halt": "trading is halted",
+    "frozen": "the same price for minutes while others move",
+    "disputed": "another source says otherwise",
+    "bar": "no true bar",
 }
 """What each check of the filter says of a tick."""
 NOT_TOLD: Final = "the engine has told no price: nothing runs, or it has just started"
@@ -91,11 +106,17 @@ async def told(console_file: Path, mono_ns: int) -> Told:
         await reader.close()
 
 
-def explain(word: Told, symbol: str, refusals: Sequence[Mapping[str, Any]]) -> Record:
-    """Return one symbol's price with its origin, its age, and what was refused of it.
+def explain(
+    word: Told,
+    symbol: str,
+    refusals: Sequence[Mapping[str, Any]],
+    flags: Sequence[Mapping[str, Any]] = (),
+) -> Record:
+    """Return one symbol's price with its origin, its age, and what was refused or flagged of it.
 
     Shape:   price, bid, ask: Decimal or None; *_ns market time; age_s market seconds since the
-             event, told_age_s real seconds since the engine said so; refusals newest first.
+             event, told_age_s real seconds since the engine said so; refusals newest first; flags
+             counted by check, the most frequent first.
     """
     row = word.prices.get(symbol, {})
     waiting = word.waiting or ("" if row else NOT_ADMITTED)
@@ -121,6 +142,7 @@ def explain(word: Told, symbol: str, refusals: Sequence[Mapping[str, Any]]) -> R
         "gaps": row.get("gaps"),
         "refused": row.get("refused"),
         "refusals": [_refusal(each) for each in refusals],
+        "flags": [_flag(each) for each in flags],
         "waiting": waiting,
     }
 
@@ -132,9 +154,28 @@ def _refusal(row: Mapping[str, Any]) -> Record:
         "source": row["source"],
         "verdict": row["verdict"],
         "check": row["check_name"],
+        "number": _number(row["check_name"]),
+        "ticks": row.get("ticks", 1),
         "price": _price(row["price_micros"]),
         "why": CHECK_WORDS.get(row["check_name"], ""),
     }
+
+
+def _flag(row: Mapping[str, Any]) -> Record:
+    return {
+        "event_ns": row["event_ns"],
+        "source": row["source"],
+        "check": row["check_name"],
+        "number": _number(row["check_name"]),
+        "quality": row["quality"],
+        "ticks": row["ticks"],
+        "why": CHECK_WORDS.get(row["check_name"], ""),
+    }
+
+
+def _number(check: str) -> int | None:
+    """Return the check's number among the twenty; None of one that is not known."""
+    return NUMBER[Check(check)] if check in CHECK_WORDS else None
 
 
 def _age_s(word: Told, event_ns: object) -> float | None:

@@ -10,11 +10,11 @@ import pytest
 from redis.asyncio import Redis
 
 from tradebox.adapters.embedded import lease
-from tradebox.adapters.postgres.journal import PgJournal
 from tradebox.adapters.postgres.pool import PgPool
+from tradebox.adapters.postgres.verdicts import PgVerdicts
 from tradebox.cli.main import run_command_line
-from tradebox.domain.events import TickRefused
 from tradebox.domain.market import Source
+from tradebox.ports.verdicts import VerdictRow
 from tradebox.readmodel import Row, encode_row, key_of
 from tradebox.supervision.clock import MonotonicClock
 
@@ -31,11 +31,20 @@ def price(symbol, **changed):
 
 
 PRICES = [price("NVDA", refused=3), price("SPY", source="yahoo", tier=3, quality="delayed")]
+
+
+def verdict(check, what, price_micros, at_ns, *, symbol="NVDA", quality="suspect", count=1):
+    row = (symbol, Source.FINNHUB, check, what, quality, price_micros, at_ns, at_ns - S, count)
+    return VerdictRow(*row)
+
+
 REFUSED = [
-    TickRefused("NVDA", Source.FINNHUB, "spike", "hold", 130_000_000, NOW_NS - 3 * S),
-    TickRefused("NVDA", Source.FINNHUB, "late", "drop", 99_000_000, NOW_NS - 2 * S),
-    TickRefused("NVDA", Source.FINNHUB, "duplicate", "drop", 101_250_000, NOW_NS - S),
-    TickRefused("GE", Source.FINNHUB, "sentinel", "drop", -1_000_000, NOW_NS),
+    verdict("spike", "hold", 130_000_000, NOW_NS - 3 * S),
+    verdict("late", "drop", 99_000_000, NOW_NS - 2 * S),
+    verdict("duplicate", "drop", 101_250_000, NOW_NS - S, count=4),
+    verdict("odd_lot", "flag", 101_250_000, NOW_NS - S, quality="live", count=900),
+    verdict("odd_lot", "flag", 101_260_000, NOW_NS, quality="live", count=100),
+    verdict("sentinel", "drop", -1_000_000, NOW_NS, symbol="GE"),
 ]
 
 
@@ -48,7 +57,7 @@ def quotes(pg_dsn, pg_console_dsn, redis_url, redis_console_url, monkeypatch, tm
 
     async def refuse():
         pool = PgPool(pg_dsn, MonotonicClock())
-        await PgJournal(pool, "r").record(REFUSED)
+        await PgVerdicts(pool).write(REFUSED)
         await pool.close()
 
     asyncio.run(refuse())
@@ -88,6 +97,11 @@ def test_one_price_is_explained_whole(quotes):
         ("duplicate", "drop"), ("late", "drop"),
     ]  # fmt: skip
     assert row["refusals"][1]["price"] == "99.00"
+    assert [(each["number"], each["ticks"]) for each in row["refusals"]] == [(3, 4), (5, 1)]
+    [flag] = row["flags"]
+    assert (flag["check"], flag["number"], flag["ticks"], flag["quality"]) == (
+        "odd_lot", 8, 1000, "live",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

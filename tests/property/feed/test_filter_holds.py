@@ -6,8 +6,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from support.ticks import LIMITS, T0, Filter, S
-from tradebox.domain import tick_filter
+from support.ticks import LIMITS, T0, Filter, S, tick
+from tradebox.domain import filter_hold, filter_jump, tick_filter
+from tradebox.domain.filter_values import (
+    BUCKETS,
+    HELD_TICKS_MAX,
+    MEDIAN_TICKS,
+    RING_TICKS,
+    SOURCES_MAX,
+    Check,
+)
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.tick_filter import SymbolState, Verdict, with_previous_close
 
@@ -69,15 +77,76 @@ def isolated_jumps_never_pass(seed, factor, copies):
     assert abs(made.state.last_price_micros / 1e6 / price - 1) < 1e-6
 
 
-def a_genuine_level_passes(seed, factor, wait_ms):
+def a_genuine_level_passes(seed, factor, wait_ms, noise):
+    """Whatever its pace: from five ticks a second to one each quarter of an hour."""
     made = known()
     price, at_s = walk(made, steps(seed))
-    level = price * factor
-    needed = 2 * LIMITS.confirm_ticks + 2
-    wait_s = max(wait_ms / 1000, 2.1 / (LIMITS.confirm_ticks - 1))
-    passed = [made.see(level, at_s + n * wait_s, size=n).passes for n in range(1, needed + 1)]
+    rng, level, passed = random.Random(seed), price * factor, []
+    wait_s = wait_ms / 1000
+    needed = max(4 * LIMITS.confirm_ticks, int(2.1 / wait_s)) + 3
+    for n in range(1, needed + 1):
+        now = level * (1 + rng.uniform(-noise, noise))
+        passed.append(made.see(now, at_s + n * wait_s, size=n).passes)
     assert passed[-1]
-    assert abs(made.state.last_price_micros / 1e6 / level - 1) < 1e-6
+    assert abs(made.state.last_price_micros / 1e6 / level - 1) < 0.002
+
+
+def a_market_that_runs_away_passes(seed, bps, wait_ms):
+    made = known()
+    price, at_s = walk(made, steps(seed))
+    for n in range(1, 100):
+        price *= 1 + bps / 10_000
+        made.see(price, at_s + n * wait_ms / 1000, size=100 + n)
+    assert abs(made.state.last_price_micros / 1e6 / price - 1) < 0.35
+
+
+def isolated_spikes_never_pass_live(seed, factor):
+    """At the first tick, in the warm-up, after a pause, by any of the sources."""
+    rng, made = random.Random(seed), known()
+    price, at_s = 100.0, 0.0
+    for n in range(120):
+        price *= 1 + rng.randint(-8, 8) / 10_000
+        at_s += rng.choice([0.1, 1.0, 1.0, 1.0, 30.0, 700.0])
+        is_bad = n % 7 == 3 or n == 0
+        source = rng.choice([Source.FINNHUB, Source.FINNHUB, Source.IB])
+        judged = made.see(price * (factor if is_bad else 1), at_s, size=n, source=source)
+        assert not (is_bad and judged.passes and judged.check is not Check.SPLIT)
+
+
+def the_state_is_bounded(seed):
+    rng, made, at_s = random.Random(seed), Filter(), 0.0
+    for n in range(400):
+        at_s += rng.choice([0.001, 0.1, 1.0, 30.0, 40_000.0 if n % 97 == 0 else 1.0])
+        price = rng.choice([100, 100.01, 110, 50, 3])
+        bid = rng.choice([0, price - 0.01, price + 0.02])
+        made.take(
+            tick(
+                price,
+                at_s,
+                size=n,
+                source=rng.choice(list(Source)),
+                conditions=rng.choice([(), ("halted",), ("resumed",)]),
+                bid_micros=round(bid * 1e6),
+                ask_micros=round((price + 0.01) * 1e6),
+                delay_s=rng.choice([0, 0, 900]),
+            )
+        )
+        state, rest = made.state, made.state.rest
+        assert len(state.recent_micros) <= MEDIAN_TICKS
+        assert len(state.seen) <= RING_TICKS
+        assert len(state.held) <= HELD_TICKS_MAX
+        assert len(rest.means) <= BUCKETS
+        assert len(rest.said) <= SOURCES_MAX
+        assert rest.slow is None or rest.slow.rest.slow is None
+        hash(state)
+
+
+def the_same_ticks_give_the_same_state(seed):
+    one, other = Filter(), Filter()
+    for price, at_s, fields in wild_ticks(seed):
+        assert one.see(price, at_s, **fields) == other.see(price, at_s, **fields)
+        assert one.state == other.state
+        assert hash(one.state) == hash(other.state)
 
 
 def nothing_late_passes(seed):
@@ -85,7 +154,8 @@ def nothing_late_passes(seed):
     for price, at_s, one in wild_ticks(seed):
         if made.see(price, at_s, **one).passes:
             event_ns = T0 + round(at_s * S)
-            assert event_ns >= newest_ns - LIMITS.late_ns_max
+            rounding_ns = S if one["source"] is Source.IB else 0
+            assert event_ns >= newest_ns - LIMITS.late_ns_max - rounding_ns
             newest_ns = max(newest_ns, event_ns)
 
 
@@ -96,7 +166,9 @@ def live_is_positive_fresh_and_of_its_time(seed):
             age_s = one["recv_s"] - at_s
             assert price > 0
             assert one["size"] >= 0
-            assert -LIMITS.future_ns_max / S - 1e-6 <= age_s <= LIMITS.stale_ns_max / S + 1e-6
+            is_coarse = one["source"] is Source.IB
+            ahead_ns = LIMITS.future_coarse_ns_max if is_coarse else LIMITS.future_ns_max
+            assert -ahead_ns / S - 1e-6 <= age_s <= LIMITS.stale_ns_max / S + 1e-6
 
 
 def a_drop_changes_nothing_but_what_was_seen(seed):
@@ -134,7 +206,20 @@ def no_print_passes_twice(seed):
 
 PROMISES = {
     isolated_jumps_never_pass: (seeds, factors, st.integers(1, 4)),
-    a_genuine_level_passes: (seeds, factors, st.integers(200, 4000)),
+    a_genuine_level_passes: (
+        seeds,
+        factors,
+        st.one_of(st.integers(200, 4000), st.integers(4000, 900_000)),
+        st.floats(0, 0.0012),
+    ),
+    a_market_that_runs_away_passes: (
+        seeds,
+        st.one_of(st.floats(-120, -30), st.floats(30, 120)),
+        st.integers(200, 60_000),
+    ),
+    isolated_spikes_never_pass_live: (seeds, factors),
+    the_state_is_bounded: (seeds,),
+    the_same_ticks_give_the_same_state: (seeds,),
     nothing_late_passes: (seeds,),
     live_is_positive_fresh_and_of_its_time: (seeds,),
     a_drop_changes_nothing_but_what_was_seen: (seeds,),
@@ -158,58 +243,86 @@ def test_the_filter_keeps(promise):
 
 # --- the mutants --------------------------------------------------------------------------------
 
-real = {name: getattr(tick_filter, name) for name in ("_jump", "_hold", "_plain_refusal", "_pass")}
+real_hold, real_grade, real_refusal = (
+    tick_filter.hold,
+    tick_filter._grade,
+    tick_filter.refusal,
+)
 
 
-def keep_held_price(state, tick, limits, jump, *, is_open):
-    state, judged = real["_hold"](state, tick, limits, jump, is_open=is_open)
-    return state._replace(last_price_micros=tick.price_micros), judged
+def keep_held_price(state, one, jump, limits, known):
+    state, is_confirmed = real_hold(state, one, jump, limits, known)
+    return state._replace(last_price_micros=one.price_micros), is_confirmed
 
 
-def remember_by_session(state, tick, limits, *, is_open):
-    state, judged = real["_pass"](state, tick, limits, is_open=is_open)
-    return state if is_open is not False else state._replace(recent_micros=()), judged
+def remember_by_session(state, one, limits, odd, *, is_open, around):
+    judged = real_grade(state, one, limits, odd, is_open=is_open, around=around)
+    made_by_session.append(is_open)
+    return judged
 
 
-def no_sentinel(state, tick, limits):
-    found = real["_plain_refusal"](state, tick, limits)
-    return None if found in ("sentinel", "price", "future") and tick.price_micros else found
+made_by_session = []
+
+
+def no_sentinel(state, one, limits):
+    found = real_refusal(state, one, limits)
+    return None if found in ("sentinel", "price", "future") and one.price_micros else found
+
+
+def book_by_session(state, one, limits, known, around):
+    """A filter whose level depends on whether the session was open."""
+    booked = real_book(state, one, limits, known, around)
+    was_closed = made_by_session and made_by_session[-1] is False
+    return booked._replace(recent_micros=()) if was_closed else booked
+
+
+real_book = tick_filter._book
+
+
+def hoard(state, one, limits):
+    return (*state.seen, (one.event_ns, one.price_micros, one.size))
 
 
 MUTANTS = {
-    "confirms at once": ("_is_confirmed", lambda *_: True, isolated_jumps_never_pass),
-    "confirms never": ("_is_confirmed", lambda *_: False, a_genuine_level_passes),
-    "knows no jump": ("_jump", lambda *_: None, isolated_jumps_never_pass),
-    "forgets what it saw": ("_remember", lambda state, *_: state, no_print_passes_twice),
-    "takes a held price for the last": ("_hold", keep_held_price, a_held_price_is_never_last),
-    "lets the session into the state": (
-        "_pass",
-        remember_by_session,
-        the_session_changes_no_state,
-    ),
-    "takes the future": (
-        "_plain_refusal",
-        no_sentinel,
-        live_is_positive_fresh_and_of_its_time,
-    ),
-}
+    "confirms at once": (filter_hold, "_enough", lambda _, held, *__: held,
+                         isolated_jumps_never_pass),
+    "confirms never": (filter_hold, "_enough", lambda *_: None, a_genuine_level_passes),
+    "forgets what it held": (filter_hold, "PACE", 0, a_genuine_level_passes),
+    "sees no trend": (filter_hold, "_is_trend", lambda *_: False, a_market_that_runs_away_passes),
+    "knows no jump": (tick_filter, "find_jump", lambda *_: None, isolated_jumps_never_pass),
+    "believes any first price": (filter_jump, "_first", lambda *_: None,
+                                 isolated_spikes_never_pass_live),
+    "forgets what it saw": (tick_filter, "remembered", lambda *_: (), no_print_passes_twice),
+    "remembers for ever": (tick_filter, "remembered", hoard, the_state_is_bounded),
+    "takes a held price for the last": (tick_filter, "hold", keep_held_price,
+                                        a_held_price_is_never_last),
+    "takes the future": (tick_filter, "refusal", no_sentinel,
+                         live_is_positive_fresh_and_of_its_time),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mutant_is_caught(mutant, monkeypatch):
-    name, replacement, promise = MUTANTS[mutant]
-    monkeypatch.setattr(tick_filter, name, replacement)
+    module, name, replacement, promise = MUTANTS[mutant]
+    monkeypatch.setattr(module, name, replacement)
     with pytest.raises(AssertionError):
         hold(promise, HUNT)
+
+
+def test_a_filter_that_remembers_the_session_is_caught(monkeypatch):
+    monkeypatch.setattr(tick_filter, "_grade", remember_by_session)
+    monkeypatch.setattr(tick_filter, "_book", book_by_session)
+    with pytest.raises(AssertionError):
+        hold(the_session_changes_no_state, HUNT)
 
 
 def test_a_filter_without_the_late_check_is_caught(monkeypatch):
     judge = tick_filter.judge
 
-    def forgetful(state, one, limits, *, is_open=None):
+    def forgetful(state, one, limits, *, is_open, around):
         if state is not None:
             state = state._replace(last_event_ns=0)
-        return judge(state, one, limits, is_open=is_open)
+        return judge(state, one, limits, is_open=is_open, around=around)
 
     monkeypatch.setattr("support.ticks.judge", forgetful)
     with pytest.raises(AssertionError):

@@ -6,9 +6,9 @@ import pytest
 
 from support.ticks import LIMITS, T0, USD, Filter, S, tick
 from tradebox.config import FilterSettings
+from tradebox.domain.filter_checks import PRICE_MICROS_MAX
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.tick_filter import (
-    PRICE_MICROS_MAX,
     Check,
     FilterLimits,
     SymbolState,
@@ -137,8 +137,8 @@ def test_a_new_level_is_accepted_after_three_ticks_over_two_seconds_unconfirmed(
     assert quiet.see(110, 32.9).verdict is Verdict.HOLD
     judged = quiet.see(110.2, 33)
     assert judged == (Verdict.FLAG, Check.REGIME, Quality.UNCONFIRMED)
-    assert quiet.see(110.1, 40).quality is Quality.UNCONFIRMED
-    assert quiet.see(110.1, 62.9).quality is Quality.UNCONFIRMED
+    for n in range(59):
+        assert quiet.see(110.1, 33.5 + n / 2).quality is Quality.UNCONFIRMED
     assert quiet.see(110.1, 63).quality is Quality.LIVE
     assert quiet.see(100, 64).verdict is Verdict.HOLD
 
@@ -154,11 +154,21 @@ def test_more_than_half_needs_twice_the_ticks(quiet):
     assert quiet.see(40, 36).quality is Quality.UNCONFIRMED
 
 
-def test_a_hold_expires(quiet):
+def test_a_hold_expires_by_the_pace_of_its_symbol(quiet):
     quiet.see(110, 31)
     quiet.see(110, 32)
-    assert quiet.see(110, 61.5).verdict is Verdict.HOLD
-    assert len(quiet.state.held) == 2
+    assert quiet.see(110, 200).verdict is Verdict.HOLD
+    assert len(quiet.state.held) == 1
+
+
+def test_a_symbol_that_ticks_each_minute_takes_a_new_level_after_three_ticks():
+    made = Filter()
+    end_s = made.settle(count=40)
+    for n in range(20):
+        made.see(100, end_s + 60 * n, size=200 + n)
+    end_s += 60 * 19
+    verdicts = [made.see(110, end_s + 60 * n).verdict for n in (1, 2, 3)]
+    assert verdicts == [Verdict.HOLD, Verdict.HOLD, Verdict.FLAG]
 
 
 def test_a_second_source_confirms_at_once_and_makes_it_live(quiet):
@@ -184,7 +194,14 @@ def test_two_sources_more_than_half_away_still_need_twice_the_ticks(quiet):
 
 def test_the_first_tick_near_the_previous_close_is_live():
     made = Filter(with_previous_close(SymbolState(), 100 * USD))
-    assert made.see(102.9, 0).quality is Quality.LIVE
+    assert made.see(101, 0).quality is Quality.LIVE
+
+
+def test_a_first_tick_not_quite_near_needs_one_more_that_agrees():
+    made = Filter(with_previous_close(SymbolState(), 100 * USD))
+    assert made.see(102.9, 0).check is Check.FIRST
+    assert made.see(102.9, 0.1, size=7).verdict is Verdict.HOLD
+    assert made.see(102.9, 0.2).quality is Quality.LIVE
 
 
 def test_the_first_tick_far_from_the_previous_close_is_held_then_unconfirmed():
@@ -201,7 +218,7 @@ def test_with_nothing_known_three_agreeing_ticks_begin_a_level():
 
 
 def test_after_a_long_gap_only_a_large_move_is_held(quiet):
-    assert quiet.see(101.5, 30 + 601).passes
+    assert quiet.see(100.9, 30 + 601).passes
     other = Filter()
     end_s = other.settle()
     assert other.see(103.5, end_s + 601).verdict is Verdict.HOLD

@@ -83,3 +83,20 @@ def test_a_refusal_tells_its_check_in_words():
     [refusal] = explain(word([PRICE]), "NVDA", [row])["refusals"]
     assert (str(refusal["price"]), refusal["check"]) == ("130.00", "spike")
     assert refusal["why"] == CHECK_WORDS["spike"]
+    assert (refusal["number"], refusal["ticks"]) == (13, 1)
+
+
+def test_a_check_of_another_version_has_no_number():
+    row = {"event_ns": 5, "recorded_at": None, "source": "finnhub", "verdict": "hold",
+           "check_name": "unheard of", "price_micros": 1, "ticks": 2}  # fmt: skip
+    [refusal] = explain(word([PRICE]), "NVDA", [row])["refusals"]
+    assert (refusal["number"], refusal["why"], refusal["ticks"]) == (None, "", 2)
+
+
+def test_flags_are_told_apart_from_refusals():
+    row = {"event_ns": 5, "source": "finnhub", "check_name": "odd_lot", "quality": "live",
+           "ticks": 12}  # fmt: skip
+    shown = explain(word([PRICE]), "NVDA", (), [row])
+    assert shown["refusals"] == []
+    [flag] = shown["flags"]
+    assert (flag["ticks"], flag["number"], flag["why"]) == (12, 8, CHECK_WORDS["odd_lot"])

@@ -1,0 +1,107 @@
+"""How good the sanity filter is: errors passed, genuine ticks refused, time to accept a gap.
+
+Rules of this file:
+- the settings are the product's own defaults; their hash stands in the result, beside the files
+  they were tuned on and those that nobody looked at before they were frozen;
+- beside each figure stands the naive rule: refuse what is more than x % from the last price;
+- recordings that this machine does not have are named as missing, never skipped in silence.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.filter_data import (
+    CENT_MICROS,
+    INTRADAY,
+    PIP_TENTH_MICROS,
+    SHIPPED,
+    Recording,
+    bars,
+    quotes,
+    trades,
+)
+from bench.filter_trial import NaiveRule, OurRule, measure, usual_gap_s
+from tradebox.config import FilterSettings
+
+LENGTHS = (1, 2, 3, 5, 8)
+SEEDS = tuple(range(10))
+GAPS = 300
+NAIVE = (0.01, 0.03, 0.05)
+COUNT_MAX = 40_000
+
+Load = Callable[[Path, FilterSettings], Recording]
+TUNED_ON: dict[str, Load] = {
+    "us_equity_XXX_2018-01-02_trades.csv.gz": trades,
+    "EURUSD_2014-05-05_08_quotes.csv.gz": lambda path, settings: quotes(
+        path, settings, PIP_TENTH_MICROS, COUNT_MAX
+    ),
+}
+HELD_OUT: dict[str, Load] = {
+    "SPY_2011-01_1min_bars.csv.gz": bars,
+    "NZDUSD_2014-05-05_06_quotes.csv.gz": lambda path, settings: quotes(
+        path, settings, PIP_TENTH_MICROS, COUNT_MAX
+    ),
+    "us_equity_XXX_2018-01-02_quotes.csv.gz": lambda path, settings: quotes(
+        path, settings, CENT_MICROS, COUNT_MAX
+    ),
+    "BTCUSD_bitstamp_2011-2012_trades.csv.gz": trades,
+}
+
+
+def settings_hash(settings: FilterSettings) -> str:
+    """Return the hash that says which settings were measured."""
+    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def one_file(recording: Recording, *, seeds: tuple[int, ...] = SEEDS) -> dict[str, Any]:
+    """Return what the filter and the naive rules make of one recording."""
+    ticks = recording.ticks
+    began_s = time.process_time()
+    judged = len(ticks)
+    rule = OurRule(recording)
+    for tick in ticks:
+        rule.see(tick)
+    cost_us = (time.process_time() - began_s) / judged * 1e6
+    return {
+        "ticks": judged,
+        "usual_gap_s": usual_gap_s(ticks),
+        "cpu_us_per_tick": round(cost_us, 2),
+        "filter": measure(lambda: OurRule(recording), ticks, LENGTHS, seeds, GAPS),
+        "naive": {
+            f"refuse > {share:.0%}": measure(
+                lambda share=share: NaiveRule(share), ticks, (1, 3), seeds[:3], GAPS
+            )
+            for share in NAIVE
+        },
+    }
+
+
+def run() -> dict[str, Any]:
+    """Measure every recording that is there. Units stand in the names."""
+    settings = FilterSettings()
+    found: dict[str, Any] = {
+        "settings": settings.model_dump(mode="json"),
+        "settings_sha256": settings_hash(settings),
+        "tuned_on": sorted(TUNED_ON),
+        "held_out": [*sorted(HELD_OUT), f"{SHIPPED.name} (SPY, shipped)"],
+        "seeds": list(SEEDS),
+        "files": {},
+        "missing": [],
+    }
+    for name, load in {**TUNED_ON, **HELD_OUT}.items():
+        path = INTRADAY / name
+        if path.exists():
+            found["files"][name] = one_file(load(path, settings))
+        else:
+            found["missing"].append(name)
+    found["files"][SHIPPED.name] = one_file(bars(SHIPPED, settings))
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=2))
