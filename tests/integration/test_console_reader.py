@@ -4,17 +4,22 @@ import asyncio
 import json
 import socket
 import time
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
+import numpy as np
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
+from support.stock_results import batch, run_spec, stock_result
 from tradebox.adapters.postgres.roles import CONSOLE_CONNECTIONS_MAX
+from tradebox.backtest.store import BacktestStore
 from tradebox.readmodel import Row, encode_row, key_of
 from tradebox.readmodel.reader import RETRY_S_MAX, Reader
+from tradebox.readmodel.research import R_BIN
 
 S = 1_000_000_000
 HELD = """
@@ -264,3 +269,70 @@ async def test_the_schema_and_pages_of_the_journal(console_file, pg_dsn):
         assert len(await reader.events("NVDA", after=newest[-2].seq)) == 1
     finally:
         await reader.close()
+
+
+ORDER = """
+INSERT INTO trade.broker_order (order_ref, plan_id, account, account_id, symbol, con_id, role, side,
+    quantity, order_type, stop_price, tif, client_id, order_id, state, filled, run_id, epoch,
+    created_at)
+VALUES ($1, 'P-1', 'paper', 'SIM1', 'NVDA', 1, $2, 'BUY', 120, 'MKT', $3, 'GTC', 1, $4, $5, $6,
+    'r1', 1, clock_timestamp() - $7::interval)
+"""
+EVENT = """
+INSERT INTO trade.event (at_ns, run_id, epoch, kind, account, order_ref, data)
+VALUES ($1, 'r1', 1, $2, 'paper', $3, $4)
+"""
+FILL = """
+INSERT INTO trade.fill (exec_stem, exec_id, order_ref, account, perm_id, symbol, con_id, side,
+    quantity, price, at_ns, run_id)
+VALUES ($1, $1, 'o-1', 'paper', 1, 'NVDA', 1, 'BUY', $2, $3, 5, 'r1')
+"""
+
+
+@pytest.mark.asyncio
+async def test_the_days_orders_with_their_way_and_price(console_file, pg_dsn):
+    day = timedelta(days=1)
+    trade = await asyncpg.connect(pg_dsn)
+    for ref, role, stop, number, state, filled, age in (
+        ("o-0", "entry", None, 1, "filled", 120, 2 * day),
+        ("o-9", "stop", Decimal("99.5"), 2, "working", 0, 3 * day),
+        ("o-1", "entry", None, 3, "filled", 120, day / 24),
+    ):
+        await trade.execute(ORDER, ref, role, stop, number, state, filled, age)
+    for at_ns, kind, state in (
+        (7, "order_intent", None), (8, "order_moved", "sending"), (9, "order_moved", "acked"),
+        (9, "order_moved", "acked"), (11, "order_moved", "filled"),
+    ):  # fmt: skip
+        await trade.execute(EVENT, at_ns, kind, "o-1", json.dumps({"state": state}))
+    for stem, quantity, price in (("e1", 100, Decimal("10.00")), ("e2", 20, Decimal("10.60"))):
+        await trade.execute(FILL, stem, quantity, price)
+    await trade.close()
+    reader = Reader(console_file)
+    try:
+        old, new = await reader.orders()
+    finally:
+        await reader.close()
+    assert (old["order_ref"], old["state"], old["path"]) == ("o-9", "working", [])
+    assert old["reference_price"] == old["stop_price"] == Decimal("99.5")
+    assert (new["order_ref"], new["first_ns"], new["at_ns"]) == ("o-1", 7, 11)
+    assert new["path"] == ["sending", "acked", "filled"]
+    assert (new["fill_quantity"], new["average_price"]) == (120, Decimal("10.1"))
+
+
+@pytest.mark.asyncio
+async def test_how_a_runs_trades_are_spread_over_r(console_file, pg_research_dsn):
+    stocks = [stock_result("AAA"), stock_result("BBB", seed=2), stock_result("C", status="refused")]
+    async with BacktestStore(pg_research_dsn) as store:
+        spec = run_spec("run-1", [one.symbol for one in stocks])
+        await store.create_run(spec, [spec.symbols])
+        await store.save_batch("run-1", batch(0, stocks))
+    reader = Reader(console_file)
+    try:
+        spread = await reader.spread("run-1")
+        assert await reader.spread("no such run") == []
+    finally:
+        await reader.close()
+    r = np.concatenate([one.trades["r"] for one in stocks])
+    expected = np.unique(np.clip(np.floor(r / R_BIN), -12, 40).astype(int), return_counts=True)
+    assert spread == list(zip(*(each.tolist() for each in expected), strict=True))
+    assert sum(count for _, count in spread) == len(r) == 24

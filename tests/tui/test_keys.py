@@ -353,6 +353,26 @@ async def test_orders_hang_below_their_plans(console):
 
 
 @pytest.mark.asyncio
+async def test_orders_from_before_a_restart_stay_on_the_screen(console, script, shown):
+    before = script.data["orders"]
+    entry = {**before[0], "path": ["sending", "acked", "filled"], "first_ns": MARKET_NS - 10**12}
+    script.kept_orders = [entry, {**before[1], "first_ns": MARKET_NS - 9 * 10**11}]
+    script.data["orders"] = [{**before[1], "path": ["working"], "first_ns": MARKET_NS}]
+    script.epoch += 1
+    async with console("orders") as (app, pilot):
+        await pilot.pause()
+        table = app.screen.query_one(OrderTable)
+        assert [table.key(row) for row in table._ordered()] == ["tb-0001", "tb-0000"]
+        assert "Orders 2 · working 1" in table.plain()[0]
+        assert "Sent→Ack→Filled" in shown(app)
+        assert "Sent→Ack→Work" in shown(app)
+        script.history_waiting = "PostgreSQL: not up yet"
+        script.tick(30)
+        await app.pulse()
+        assert "Orders 2" in table.plain()[0]
+
+
+@pytest.mark.asyncio
 async def test_an_instrument_in_detail(console, script, shown):
     async with console("feeds") as (app, pilot):
         await pilot.press("j", "d")
@@ -525,7 +545,7 @@ async def test_two_stocks_of_a_backtest_beside_each_other(console, script, shown
         assert [symbol for _, symbol in plot.places] == ["NVDA", "AAPL"]
         assert "equity of NVDA and AAPL" in shown(app)
         assert "AAPL -4" in shown(app)
-        for words in ("underwater", "R per trade"):
+        for words in ("underwater", "R of every trade"):
             await pilot.press("p")
             await pilot.pause()
             assert words in shown(app)

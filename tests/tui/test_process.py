@@ -16,6 +16,8 @@ import pytest
 from tradebox.config import Home
 
 DEADLINE_S = 30.0
+ENTER_SCREEN, LEAVE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 
 class Terminal:
@@ -24,6 +26,7 @@ class Terminal:
     def __init__(self, home, *arguments):
         self.master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.mode_before = self.mode()
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -48,13 +51,17 @@ class Terminal:
                     break
         assert words in self.seen, self.seen[-2000:]
 
+    def mode(self):
+        """Return how the terminal treats what is typed: echo, lines, signals."""
+        return termios.tcgetattr(self.master)[:4]
+
     def end(self):
         deadline = time.monotonic() + DEADLINE_S
-        while self.process.poll() is None:
+        while self.process.poll() is None or select.select([self.master], [], [], 0)[0]:
             assert time.monotonic() < deadline
             if select.select([self.master], [], [], 0.2)[0]:
                 try:
-                    os.read(self.master, 65536)
+                    self.seen += os.read(self.master, 65536)
                 except OSError:
                     break
         return self.process.wait(DEADLINE_S)
@@ -86,11 +93,26 @@ def test_control_c_leaves_with_130(terminal):
     assert terminal.end() == 130
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_leave_in_order(terminal, number, code):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_signals_leave_in_order_and_the_terminal_as_it_was(terminal, number, code):
     terminal.read_until(b"nothing has run")
+    assert terminal.mode() != terminal.mode_before
     terminal.process.send_signal(number)
     assert terminal.end() == code
+    assert terminal.mode() == terminal.mode_before
+    assert terminal.seen.rindex(LEAVE_SCREEN) > terminal.seen.rindex(ENTER_SCREEN)
+    assert terminal.seen.rindex(SHOW_CURSOR) > terminal.seen.rindex(HIDE_CURSOR)
+
+
+def test_a_terminal_that_is_gone_ends_it(tmp_path):
+    made = Terminal(tmp_path)
+    try:
+        made.read_until(b"nothing has run")
+    finally:
+        os.close(made.master)
+    assert made.process.wait(DEADLINE_S) == 129
 
 
 def test_without_a_terminal_it_says_so(tmp_path):

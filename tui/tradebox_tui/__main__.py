@@ -3,8 +3,8 @@
 Rules of this file:
 - frame rate, animations, scrolling and theme are set before Textual is imported;
 - the guard is in place before anything is connected;
-- leaves with 0 on q, 130 on Ctrl-C, HUNG_UP with its terminal: a thread waits for that, because
-  a loop that writes to a terminal nobody reads stands still.
+- leaves with 0 on q, 130 on Ctrl-C, HUNG_UP on SIGHUP and with its terminal: a thread waits for
+  the latter, because a loop that writes to a terminal nobody reads stands still.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from tradebox_tui import HUNG_UP
+
 ENVIRONMENT = {
     "TEXTUAL_FPS": "10",
     "TEXTUAL_ANIMATIONS": "none",
@@ -23,9 +25,6 @@ ENVIRONMENT = {
     "TEXTUAL_THEME": "ansi-dark",
     "OPENBLAS_NUM_THREADS": "1",
 }
-
-
-HUNG_UP = 129
 
 
 def _leave_with_terminal(descriptor: int) -> None:

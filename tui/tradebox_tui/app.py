@@ -20,7 +20,7 @@ from textual.suggester import SuggestFromList
 from textual.timer import Timer
 from textual.widgets import Input
 
-from tradebox_tui import keys, text
+from tradebox_tui import HUNG_UP, keys, text
 from tradebox_tui.screens.feeds import Feeds
 from tradebox_tui.screens.frame import FrameScreen
 from tradebox_tui.screens.help import Help
@@ -118,6 +118,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         with suppress(ValueError, RuntimeError):
             loop.add_signal_handler(signal.SIGINT, self.action_look_interrupt)
             loop.add_signal_handler(signal.SIGTERM, lambda: self.exit(return_code=TERMINATED))
+            loop.add_signal_handler(signal.SIGHUP, lambda: self.exit(return_code=HUNG_UP))
 
     def _preload(self) -> None:
         self.run_worker(price_plot.preload, thread=True, group="preload", exit_on_error=False)

@@ -99,7 +99,7 @@ KEYS: Final = (
     Key("l", "log", "log", "Show what was told about the child.", "l", "tree"),
     Key("m", "toggle('mark')", "mark", "Mark the stock, two at most, or unmark it.", "m", "runs"),
     Key("c", "toggle('compare')", "compare", "Plot both marked stocks, and back.", "c", "runs"),
-    Key("p", "toggle('plot')", "plot", "Equity, underwater, or R of all stocks.", "p", "runs"),
+    Key("p", "toggle('plot')", "plot", "Equity, underwater, or R of every trade.", "p", "runs"),
     Key(
         "f",
         "toggle('follow')",

@@ -66,6 +66,14 @@ class RowSource(Protocol):
         """Return the stocks of a backtest, best first; None while history is out of reach."""
         ...
 
+    async def orders(self) -> list[dict[str, Any]] | None:
+        """Return the day's orders and all that work, oldest first; None while out of reach."""
+        ...
+
+    async def spread(self, run_id: str) -> list[tuple[int, int]] | None:
+        """Return how many trades of a backtest lie in each bin of R; None while out of reach."""
+        ...
+
     async def equity(self, run_id: str, symbol: str) -> list[float] | None:
         """Return a small equity curve; None while history is out of reach."""
         ...

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tradebox.readmodel import BarRow, EventRow, Row, StepRow
+from tradebox_tui import order_rows
 from tradebox_tui.text import number
 
 POINTS_MAX: Final = 600
@@ -47,6 +48,9 @@ class View:
     events: dict[int, EventRow] = field(default_factory=dict)
     results: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     equity: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    spread: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    kept_orders: list[dict[str, Any]] = field(default_factory=list)
+    _orders: tuple[Row | None, object, list[dict[str, Any]]] | None = None
 
     def take(self, rows: Mapping[str, Row | None]) -> bool:
         """Fold what was read; say whether a new epoch began, which calls for a full redraw."""
@@ -124,6 +128,18 @@ class View:
     def plan(self, plan_id: str | None) -> dict[str, Any] | None:
         """Return one plan, None where it is not known."""
         return next((p for p in self.listing("plans") if p.get("plan_id") == plan_id), None)
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Return the day's orders, oldest first: the engine's over those of the books."""
+        row = self.rows.get("orders")
+        if (
+            self._orders is None
+            or self._orders[0] is not row
+            or self._orders[1] is not self.kept_orders
+        ):
+            orders = order_rows.merged(self.kept_orders, self.listing("orders"))
+            self._orders = (row, self.kept_orders, orders)
+        return self._orders[2]
 
     def position(self, account: str, symbol: str) -> dict[str, Any] | None:
         """Return the position of an account in a symbol, None where there is none."""

@@ -3,7 +3,9 @@
 Rules of this file:
 - what is read back is what was written, bit for bit: the result hash of both is the same;
 - arrays are kept column by column as little-endian byte planes, compressed: like lies beside like;
-- `layout` names how; a layout once written is read for ever.
+- `layout` names how; a layout once written is read for ever;
+- beside a stock's own metrics stands how its trades are spread over R (R_PART): who only looks need
+  not unpack them, and it is no part of the result.
 
 Public names: StockRow, EncodedBatch, encode, encode_batch, decode, RESULT_COLUMNS.
 """
@@ -30,6 +32,13 @@ LAYOUT: Final = 1
 SPARK_POINTS: Final = 96
 COMPRESSION: Final = 4
 EPOCH: Final = date(1970, 1, 1)
+
+R_PART: Final = "r_bins"
+R_BIN: Final = 0.25
+"""Bin n holds the trades with n * R_BIN <= R < (n + 1) * R_BIN."""
+
+R_BIN_MIN, R_BIN_MAX = -12, 40
+"""The outermost bins hold what lies beyond them, too."""
 
 RESULT_COLUMNS: Final = (
     "symbol", "status", "strategy", "setting", "grade", "reasons", "metrics", "details", "trials",
@@ -83,7 +92,10 @@ def encode(result: StockResult) -> StockRow:
         dict(result.setting),
         result.grade,
         [list(reason) for reason in result.reasons],
-        {part: _finite(values) for part, values in result.metrics.items()},
+        {
+            **{part: _finite(values) for part, values in result.metrics.items()},
+            R_PART: r_bins(result.trades["r"]),
+        },
         plain(result.details),
         result.trials,
         result.verified,
@@ -121,6 +133,7 @@ def decode(
     metrics = {
         part: {name: math.nan if value is None else float(value) for name, value in values.items()}
         for part, values in result["metrics"].items()
+        if part != R_PART
     }
     return StockResult(
         symbol=result["symbol"],
@@ -137,6 +150,16 @@ def decode(
         result_hash=result["result_hash"],
         **arrays,
     )
+
+
+def r_bins(r: NDArray[np.float64]) -> dict[str, int]:
+    """Return how many trades lie in each bin of R_BIN, without the empty ones.
+
+    Holds:   the counts add up to the trades whose R is finite.
+    """
+    places = np.clip(np.floor(r[np.isfinite(r)] / R_BIN), R_BIN_MIN, R_BIN_MAX).astype(int)
+    bins, counts = np.unique(places, return_counts=True)
+    return {str(each): int(count) for each, count in zip(bins, counts, strict=True)}
 
 
 def plain(value: Any) -> Any:

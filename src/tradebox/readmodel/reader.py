@@ -29,6 +29,8 @@ from tradebox.readmodel.history import (
     EVENTS_AFTER_SQL,
     EVENTS_MAX,
     EVENTS_SQL,
+    ORDERS_MAX,
+    ORDERS_SQL,
     SCHEMA_SQL,
     STEPS_SQL,
     BarRow,
@@ -36,6 +38,7 @@ from tradebox.readmodel.history import (
     StepRow,
     bar_row,
     event_row,
+    order_row,
     step_row,
 )
 from tradebox.readmodel.places import NoPlaces, Places, read_places
@@ -45,6 +48,7 @@ from tradebox.readmodel.research import (
     RUNS_MAX,
     RUNS_SQL,
     SPARK_SQL,
+    SPREAD_SQL,
     plain_row,
 )
 from tradebox.readmodel.rows import Row, decode_row, key_of
@@ -211,6 +215,18 @@ class Reader:
     async def results(self, run_id: str) -> list[dict[str, Any]] | None:
         """Return the stocks of a backtest, best first; None while PostgreSQL is out of reach."""
         return await self._query(plain_row, RESULTS_SQL, run_id, RESULTS_MAX)
+
+    async def orders(self) -> list[dict[str, Any]] | None:
+        """Return the day's orders and all that work, oldest first; None out of reach."""
+        return await self._query(order_row, ORDERS_SQL, ORDERS_MAX)
+
+    async def spread(self, run_id: str) -> list[tuple[int, int]] | None:
+        """Return how many trades of a run lie in each bin of R_BIN, lowest first."""
+
+        def pair(record: Mapping[str, Any]) -> tuple[int, int]:
+            return record["bin"], record["trades"]
+
+        return await self._query(pair, SPREAD_SQL, run_id)
 
     async def equity(self, run_id: str, symbol: str) -> list[float] | None:
         """Return a small equity curve, oldest first, empty where there is none."""

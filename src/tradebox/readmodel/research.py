@@ -26,6 +26,14 @@ ORDER BY array_position(ARRAY['A', 'B', 'C', 'D', 'F', ''], grade), expectancy_r
          symbol
 LIMIT $2
 """
+R_BIN: Final = 0.25
+"""Width of a bin in R: bin n holds the trades from n * R_BIN up to (n + 1) * R_BIN."""
+
+SPREAD_SQL: Final = """
+SELECT b.key::integer AS bin, sum(b.value::integer)::integer AS trades
+FROM console.backtest_result r, jsonb_each_text(r.metrics -> 'r_bins') AS b
+WHERE r.run_id = $1 GROUP BY 1 ORDER BY 1
+"""
 SPARK_SQL: Final = """
 SELECT spark FROM console.backtest_equity WHERE run_id = $1 AND symbol = $2
 """

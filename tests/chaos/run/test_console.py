@@ -297,6 +297,46 @@ def test_a_terminal_that_is_stopped_or_gone_is_not_noticed_by_the_engine(box, co
     assert box.status()["pid"] == before["pid"]
 
 
+def test_a_hangup_leaves_the_terminal_as_it_was_and_is_not_noticed_by_the_engine(box, console):
+    console.until(b"stop cover")
+    before = box.status()
+    console.process.send_signal(signal.SIGHUP)
+    eventually(lambda: console.read() and console.process.poll() is not None, "the console's end")
+    assert console.process.returncode == 129
+    assert b"\x1b[?1049l" in console.seen
+    assert termios.tcgetattr(console.master)[3] & termios.ICANON
+    after = box.status()
+    assert (after["pid"], after["generation"]) == (before["pid"], before["generation"])
+    assert after["age_s"] < 5
+
+
+@pytest.mark.skipif(TMUX is None, reason="tmux is not installed: no eye to compare with")
+def test_the_days_orders_outlive_the_engine(box):
+    before = box.status()
+    listed = box.json("orders")
+    assert {row["state"] for row in listed} >= {"filled", "working"}
+    os.kill(before["pid"], signal.SIGKILL)
+    eventually(lambda: box.status().get("generation") == before["generation"] + 1, "a new engine")
+    eye = Tmux(box)
+    try:
+        eye.show("3", "Orders ")
+
+        def orders():
+            rows, text = box.json("orders"), eye.text()
+            return f"Orders {len(rows)} " in text and all(
+                lines_with(text, row["symbol"], row["role"], f"{row['filled']}/{row['quantity']}",
+                           row["state"], str(row["order_id"]))
+                for row in rows
+            )  # fmt: skip
+
+        agree(orders, "all orders of the day are on the screen")
+        entry = lines_with(eye.text(), "entry", "filled")
+        assert "→Filled" in entry[0]
+    finally:
+        eye.close()
+    eventually(lambda: all(a["link"] == "CLEAN" for a in box.status()["accounts"]), "links CLEAN")
+
+
 def test_it_survives_the_loss_of_both_stores(box, console):
     console.until(b"stop cover")
     before = {server["name"]: server["pid"] for server in box.status()["servers"]}

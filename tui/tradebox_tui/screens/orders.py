@@ -1,4 +1,9 @@
-"""Orders: each with the way it went, its age, its slippage; flat, or as a tree by plan."""
+"""Orders: each with the way it went, its age, its slippage; flat, or as a tree by plan.
+
+Rules of this file:
+- the day's orders come from the books, so that an engine's restart loses none of them; what the
+  engine tells stands over them.
+"""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -9,6 +14,7 @@ from textual.widget import Widget
 from tradebox_tui import plan_words as words
 from tradebox_tui import text
 from tradebox_tui.screens.frame import FrameScreen
+from tradebox_tui.source import RowSource
 from tradebox_tui.text import UNKNOWN, number
 from tradebox_tui.theme import Line, Span
 from tradebox_tui.view import View
@@ -67,7 +73,7 @@ def age_cell(row: RowData, view: View) -> str:
 
 
 class OrderTable(LiveTable):
-    """Every order the dashboard remembers, newest first; `o` puts them below their plans."""
+    """The day's orders, newest first; `o` puts them below their plans."""
 
     needs = ("orders",)
     empty = "no order has been sent"
@@ -97,7 +103,7 @@ class OrderTable(LiveTable):
 
     def rows(self, view: View) -> Sequence[RowData]:
         """Return orders, newest first, or each plan's orders together."""
-        found = view.listing("orders")[::-1]
+        found = view.orders()[::-1]
         if not self.shows_closed:
             found = [row for row in found if row.get("state") not in DONE_STATES]
         return _by_plan(found) if self.is_by_plan else found
@@ -108,7 +114,7 @@ class OrderTable(LiveTable):
 
     def title(self, view: View) -> str:
         """Return the title with counts."""
-        found = view.listing("orders")
+        found = view.orders()
         working = sum(1 for row in found if row.get("state") not in DONE_STATES)
         tree = " · by plan" if self.is_by_plan else ""
         few = "" if self.shows_closed else " · working only"
@@ -147,10 +153,17 @@ class Orders(FrameScreen):
     """The third screen."""
 
     screen_name = "orders"
+    history_ns = 20_000_000_000
 
     def content(self) -> Iterable[Widget]:
         """Yield the table."""
         yield OrderTable()
+
+    async def read_history(self, source: RowSource, view: View) -> None:
+        """Read the day's orders from the books."""
+        kept = await source.orders()
+        if kept is not None:
+            view.kept_orders = kept
 
     def open_row(self) -> tuple[str, str] | None:
         """Open the order's plan."""

@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widget import Widget
 
+from tradebox.readmodel.research import R_BIN
 from tradebox_tui import text
 from tradebox_tui.screens.frame import FrameScreen
 from tradebox_tui.source import RowSource
@@ -26,7 +27,7 @@ from tradebox_tui.widgets.run_plot import histogram, line_plot
 
 GRADES: Final = "ABCDF"
 GRADE_STYLES: Final = {"A": "good+bold", "B": "good", "C": "warn", "D": "warn", "F": "bad"}
-PLOTS: Final = ("equity", "underwater", "R per trade of all stocks")
+PLOTS: Final = ("equity", "underwater", "R of every trade")
 SPREAD: Final = 2
 MARKS_MAX: Final = 2
 Place = tuple[str, str]
@@ -125,7 +126,7 @@ class ResultTable(LiveTable):
 
 
 class RunPlot(Pane):
-    """Equity, underwater, or how R per trade is spread over the stocks of the run."""
+    """Equity, underwater, or how the run's trades are spread over R."""
 
     needs = ("runs",)
 
@@ -139,30 +140,30 @@ class RunPlot(Pane):
 
     def title(self, view: View) -> str:
         """Return the kind of plot and what it is of."""
-        del view
-        of = " and ".join(symbol for _, symbol in self.places) or "no stock"
-        return f"{PLOTS[self.kind]}{'' if self.kind == SPREAD else ' of ' + of} · p turns"
+        of = " of " + (" and ".join(symbol for _, symbol in self.places) or "no stock")
+        if self.kind == SPREAD:
+            trades = sum(count for _, count in self._bins(view))
+            of = f", {trades:,}"
+        return f"{PLOTS[self.kind]}{of} · p turns"
 
     def body(self, view: View, width: int, height: int) -> Sequence[Line]:
         """Return the plot, or why there is none."""
-        figures, curves = self._figures(view), self._curves(view)
-        if not (figures if self.kind == SPREAD else curves):
-            why = "no stock has a figure yet" if self.kind == SPREAD else "no equity is stored"
+        bins, curves = self._bins(view), self._curves(view)
+        shown = bins if self.kind == SPREAD else curves
+        if not shown:
+            why = "no trade is stored with its R" if self.kind == SPREAD else "no equity is stored"
             return [[(why, "dim")]]
-        shown = figures if self.kind == SPREAD else curves
         drawn_for = (self.kind, repr(shown), width, height, self.ascii_only)
         if drawn_for != self._drawn_for:
             if self.kind == SPREAD:
-                self._drawn = histogram(figures, width, height, ascii_only=self.ascii_only)
+                self._drawn = histogram(bins, R_BIN, width, height, ascii_only=self.ascii_only)
             else:
                 self._drawn = line_plot(curves, width, height, ascii_only=self.ascii_only)
             self._drawn_for = drawn_for
         return self._drawn
 
-    def _figures(self, view: View) -> list[float]:
-        rows = view.results.get(self.run_id or "", ())
-        found = (number(row.get("expectancy_r")) for row in rows)
-        return [float(value) for value in found if value is not None]
+    def _bins(self, view: View) -> list[tuple[int, int]]:
+        return view.spread.get(self.run_id or "", [])
 
     def _curves(self, view: View) -> list[tuple[str, list[float]]]:
         curves = [(place[1], view.equity.get(place, [])) for place in self.places]
@@ -288,6 +289,10 @@ class Runs(FrameScreen):
             if curve is not None:
                 curves[place] = curve
         view.equity = curves
+        if run_id is not None and self.query_one(RunPlot).kind == SPREAD:
+            spread = await source.spread(run_id)
+            if spread is not None:
+                view.spread = {run_id: spread}
 
     def toggle(self, what: str) -> str:
         """Mark, compare, or turn the plot."""

@@ -13,7 +13,6 @@ from tradebox_tui.theme import Line
 
 MARKERS = ("braille", "dot")
 ASCII_MARKERS = ("*", "+")
-BINS_MIN, BINS_MAX = 3, 30
 LABEL_CELLS = 24
 BAR_CELLS_MIN = 4
 
@@ -44,26 +43,33 @@ def line_plot(
 
 
 def histogram(
-    values: Sequence[float], width: int, height: int, *, ascii_only: bool = False
+    bins: Sequence[tuple[int, int]],
+    bin_r: float,
+    width: int,
+    height: int,
+    *,
+    ascii_only: bool = False,
 ) -> list[Line]:
-    """Return how values are spread, a row per bin, the highest first.
+    """Return how trades are spread over R, a row for one bin or several, the highest first.
 
-    Holds:   the counts of all rows add up to the number of values.
+    bins: (number, trades); bin n reaches from n * bin_r to (n + 1) * bin_r.
+    Holds:   the counts of all rows add up to the trades; no row crosses 0 R.
     """
-    low, high = min(values), max(values)
-    bins = max(BINS_MIN, min(BINS_MAX, height))
-    step = (high - low) / bins or 1.0
-    counts = [0] * bins
-    for value in values:
-        counts[min(bins - 1, int((value - low) / step))] += 1
+    low, high = min(at for at, _ in bins), max(at for at, _ in bins)
+    step = 1
+    while high // step - low // step + 1 > max(2, height):
+        step += 1
+    counts = dict.fromkeys(range(low // step, high // step + 1), 0)
+    for at, trades in bins:
+        counts[at // step] += trades
     room = max(BAR_CELLS_MIN, width - LABEL_CELLS)
-    most = max(counts)
+    most = max(counts.values())
     bar = "#" if ascii_only else "█"
     lines: list[Line] = []
-    for at in reversed(range(bins)):
-        start = low + at * step
-        style = "bad" if start + step <= 0 else "good" if start >= 0 else ""
-        cells = -(-counts[at] * room // most)
-        label = f"{start:+6.2f} to {start + step:+6.2f} "
-        lines.append([(label, "dim"), (bar * cells, style), (f" {counts[at]}", "")])
+    for at, count in sorted(counts.items(), reverse=True):
+        label = f"{at * step * bin_r:+6.2f} to {(at + 1) * step * bin_r:+6.2f} "
+        cells = -(-count * room // most) if most else 0
+        lines.append(
+            [(label, "dim"), (bar * cells, "good" if at >= 0 else "bad"), (f" {count}", "")]
+        )
     return lines
