@@ -11,8 +11,8 @@ TradeboxError
 ├── RestartError   FeedStale · WireInvalid · HeartbeatMissed
 ├── HaltError      LeaseLost · EpochStale · ReconcileMismatch · LossFloorHit · ClockSkewed
 │                  · AccountMismatch · ClientIdInUse
-└── InputError     ConfigInvalid · PlanInvalid · NotRunning · NotDone · HomeUnusable
-                   · AddressInUse
+└── InputError     ConfigInvalid · NameAmbiguous · PlanInvalid · NotRunning · NotDone
+                   · HomeUnusable · AddressInUse
 """
 
 from enum import IntEnum
@@ -206,6 +206,15 @@ class ConfigInvalid(InputError):
     """A setting is unknown, of the wrong type, or impossible beside another.
 
     Answer: refuse to start, exit code 2.
+    """
+
+    exit_code = ExitCode.CONFIG
+
+
+class NameAmbiguous(InputError):
+    """A name stands for several things; the message names them, `candidates` holds them.
+
+    Answer: do nothing, exit code 2.
     """
 
     exit_code = ExitCode.CONFIG

@@ -39,6 +39,26 @@ class Counts:
     repeated: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A stock without a grade to trade by. status: data, refused, failed or mismatch."""
+
+    symbol: str
+    status: str
+    why: str
+
+
+_SKIPPED = """
+SELECT symbol, status, why FROM
+  (SELECT s.key AS symbol, 'data' AS status, s.value AS why
+     FROM backtest.run r, jsonb_each_text(r.refused) AS s WHERE r.run_id = $1
+   UNION ALL
+   SELECT symbol, status, coalesce(reasons -> -1 ->> 1, '') FROM backtest.result
+    WHERE run_id = $1 AND status <> 'ok') AS every
+ORDER BY array_position(ARRAY['failed', 'mismatch', 'data', 'refused'], status), symbol LIMIT $2
+"""
+
+
 class TaskQueue:
     """The batches of one run."""
 
@@ -108,6 +128,12 @@ class TaskQueue:
                 "SELECT * FROM console.backtest_run WHERE run_id = $1", self._run_id
             )
         return dict(found) if found is not None else {}
+
+    async def skipped(self, limit: int) -> list[Skipped]:
+        """Return the stocks that were skipped, faults first, with the reason stored of each."""
+        async with self._store.connection() as connection:
+            rows = await connection.fetch(_SKIPPED, self._run_id, limit)
+        return [Skipped(row["symbol"], row["status"], row["why"]) for row in rows]
 
     async def split(self, batch_no: int, parts: Sequence[tuple[str, ...]]) -> list[Job]:
         """Replace a batch by its parts, which are taken at once; nothing where it was done."""

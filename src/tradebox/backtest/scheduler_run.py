@@ -8,53 +8,47 @@ Rules of this file:
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tradebox.backtest.memory import (
-    MIB,
-    SAFE_SHARE,
-    Budget,
-    SizeModel,
-    default_budget_bytes,
-    shown_size,
-)
+from tradebox.backtest.memory import Budget, default_budget_bytes
 from tradebox.backtest.pool import Pool, ProcessPool, SerialPool
 from tradebox.backtest.progress import Progress
 from tradebox.backtest.records import RunSpec
 from tradebox.backtest.scheduler import Limits, Scheduler, Services, State
 from tradebox.backtest.scheduler_around import board_file, held, reviver, signals_to
+from tradebox.backtest.scheduler_budget import refuse_too_small
 from tradebox.backtest.scheduler_pressure import LivePressure
-from tradebox.backtest.scheduler_queue import Counts, TaskQueue
+from tradebox.backtest.scheduler_queue import Counts, Skipped, TaskQueue
 from tradebox.backtest.scheduler_spec import batches_of
 from tradebox.backtest.scheduler_wish import Wish, lengths_of, spec_of, tell_refused
 from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.worker import Function, run_batch
 from tradebox.config import BacktestSettings, Home, Settings
-from tradebox.errors import ConfigInvalid, StoreUnavailable
+from tradebox.errors import StoreUnavailable
 from tradebox.supervision.clock import MonotonicClock
 from tradebox.supervision.locks import hold_shared
 
-ZYGOTE_BYTES: Final = 170 * MIB
-"""What the zygote and its first worker add to our tree, before anything has been measured."""
-
-LEAST_BYTES: Final = 240 * MIB
-"""Below this not even what surrounds a task fits; known without starting anything."""
-
 SHARE_BESIDE_LIVE: Final = 0.5
+SKIPPED_MAX: Final = 100
+"""So many stocks that were skipped are told by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended. figures: what it measured of itself, as stored with it."""
+    """How a run ended. figures: what it measured of itself, as stored with it.
+
+    skipped: the first of the stocks that have no grade to trade by; the store has them all.
+    """
 
     spec: RunSpec
     state: State
     error: str
     figures: Mapping[str, Any]
     row: Mapping[str, Any]
+    skipped: Sequence[Skipped] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +83,24 @@ async def run_backtest(
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_note: Callable[[str], None] = lambda _: None,
+    on_data: Callable[[int, int], None] = lambda _done, _total: None,
     function: Function = run_batch,
 ) -> Outcome:
     """Do a run, or the rest of one, and return how it ended.
 
+    on_data: told how many of how many stocks were read, where they are read at all.
     Raises: ConfigInvalid, InputError, NotDone, NotRunning, HomeUnusable, StoreUnavailable.
     """
     began_s = time.monotonic()
     settings = place.settings.backtest
     async with BacktestStore(place.dsn) as store:
-        spec = await spec_of(place.home, settings, wish, store)
+        spec = await spec_of(place.home, settings, wish, store, on_data)
         with held(place.home, spec.run_id), board_file(place.home) as board:
             tell_refused(spec, on_note)
             lengths = lengths_of(spec)
-            budget = Budget(settings.memory_budget or default_budget_bytes())
-            _refuse_too_small(budget, lengths, extra_bytes=ZYGOTE_BYTES)
+            longest = max(lengths.values(), default=0)
+            budget = Budget(budget_bytes_of(settings))
+            refuse_too_small(budget.limit_bytes, budget.look(), longest)
             pool = _pool(wish, board, _worker_count(place, spec), function)
             queue = TaskQueue(store, spec.run_id, f"{os.uname().nodename}:{os.getpid()}")
             work = _Work(
@@ -111,7 +108,7 @@ async def run_backtest(
             )
             try:
                 await asyncio.to_thread(pool.start)
-                _refuse_too_small(budget, lengths)
+                refuse_too_small(budget.limit_bytes, budget.look(), longest, is_warm=True)
                 return await _work(work)
             finally:
                 pool.close()
@@ -125,7 +122,8 @@ async def _work(work: _Work) -> Outcome:
     counts = await queue.take_over()
     if counts.done == counts.total:
         row = await queue.row()
-        return Outcome(spec, "done", "", row.get("figures", {}), row)
+        skipped = await queue.skipped(SKIPPED_MAX)
+        return Outcome(spec, "done", "", row.get("figures", {}), row, skipped)
     await work.store.reopen_run(spec.run_id)
     before_bytes = await queue.table_bytes()
     progress = Progress(
@@ -167,19 +165,20 @@ async def _end(
 ) -> Outcome:
     """Store how the run ended; a run that is done waits for a store that is away."""
     row: Mapping[str, Any] = {}
+    skipped: Sequence[Skipped] = ()
     error = scheduler.error
 
-    async def finish() -> Mapping[str, Any]:
+    async def finish() -> tuple[Mapping[str, Any], Sequence[Skipped]]:
         await work.queue.give_back()
         figures["database_bytes"] = await work.queue.table_bytes() - before_bytes
         await work.store.finish_run(work.spec.run_id, state, figures, error)
-        return await work.queue.row()
+        return await work.queue.row(), await work.queue.skipped(SKIPPED_MAX)
 
     try:
-        row = await (scheduler.desk.patiently(finish) if state == "done" else finish())
+        row, skipped = await (scheduler.desk.patiently(finish) if state == "done" else finish())
     except StoreUnavailable as gone:
         error = error or gone.message
-    return Outcome(work.spec, "failed" if error else state, error, figures, row)
+    return Outcome(work.spec, "failed" if error else state, error, figures, row, skipped)
 
 
 # --- what a run may take ---
@@ -206,34 +205,9 @@ def _trades_here(home: Home) -> bool:
     return False
 
 
-def refuse_far_too_small(settings: BacktestSettings) -> None:
-    """Refuse a budget that nothing could run in, before anything is started.
-
-    Raises: ConfigInvalid.
-    """
-    budget = settings.memory_budget
-    if budget is not None and budget < LEAST_BYTES:
-        raise ConfigInvalid(
-            f"memory budget of {shown_size(budget)} is below one task: a run of one worker needs"
-            f" about {shown_size(LEAST_BYTES)}: give --memory-budget 512MiB or more",
-            field="backtest.memory_budget",
-            value=budget,
-        )
-
-
-def _refuse_too_small(budget: Budget, lengths: Mapping[str, int], extra_bytes: int = 0) -> None:
-    """Refuse a budget that not even one task of the longest stock fits into."""
-    task = SizeModel().predicted_bytes([max(lengths.values(), default=0)])
-    need = int((budget.look() + extra_bytes + task) / SAFE_SHARE)
-    if need > budget.limit_bytes:
-        wanted = -(-need // (16 * MIB)) * 16
-        raise ConfigInvalid(
-            f"memory budget of {shown_size(budget.limit_bytes)} is below one task: the run itself"
-            f" and its longest stock ({max(lengths.values(), default=0):,} bars) need about"
-            f" {shown_size(need)}: give --memory-budget {wanted}MiB or more",
-            field="backtest.memory_budget",
-            value=budget.limit_bytes,
-        )
+def budget_bytes_of(settings: BacktestSettings) -> int:
+    """Return the budget as told, else a share of the machine."""
+    return settings.memory_budget or default_budget_bytes()
 
 
 def _pool(wish: Wish, board: Path, workers: int, function: Function) -> Pool:

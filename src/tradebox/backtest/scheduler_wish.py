@@ -38,16 +38,22 @@ class Wish:
 
 
 async def spec_of(
-    home: Home, settings: BacktestSettings, wish: Wish, store: BacktestStore
+    home: Home,
+    settings: BacktestSettings,
+    wish: Wish,
+    store: BacktestStore,
+    on_data: Callable[[int, int], None],
 ) -> RunSpec:
     """Return what a run is: a new one from its wish, or one that was begun.
 
     Raises: ConfigInvalid, InputError, NotDone, NotRunning, HomeUnusable, StoreUnavailable.
     """
     if wish.resume is not None:
-        return await _resumed(home, wish.resume, store)
+        return await _resumed(home, wish.resume, store, on_data)
     strategies = _known(wish.strategies)
-    prepared = await asyncio.to_thread(prepare_apart, wish.data, wish.universe, home.bars_dir)
+    prepared = await asyncio.to_thread(
+        prepare_apart, wish.data, wish.universe, home.bars_dir, on_step=on_data
+    )
     return RunSpec(
         run_id=new_run_id(),
         seed=settings.seed,
@@ -64,7 +70,9 @@ async def spec_of(
     )
 
 
-async def _resumed(home: Home, name: str, store: BacktestStore) -> RunSpec:
+async def _resumed(
+    home: Home, name: str, store: BacktestStore, on_data: Callable[[int, int], None]
+) -> RunSpec:
     """Return a run as it was begun, if it can still come to the same results."""
     run_id = await RunReader(store).run_id(name)
     spec = await store.load_spec(run_id)
@@ -77,7 +85,7 @@ async def _resumed(home: Home, name: str, store: BacktestStore) -> RunSpec:
         )
     if not Path(spec.data_path).exists():
         again = await asyncio.to_thread(
-            prepare_apart, spec.data_source, spec.universe, home.bars_dir
+            prepare_apart, spec.data_source, spec.universe, home.bars_dir, on_step=on_data
         )
         spec = replace(spec, data_path=again.path)
         if again.data_hash != spec.data_hash:

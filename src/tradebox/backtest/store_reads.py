@@ -15,9 +15,10 @@ from typing import Any, Final
 from tradebox.backtest.records import StockResult
 from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.store_encoding import decode
-from tradebox.errors import InputError, NotRunning
+from tradebox.errors import NameAmbiguous, NotRunning
 
 LAST: Final = "last"
+CANDIDATES_MAX: Final = 8
 BUSY_HOURS: Final = 6
 """A run that says it is running and has done nothing for so long is nobody's any more."""
 
@@ -69,7 +70,7 @@ class RunReader:
     async def run_id(self, name: str) -> str:
         """Return the id that a name means.
 
-        Raises: NotRunning where there is none; InputError where it begins several.
+        Raises: NotRunning where there is none; NameAmbiguous where it begins several.
         """
         if name == LAST:
             newest = await self.runs(1)
@@ -77,8 +78,10 @@ class RunReader:
                 raise NotRunning("there is no run yet: `tradebox backtest run` makes one")
             return str(newest[0]["run_id"])
         rows = await self._rows(
-            "SELECT run_id FROM backtest.run WHERE starts_with(run_id, $1) ORDER BY run_id LIMIT 9",
+            "SELECT run_id FROM backtest.run WHERE starts_with(run_id, $1) ORDER BY run_id"
+            " LIMIT $2",
             name,
+            CANDIDATES_MAX + 1,
         )
         found = [str(row["run_id"]) for row in rows]
         if name in found:
@@ -86,7 +89,13 @@ class RunReader:
         if not found or not name:
             raise NotRunning(f"there is no run {name}: `tradebox backtest list` shows them")
         if len(found) > 1:
-            raise InputError(f"RUN={name}: begins {', '.join(found)}: give more of it", value=name)
+            shown, more = found[:CANDIDATES_MAX], "" if len(found) <= CANDIDATES_MAX else ", …"
+            raise NameAmbiguous(
+                f"RUN={name}: several runs begin so: {', '.join(shown)}{more}: give more of the id",
+                field="RUN",
+                value=name,
+                candidates=tuple(shown),
+            )
         return found[0]
 
     async def run(self, name: str) -> dict[str, Any]:

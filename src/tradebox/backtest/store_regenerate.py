@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tradebox.backtest.data.arraystore import ArrayStore
-from tradebox.backtest.data.prepare import prepare_apart
+from tradebox.backtest.data.prepare import OnStep, no_step, prepare_apart
 from tradebox.backtest.records import BatchTask, RunBrief
 from tradebox.backtest.worker import run_batch
 from tradebox.errors import InputError, NotDone
@@ -51,7 +51,11 @@ def bars_of_run(run: Mapping[str, Any], root: Path) -> Path:
 
 
 def regenerate(
-    run: Mapping[str, Any], stored: Mapping[str, str], symbols: Sequence[str], root: Path
+    run: Mapping[str, Any],
+    stored: Mapping[str, str],
+    symbols: Sequence[str],
+    root: Path,
+    on_step: OnStep = no_step,
 ) -> Regenerated:
     """Run some stocks of a run again and compare. stored: result hash by symbol.
 
@@ -67,7 +71,10 @@ def regenerate(
         code_hash=run["code_hash"],
         config=run["config"],
     )
-    batch = run_batch(BatchTask(brief, 0, tuple(symbols)))
-    found = {one.symbol: one.result_hash for one in batch.results}
+    found = {}
+    for number, symbol in enumerate(symbols, 1):
+        (result,) = run_batch(BatchTask(brief, 0, (symbol,))).results
+        found[symbol] = result.result_hash
+        on_step(number, len(symbols))
     same = tuple(one for one in symbols if found[one] == stored[one])
     return Regenerated(same, tuple(one for one in symbols if one not in same))

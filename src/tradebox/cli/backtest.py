@@ -1,15 +1,15 @@
 """`tradebox backtest run`: a universe of stocks through every strategy, graded and stored.
 
 Rules of this file:
-- the progress line goes to stderr, on a terminal in place, elsewhere now and then; --json prints
-  one object on stdout at the end;
+- the progress line goes to stderr, on a terminal in place, elsewhere each few seconds (with
+  --json as an object a line); --json prints one object on stdout at the end;
 - without the packages of the backtest it says how to install them and ends with exit code 2.
 """
 
 import asyncio
 import importlib.util
 import sys
-import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,11 +17,11 @@ import typer
 from tradebox.cli import backtest_keep, backtest_read
 from tradebox.cli.backtest_source import lead_yahoo
 from tradebox.cli.options import HomeOption, JsonOption, nested, print_json
+from tradebox.cli.progress import ProgressLine
 from tradebox.config import find_home, load_settings
 from tradebox.errors import ConfigInvalid, ExitCode
 
 if TYPE_CHECKING:
-    from tradebox.backtest.progress import Progress
     from tradebox.backtest.scheduler_run import Outcome
 
 PACKAGES = {
@@ -31,8 +31,7 @@ PACKAGES = {
     "vectorbt_rust": "vectorbt[rust]",
 }
 SAMPLE = "sample"
-LINE_S = 5.0
-LINE_TERMINAL_S = 0.2
+SKIPPED_LINES = 8
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,11 +111,8 @@ def run(
     if resume is not None and (universe or strategy or data or seed is not None):
         raise ConfigInvalid("--resume goes on with a run as it was begun: leave its options out")
     from tradebox.adapters.embedded.lease import revive, stores
-    from tradebox.backtest.scheduler_run import (
-        Place,
-        refuse_far_too_small,
-        run_backtest,
-    )
+    from tradebox.backtest.scheduler_budget import refuse_too_small
+    from tradebox.backtest.scheduler_run import Place, budget_bytes_of, run_backtest
     from tradebox.backtest.scheduler_wish import Wish
 
     place = find_home(home)
@@ -129,17 +125,23 @@ def run(
             backtest__seed=seed,
         ),
     )
-    refuse_far_too_small(settings.backtest)
+    refuse_too_small(budget_bytes_of(settings.backtest))
     lead_yahoo(place, settings, data or SAMPLE)
     wish = Wish(
         data or SAMPLE, universe, tuple(strategy or ()), resume, executor, scheduler, scatter
     )
-    show = Shown(quiet=json)
+    show = ProgressLine(json=json)
     with stores(place, settings) as addresses:
         _migrated(place, addresses)
         where = Place(place, settings, addresses.postgres_research, lambda: revive(place, settings))
         outcome = asyncio.run(
-            run_backtest(where, wish, on_progress=show.progress, on_note=show.note)
+            run_backtest(
+                where,
+                wish,
+                on_progress=show.tell,
+                on_note=show.note,
+                on_data=show.steps("stocks read and vetted"),
+            )
         )
     show.end()
     if json:
@@ -174,6 +176,7 @@ def summary(outcome: "Outcome") -> dict[str, Any]:
         "refused": row.get("refused_count", 0),
         "failed": row.get("failed_count", 0),
         "mismatch": row.get("mismatch_count", 0),
+        "skipped": [asdict(one) for one in outcome.skipped],
         "strategies": list(spec.strategies),
         "data_source": spec.data_source,
         "data_hash": spec.data_hash,
@@ -183,40 +186,6 @@ def summary(outcome: "Outcome") -> dict[str, Any]:
         "executor": spec.executor,
         "figures": dict(outcome.figures),
     }
-
-
-class Shown:
-    """The progress on stderr: in place on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._is_terminal = sys.stderr.isatty()
-        self._quiet = quiet and not self._is_terminal
-        self._every_s = LINE_TERMINAL_S if self._is_terminal else LINE_S
-        self._told_s = time.monotonic() if not self._is_terminal else 0.0
-        self._columns = 0
-
-    def progress(self, progress: "Progress") -> None:
-        """Show how far it is, if it is time to."""
-        now_s = time.monotonic()
-        if self._quiet or now_s - self._told_s < self._every_s:
-            return
-        self._told_s = now_s
-        line = progress.line()
-        if self._is_terminal:
-            print(f"\r{line:<{self._columns}}", end="", file=sys.stderr, flush=True)
-            self._columns = len(line)
-        else:
-            print(line, file=sys.stderr, flush=True)
-
-    def note(self, text: str) -> None:
-        """Say something once."""
-        if not self._quiet:
-            print(f"tradebox: {text}", file=sys.stderr)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._columns:
-            print(file=sys.stderr)
 
 
 def _migrated(home: Any, addresses: Any) -> None:
@@ -237,6 +206,7 @@ def _print(outcome: "Outcome") -> None:
         f"  refused  {shown['refused'] + shown['refused_data']}  failed {shown['failed']}"
         f"  mismatch {shown['mismatch']}"
     )
+    _print_skipped(outcome)
     print(
         f"  {figures['wall_s']:.1f} s, {figures['stocks_per_s']:.1f} stocks/s,"
         f" {figures['workers']} workers, memory {shown_size(figures['peak_bytes'])}"
@@ -248,6 +218,15 @@ def _print(outcome: "Outcome") -> None:
         print(f"  {outcome.error}", file=sys.stderr)
     if outcome.state != "done":
         print(f"  go on with `tradebox backtest run --resume {shown['run_id']}`")
+
+
+def _print_skipped(outcome: "Outcome") -> None:
+    """Name the first stocks that broke or were refused; those of bad data were named before."""
+    named = [one for one in outcome.skipped if one.status != "data"]
+    for one in named[:SKIPPED_LINES]:
+        print(f"    {one.status:<8} {one.symbol}: {one.why}")
+    if len(named) > SKIPPED_LINES:
+        print(f"    and more: `tradebox backtest show {outcome.spec.run_id}` lists them")
 
 
 backtest_read.add_commands(app)

@@ -16,6 +16,7 @@ import typer
 
 from tradebox.cli.backtest_read import RunArgument, ask_runs
 from tradebox.cli.options import HomeOption, JsonOption, print_json
+from tradebox.cli.progress import ProgressLine
 from tradebox.config import Home, find_home, load_settings
 from tradebox.errors import ConfigInvalid, ExitCode, HomeUnusable, InputError, NotDone
 from tradebox.supervision.locks import hold_shared
@@ -61,7 +62,10 @@ def check(
         raise ConfigInvalid(f"SYMBOL={missing[0]}: run {found['run_id']} has no result of it")
     known = sorted(stored)
     chosen = symbols or known[:: max(1, len(known) // stocks)][:stocks]
-    made = regenerate(found, stored, chosen, find_home(home).bars_dir)
+    show = ProgressLine(json=json)
+    told_step = show.steps("stocks made again")
+    made = regenerate(found, stored, chosen, find_home(home).bars_dir, told_step)
+    show.end()
     is_same_code = found["code_hash"] == code_hash()
     told = {"run_id": found["run_id"], "same": made.same, "different": made.different}
     if json:
@@ -93,7 +97,10 @@ def report(
         raise ConfigInvalid("a report needs plotly: run `make backtest` to install it")
     if not 0 <= stocks <= 100:
         raise ConfigInvalid(f"--stocks={stocks}: give a number from 0 to 100")
-    text, run_id, count = ask_runs(home, lambda reader: _report(reader, run, symbol, stocks))
+    show = ProgressLine(json=json)
+    step = show.steps("stocks read")
+    text, run_id, count = ask_runs(home, lambda reader: _report(reader, run, symbol, stocks, step))
+    show.end()
     fresh = target.with_name(f".{target.name}.new")
     try:
         fresh.write_text(text, encoding="utf-8")
@@ -108,7 +115,11 @@ def report(
 
 
 async def _report(
-    reader: "RunReader", run: str, wanted: list[str] | None, best: int
+    reader: "RunReader",
+    run: str,
+    wanted: list[str] | None,
+    best: int,
+    on_step: Callable[[int, int], None],
 ) -> tuple[str, str, int]:
     from tradebox.backtest.report import RunTotals, StockPart, build_report
 
@@ -126,6 +137,7 @@ async def _report(
             totals.add(stock)
             if stock.symbol in chosen:
                 parts[stock.symbol] = StockPart(stock, bars_of(stock.symbol))
+        on_step(min(at + CHUNK_STOCKS, len(known)), len(known))
     page = build_report(found, rows, totals, [parts[one] for one in dict.fromkeys(chosen)])
     return page, run_id, len(parts)
 

@@ -122,7 +122,9 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         return _refuse(error.format_message(), ExitCode.CONFIG, as_json=as_json)
     except TradeboxError as error:
-        return _refuse(error.message, error.exit_code, as_json=as_json)
+        candidates = error.fields.get("candidates")
+        more = {} if candidates is None else {"candidates": candidates}
+        return _refuse(error.message, error.exit_code, as_json=as_json, **more)
     except KeyboardInterrupt:
         return int(ExitCode.OK)
     except BrokenPipeError:
@@ -131,9 +133,10 @@ def run_command_line(arguments: Sequence[str]) -> int:
     return int(result) if isinstance(result, int) else int(ExitCode.OK)
 
 
-def _refuse(message: str, code: ExitCode, *, as_json: bool) -> int:
+def _refuse(message: str, code: ExitCode, *, as_json: bool, **more: object) -> int:
     if as_json:
-        shown = {"error": message, "exit_code": int(code), "meaning": EXIT_CODE_MEANINGS[code]}
+        meaning = EXIT_CODE_MEANINGS[code]
+        shown = {"error": message, "exit_code": int(code), "meaning": meaning, **more}
         print(orjson.dumps(shown).decode(), file=sys.stderr)
     elif message.startswith(USAGE):
         print(message, file=sys.stderr)

@@ -18,6 +18,7 @@ from tradebox.cli.asking import account_name
 from tradebox.cli.backtest import need_packages
 from tradebox.cli.backtest_source import lead_yahoo
 from tradebox.cli.options import HomeOption, JsonOption, print_json
+from tradebox.cli.progress import ProgressLine
 from tradebox.cli.tables import field, show_table
 from tradebox.config import Home, Settings, find_home, load_settings
 from tradebox.errors import ConfigInvalid, NotDone, NotRunning
@@ -42,6 +43,7 @@ class _Asked:
     data: str | None
     letters: tuple[str, ...]
     is_dry: bool
+    is_json: bool = False
 
 
 def scan(
@@ -72,7 +74,7 @@ def scan(
     place = find_home(home)
     settings = load_settings(place)
     letters = _letters(settings, name, grade)
-    asked = _Asked(place, settings, name, run, data, letters, dry_run)
+    asked = _Asked(place, settings, name, run, data, letters, dry_run, json)
     from tradebox.adapters.embedded.lease import stores
 
     with stores(place, settings) as addresses:
@@ -156,7 +158,7 @@ async def _bars(asked: _Asked, wish: "Wish") -> "ArrayStore":
     from tradebox.backtest.data.prepare import prepare_apart
     from tradebox.backtest.store_regenerate import bars_of_run
 
-    root = asked.home.root / "backtest" / "data"
+    root = asked.home.bars_dir
     source = asked.data or str(wish.run["data_source"])
     symbols = {str(row["symbol"]) for row in wish.results}
     symbols |= {plan.symbol for plan in wish.plans if plan.origin == "strategy"}
@@ -166,7 +168,11 @@ async def _bars(asked: _Asked, wish: "Wish") -> "ArrayStore":
     with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="tradebox-scan-") as file:
         file.write("\n".join(sorted(symbols)) + "\n")
         file.flush()
-        prepared = await asyncio.to_thread(prepare_apart, source, file.name, root)
+        show = ProgressLine(json=asked.is_json)
+        prepared = await asyncio.to_thread(
+            prepare_apart, source, file.name, root, on_step=show.steps("stocks read and vetted")
+        )
+        show.end()
     return ArrayStore.open(prepared.path)
 
 

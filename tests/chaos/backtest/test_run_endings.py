@@ -1,5 +1,6 @@
 """The command a person types, ended in every way: killed, stopped, without PostgreSQL, resumed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tradebox.adapters.embedded import postgres
+from support.stores import stop_all
+from tradebox.adapters.embedded import postgres, valkey
 from tradebox.backtest.memory import tree_of, tree_pss_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("backtest")]
@@ -119,6 +121,7 @@ def test_kill_9_leaves_no_worker_and_a_resume_repeats_little(home, expected) -> 
     command.process.kill()
     command.process.communicate()
     eventually(lambda: not [pid for pid in workers if is_worker(pid)])
+    eventually(lambda: postgres.find(home) is None and valkey.find(home) is None)
     run_id = stored(home, "")["run_id"]
     told = Command(home, "--resume", run_id).end()
     assert (told["state"], told["run_hash"], told["results"]) == ("done", expected, 40)
@@ -151,6 +154,43 @@ def test_postgres_frozen_for_30_s_is_waited_for(home, expected) -> None:
             os.kill(each, signal.SIGCONT)
     told = command.end()
     assert (told["run_hash"], told["results"]) == (expected, 40)
+
+
+@pytest.fixture
+def small_disk(stores):
+    """A home on a disk of its own that can be filled."""
+    home = stores.make_home()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=320m", "none", str(home.root)]
+    done = subprocess.run(argv, capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield home
+    finally:
+        stop_all(home)
+        subprocess.run(["umount", str(home.root)], check=True)
+        home.root.rmdir()
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+
+
+def test_a_full_disk_is_waited_out_and_nothing_is_lost(small_disk, expected) -> None:
+    command = Command(small_disk)
+    command.at_work()
+    filler = small_disk.root / "filler"
+    fill(filler)
+    time.sleep(8)
+    assert command.process.poll() is None
+    filler.unlink()
+    told = command.end()
+    assert (told["run_hash"], told["results"], told["failed"]) == (expected, 40, 0)
+    assert told["figures"]["store_away_s"] > 0
 
 
 def test_a_budget_is_never_passed_as_seen_from_outside(home, expected) -> None:

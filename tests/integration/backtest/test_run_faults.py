@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from dataclasses import replace
 
 import pytest
@@ -202,6 +203,47 @@ async def test_a_neighbour_that_eats_the_memory_is_waited_for(
         free[0] = 16 << 30
 
     assert await box.run(during=leave) == "done"
+    assert {row[0] for row in (await box.rows()).values()} == {"ok"}
+    assert len(await box.rows()) == 6
+
+
+NEIGHBOUR = """
+import sys
+held = bytearray(int(sys.argv[1]))
+held[::4096] = b"x" * len(held[::4096])
+print("full", flush=True)
+sys.stdin.read()
+"""
+EATEN = 1 << 30
+
+
+@pytest.mark.slow
+async def test_a_neighbour_that_holds_real_memory_is_waited_for(
+    pg_research_dsn, tmp_path, monkeypatch
+) -> None:
+    box = await world(pg_research_dsn, tmp_path, *well(6), batch=2)
+    words = [sys.executable, "-c", NEIGHBOUR, str(EATEN)]
+    pipe = asyncio.subprocess.PIPE
+    neighbour = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe)
+    assert neighbour.stdin is not None
+    assert neighbour.stdout is not None
+    try:
+        assert await neighbour.stdout.readline() == b"full\n"
+        # The machine counts as full while the neighbour holds its share, and only then.
+        monkeypatch.setattr(memory, "KEEP_FREE_BYTES", memory.available_bytes() + EATEN // 2)
+
+        async def leave(world: World) -> None:
+            await until(lambda: any("the machine has room for" in told for told in world.told))
+            assert world.progress is not None
+            assert world.progress.done == 0
+            neighbour.stdin.close()
+            await neighbour.wait()
+
+        assert await box.run(during=leave) == "done"
+    finally:
+        if neighbour.returncode is None:
+            neighbour.kill()
+            await neighbour.wait()
     assert {row[0] for row in (await box.rows()).values()} == {"ok"}
     assert len(await box.rows()) == 6
 

@@ -16,10 +16,11 @@ from support.stores import dsn_of
 from tradebox.adapters.embedded.secrets import Login
 from tradebox.backtest.data.arraystore import ArrayWriter
 from tradebox.backtest.records import BatchTask, result_hash
+from tradebox.backtest.scheduler_queue import TaskQueue
 from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.store_reads import RunReader
 from tradebox.cli.main import run_command_line
-from tradebox.errors import ExitCode, InputError, NotRunning
+from tradebox.errors import ExitCode, NameAmbiguous, NotRunning
 
 RUNS = ("20260101-100000-aaaa", "20260101-100000-abbb", "20260102-100000-cccc")
 STOCKS = [
@@ -71,8 +72,9 @@ async def test_a_run_is_named_by_its_id_its_beginning_or_last(reader):
     assert await reader.run_id(RUNS[0]) == RUNS[0]
     assert await reader.run_id("20260102") == RUNS[2]
     assert await reader.run_id("last") == RUNS[2]
-    with pytest.raises(InputError, match="begins 20260101-100000-aaaa, 20260101-100000-abbb"):
+    with pytest.raises(NameAmbiguous, match="20260101-100000-aaaa, 20260101-100000-abbb") as told:
         await reader.run_id("20260101")
+    assert told.value.fields["candidates"] == RUNS[:2]
     for unknown in ("nope", ""):
         with pytest.raises(NotRunning, match="there is no run"):
             await reader.run_id(unknown)
@@ -99,6 +101,22 @@ async def test_results_are_best_first_and_can_be_picked(reader):
     assert await symbols() == ["BBB", "AAA", "DDD", "CCC"]
     assert await symbols(grades=["A", "D"]) == ["BBB", "AAA"]
     assert await symbols(status="mismatch") == ["DDD"]
+
+
+@pytest.mark.asyncio
+async def test_what_was_skipped_is_told_with_its_reason_faults_first(reader):
+    queue = TaskQueue(reader._store, RUNS[2], "test")
+    skipped = await queue.skipped(10)
+    assert [(one.symbol, one.status) for one in skipped] == [
+        ("DDD", "mismatch"),
+        ("ZZZ", "data"),
+        ("CCC", "refused"),
+    ]
+    assert [one.why for one in skipped[1:]] == [
+        "only 1 bar: at least 60 are needed",
+        "too few bars",
+    ]
+    assert await queue.skipped(1) == skipped[:1]
 
 
 @pytest.mark.asyncio
@@ -180,6 +198,17 @@ def told(research_dsn, command):
 
     asyncio.run(fill())
     return command
+
+
+def test_a_name_that_means_several_runs_is_refused_with_them(told, research_dsn):
+    code, _, err = told("show", "2026010", "--json")
+    assert code == ExitCode.CONFIG
+    shown = json.loads(err)
+    assert shown["candidates"] == list(RUNS[1:])
+    assert "several runs begin so: 20260101-100000-abbb, 20260102-100000-cccc" in shown["error"]
+    for words in (["explain", "2026", "BBB"], ["check", "2026"]):
+        code, _, err = told(*words)
+        assert (code, "give more of the id" in err) == (ExitCode.CONFIG, True), words
 
 
 def test_list_and_show(told):

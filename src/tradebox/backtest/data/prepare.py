@@ -13,10 +13,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -29,6 +29,9 @@ from tradebox.errors import ConfigInvalid, ExitCode, HomeUnusable, InputError, V
 
 KNOWN: Final = "known"
 """Folder of what is known of sources, beside the folders of bars."""
+
+STEP: Final = "step"
+STEP_S: Final = 0.2
 
 _FAULTS: Final = {
     one.__name__: one for one in (InputError, ConfigInvalid, HomeUnusable, VendorUnavailable)
@@ -54,11 +57,20 @@ class Prepared:
     is_known: bool = False
 
 
+OnStep = Callable[[int, int], None]
+"""Called with how many of how many stocks were read."""
+
+
+def no_step(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
 def prepare(
     source_text: str,
     universe: str | None,
     root: Path,
     rules: VettingRules | None = None,
+    on_step: OnStep = no_step,
 ) -> Prepared:
     """Read, vet and store the bars in this process, or find that it was done before.
 
@@ -72,7 +84,7 @@ def prepare(
         return found
     began_s = time.monotonic()
     name, symbols = resolve_universe(universe, source)
-    prepared, is_whole = _store(source, name, symbols, root, limits)
+    prepared, is_whole = _store(source, name, symbols, root, limits, on_step)
     done = Prepared(**{**asdict(prepared), "seconds": time.monotonic() - began_s})
     if note is not None and is_whole:
         with contextlib.suppress(OSError):  # then it is read again next time
@@ -88,6 +100,7 @@ def prepare_apart(
     universe: str | None,
     root: Path,
     rules: VettingRules | None = None,
+    on_step: OnStep = no_step,
 ) -> Prepared:
     """Do what `prepare` does in a process of its own, unless it was done before.
 
@@ -103,25 +116,41 @@ def prepare_apart(
         "root": str(root),
         "rules": asdict(limits),
     }
-    process = subprocess.run(
-        [sys.executable, "-m", "tradebox.backtest.data"],
-        input=orjson.dumps(wish),
-        stdout=subprocess.PIPE,
-        check=False,
-        env={**os.environ, "PYTHONPATH": _our_path()},
-    )
-    lines = process.stdout.splitlines()
-    try:
-        answer = orjson.loads(lines[-1])
-    except (IndexError, ValueError) as error:
+    answer, code = _answer_of(orjson.dumps(wish), on_step)
+    if answer is None:
         raise InputError(
-            f"data={source_text}: its reader ended with {process.returncode} and no answer:"
+            f"data={source_text}: its reader ended with {code} and no answer:"
             " out of memory, or killed?",
-            exit_code=process.returncode,
-        ) from error
+            exit_code=code,
+        )
     if "error" in answer:
         raise _FAULTS[answer["kind"]](answer["error"])
     return _read(answer)
+
+
+def _answer_of(wish: bytes, on_step: OnStep) -> tuple[dict[str, Any] | None, int]:
+    """Have a wish done by a process of its own; return its answer, if any, and its exit code."""
+    answer = None
+    with subprocess.Popen(
+        [sys.executable, "-m", "tradebox.backtest.data"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": _our_path()},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(wish)
+        for line in process.stdout:
+            try:
+                told = orjson.loads(line)
+            except ValueError:
+                continue
+            if STEP in told:
+                on_step(*told[STEP])
+            else:
+                answer = told
+    return answer, process.returncode
 
 
 def _our_path() -> str:
@@ -130,13 +159,23 @@ def _our_path() -> str:
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def answer_wish(text: bytes) -> tuple[bytes, int]:
-    """Do one wish of `prepare_apart`; return the answer and the exit code."""
+def answer_wish(text: bytes, say: Callable[[bytes], None] = lambda _: None) -> tuple[bytes, int]:
+    """Do one wish of `prepare_apart`; return the answer and the exit code.
+
+    say: told a line now and then, of how far it is.
+    """
     wish = orjson.loads(text)
+    said_s = time.monotonic()
+
+    def step(done: int, total: int) -> None:
+        nonlocal said_s
+        if time.monotonic() - said_s >= STEP_S:
+            said_s = time.monotonic()
+            say(orjson.dumps({STEP: [done, total]}))
+
     try:
-        done = prepare(
-            wish["source"], wish["universe"], Path(wish["root"]), VettingRules(**wish["rules"])
-        )
+        rules, root = VettingRules(**wish["rules"]), Path(wish["root"])
+        done = prepare(wish["source"], wish["universe"], root, rules, step)
     except tuple(_FAULTS.values()) as error:
         kind = type(error).__name__ if type(error).__name__ in _FAULTS else InputError.__name__
         return orjson.dumps({"error": error.message, "kind": kind}), int(error.exit_code)
@@ -147,7 +186,12 @@ def answer_wish(text: bytes) -> tuple[bytes, int]:
 
 
 def _store(
-    source: Source, universe: str, symbols: Sequence[str], root: Path, rules: VettingRules
+    source: Source,
+    universe: str,
+    symbols: Sequence[str],
+    root: Path,
+    rules: VettingRules,
+    on_step: OnStep,
 ) -> tuple[Prepared, bool]:
     """Return what was stored, and whether nothing failed that may pass."""
     is_whole = True
@@ -156,7 +200,8 @@ def _store(
     kept: list[str] = []
     bars = 0
     with ArrayWriter(root) as writer:
-        for raw in source.read(symbols):
+        for number, raw in enumerate(source.read(symbols), 1):
+            on_step(number, len(symbols))
             vetted = vet(raw, rules)
             is_whole = is_whole and not raw.is_passing
             if vetted.defects:

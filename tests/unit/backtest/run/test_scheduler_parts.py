@@ -1,15 +1,20 @@
 """Batches, ids, the code hash, progress, and when a live controller counts as short of cores."""
 
+import json
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tradebox.backtest import scheduler_spec
 from tradebox.backtest.progress import Progress
+from tradebox.backtest.scheduler_budget import LEAST_BYTES, least_budget_bytes, refuse_too_small
 from tradebox.backtest.scheduler_pressure import LivePressure
 from tradebox.backtest.scheduler_spec import LOST_SHARE_MAX, batches_of, code_hash, new_run_id
+from tradebox.cli import progress as progress_line
+from tradebox.errors import ConfigInvalid
 from tradebox.supervision.launch_errors import ControlUnreachable
 
 SECOND_NS = 1_000_000_000
@@ -63,6 +68,69 @@ def test_the_rate_does_not_forget_when_it_is_asked_often():
         progress.done = turn
         progress.mark(turn / 1000)
     assert progress.stocks_per_s > 900
+
+
+def test_progress_is_plain_values_too():
+    progress = Progress("r", total=10, workers=2, budget_bytes=1 << 30)
+    assert progress.figures()["left_s"] is None
+    progress.mark(0.0)
+    progress.done = 5
+    progress.mark(5.0)
+    told = progress.figures()
+    assert (told["done"], told["total"], told["stocks_per_s"], told["left_s"]) == (5, 10, 1.0, 5.0)
+    assert told["budget_bytes"] == 1 << 30
+
+
+def test_off_a_terminal_progress_is_a_line_now_and_then(capsys, monkeypatch):
+    now_s = [100.0]
+    monkeypatch.setattr(progress_line.time, "monotonic", lambda: now_s[0])
+    progress = Progress("r", total=10)
+    for as_json in (False, True):
+        shown = progress_line.ProgressLine(json=as_json)
+        shown.tell(progress)
+        for _ in range(20):
+            now_s[0] += progress_line.LINE_S / 10
+            shown.tell(progress)
+        shown.note("X is skipped: why")
+        shown.end()
+        lines = capsys.readouterr().err.splitlines()
+        told = [line for line in lines if "skipped" not in line]
+        assert len(told) == 2
+        assert len(lines) == (2 if as_json else 3)  # with --json the summary names what is skipped
+        if as_json:
+            assert json.loads(told[0])["progress"]["total"] == 10
+        else:
+            assert "0/10 stocks" in told[0]
+
+
+def test_steps_tell_rate_and_rest(capsys, monkeypatch):
+    now_s = [100.0]
+    monkeypatch.setattr(progress_line.time, "monotonic", lambda: now_s[0])
+    shown = progress_line.ProgressLine(json=False)
+    told = shown.steps("stocks read")
+    for done in range(1, 8):
+        now_s[0] += 1.0
+        told(done, 10)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "5/10 stocks read  1.0/s  ETA 0:05" in line
+
+
+@given(st.integers(0, 2 << 30), st.integers(0, 20_000), st.booleans())
+def test_a_budget_that_was_told_is_enough(tree, bars, is_warm):
+    least = least_budget_bytes(tree, bars, is_warm=is_warm)
+    assert least >= LEAST_BYTES == least_budget_bytes()
+    refuse_too_small(least, tree, bars, is_warm=is_warm)
+    with pytest.raises(ConfigInvalid, match=f"give --memory-budget {least >> 20}MiB"):
+        refuse_too_small(least - 1, tree, bars, is_warm=is_warm)
+
+
+def test_one_figure_for_a_budget_below_one_task():
+    told = set()
+    for tree, bars in ((0, 0), (64 << 20, 756), (100 << 20, 2520)):
+        with pytest.raises(ConfigInvalid) as refused:
+            refuse_too_small(64 << 20, tree, bars)
+        told.add(refused.value.message)
+    assert len(told) == 1
 
 
 def test_an_empty_run_is_done():
