@@ -15,6 +15,7 @@ import typer
 
 from tradebox.cli.asking import account_name
 from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_json
+from tradebox.cli.tables import Column, field, moment, show_table
 from tradebox.config import find_home, load_settings
 from tradebox.errors import InputError
 
@@ -28,6 +29,28 @@ T = TypeVar("T")
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The plan's id.")]
 FILE_BYTES_MAX = 65_536
 LETTERS = ("A", "B", "C", "D")
+PLAN_COLUMNS: list[Column] = [
+    ("PLAN", field("plan_id")), ("ACCOUNT", field("account")), ("SYMBOL", field("symbol")),
+    ("SIDE", field("side")), ("STATE", field("state")),
+    ("ORIGIN", lambda row: "demo" if row["is_demo"] else row["origin"]),
+    ("WHY ENDED", lambda row: row["close_reason"] or None),
+]  # fmt: skip
+STEP_COLUMNS: list[Column] = [
+    ("STEP>", field("step_no")), ("TIME (UTC)", lambda row: moment(row["at_ns"])),
+    ("KIND", field("kind")), ("PRICE>", field("price")), ("QUANTITY>", field("quantity")),
+    ("SOURCE", field("source")), ("WHY", field("reason")),
+]  # fmt: skip
+ORDER_COLUMNS: list[Column] = [
+    ("ORDER", field("order_ref")), ("ROLE", field("role")), ("SIDE", field("side")),
+    ("FILLED>", lambda row: f"{row['filled']}/{row['quantity']}"), ("TYPE", field("order_type")),
+    ("LIMIT>", field("limit_price")), ("STOP>", field("stop_price")), ("STATE", field("state")),
+    ("WHY", lambda row: row["reason"] or None),
+]  # fmt: skip
+FILL_COLUMNS: list[Column] = [
+    ("FILL", field("exec_id")), ("TIME (UTC)", lambda row: moment(row["at_ns"])),
+    ("ORDER", field("order_ref")), ("SIDE", field("side")), ("QUANTITY>", field("quantity")),
+    ("PRICE>", field("price")), ("COMMISSION>", field("commission_usd")),
+]  # fmt: skip
 
 
 @app.command("add")
@@ -61,13 +84,8 @@ def list_plans(
     if json:
         print_json([_plain(plan) for plan in plans])
         return
-    for plan in plans:
-        origin = "demo" if plan.is_demo else plan.origin
-        reason = f"  {plan.close_reason}" if plan.close_reason else ""
-        print(
-            f"{plan.plan_id}  {plan.account:<5} {plan.symbol:<6} {plan.side:<4}"
-            f" {plan.state} {origin}{reason}"
-        )
+    nothing = "no plan" if with_ended else "no plan is open: --all shows those that ended"
+    show_table([_plain(plan) for plan in plans], PLAN_COLUMNS, nothing)
 
 
 @app.command("show")
@@ -78,22 +96,19 @@ def show(plan_id: IdArgument, home: HomeOption = None, json: JsonOption = False)
         print_json(_plain(story))
         return
     plan = story.plan
-    origin = "demo" if plan.is_demo else plan.origin
-    print(f"{plan.plan_id}  {plan.account} {plan.symbol} {plan.side} {plan.state} {origin}")
+    show_table([_plain(plan)], PLAN_COLUMNS, "")
     for reason in (plan.proposal or {}).get("reasons", ()):
         print(f"  because {reason}")
     if plan.approved_at is not None:
         print(f"  approved {plan.approved_at:%Y-%m-%d %H:%M:%S} UTC")
-    for step in story.steps:
-        print(f"  step {step.step_no} {step.kind} @ {step.price} ({step.source}) {step.reason}")
-    for order in story.orders:
-        price = order.limit_price if order.limit_price is not None else order.stop_price
-        print(
-            f"  order {order.order_ref} {order.role} {order.side} {order.quantity}"
-            f" {order.order_type} {price if price is not None else ''} {order.state}"
-        )
-    for fill in story.fills:
-        print(f"  fill {fill.exec_id} {fill.side} {fill.quantity} @ {fill.price}")
+    for rows, columns in (
+        (story.steps, STEP_COLUMNS),
+        (story.orders, ORDER_COLUMNS),
+        (story.fills, FILL_COLUMNS),
+    ):
+        if rows:
+            print()
+            show_table([_plain(row) for row in rows], columns, "")
 
 
 @app.command("approve")

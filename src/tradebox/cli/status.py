@@ -5,11 +5,28 @@ import socket
 from typing import Any
 
 from tradebox.cli.options import HomeOption, JsonOption, print_json
+from tradebox.cli.tables import Column, field, show_table
 from tradebox.config import Home, find_home
 from tradebox.errors import NotRunning
 
 ANSWER_S = 3.0
 ANSWER_BYTES_MAX = 8 << 20
+ACCOUNT_COLUMNS: list[Column] = [
+    ("ACCOUNT", field("name")), ("NUMBER", field("account")), ("LINK", field("link")),
+    ("GATEWAY", field("gateway")),
+]  # fmt: skip
+POSITION_COLUMNS: list[Column] = [
+    ("ACCOUNT", field("account")), ("SYMBOL", field("symbol")), ("QUANTITY>", field("quantity")),
+    ("STOP>", field("stop_quantity")), ("IN FLIGHT>", field("in_flight_quantity")),
+    ("COVER", lambda row: "covered" if row["covered"] else "NOT COVERED"),
+]  # fmt: skip
+SERVER_COLUMNS: list[Column] = [
+    ("SERVER", field("name")), ("STATE", field("state")), ("PID>", field("pid")),
+]  # fmt: skip
+ACTOR_COLUMNS: list[Column] = [
+    ("CHILD", field("name")), ("STATE", field("state")), ("RESTARTS>", field("restarts")),
+    ("LAST REASON", field("last_reason")),
+]  # fmt: skip
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
@@ -86,13 +103,12 @@ def _print_text(shown: dict[str, Any]) -> None:
         f" · engine {shown['pid']} (generation {shown['generation']})"
         f" · launcher {shown['launcher_pid']} · figures {shown['age_s']} s old"
     )
-    for account in shown["accounts"]:
-        print(f"  {account['name']:<6} {account['account']} {account['link']} {account['gateway']}")
-    for row in shown["positions"]:
-        cover = "covered" if row["covered"] else "NOT COVERED"
-        print(
-            f"  {row['account']:<6} {row['symbol']:<6} {row['quantity']:>7}"
-            f"  stop {row['stop_quantity']}  in flight {row['in_flight_quantity']}  {cover}"
-        )
-    for actor in shown["actors"]:
-        print(f"  {actor['state']:<10} {actor['name']}  restarts {actor['restarts']}")
+    for rows, columns in (
+        (shown["accounts"], ACCOUNT_COLUMNS),
+        (shown["positions"], POSITION_COLUMNS),
+        (shown["servers"], SERVER_COLUMNS),
+        (shown["actors"], ACTOR_COLUMNS),
+    ):
+        if rows:
+            print()
+            show_table(rows, columns, "")

@@ -13,9 +13,10 @@ from typing import Any
 PIPE_CELLS = 400
 Row = Mapping[str, Any]
 Show = Callable[[Row], object]
+Column = tuple[str, Show]
 
 
-def show_table(rows: Sequence[Row], columns: Sequence[tuple[str, Show]], empty: str) -> None:
+def show_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> None:
     """Print rows below the columns' heads; a head that ends in > stands right."""
     from rich import box
     from rich.console import Console

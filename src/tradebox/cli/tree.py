@@ -1,21 +1,17 @@
 """`tradebox tree`: the supervision tree of the engine, one line a child.
 
 Rules of this file:
-- it shows what the engine last reported, with its age; it asks nobody in the engine anything.
+- it shows what the engine last reported, with its age; it asks nobody in the engine anything;
+- children stand below their supervisor, further in.
 """
-
-from typing import Any
 
 from tradebox.cli.options import HomeOption, JsonOption, print_json
 from tradebox.cli.status import ask
+from tradebox.cli.tables import Column, Row, field, show_table
 from tradebox.config import find_home
 
-COLUMNS = (
-    "child", "type", "state", "uptime", "restarts", "n/m in t", "mailbox", "check-in", "epoch",
-    "incarnation", "last reason",
-)  # fmt: skip
-RIGHT = frozenset({"uptime", "restarts", "mailbox", "check-in", "epoch", "incarnation"})
 INDENT = "  "
+HOURS_FROM_S = 600.0
 
 
 def tree(home: HomeOption = None, json: JsonOption = False) -> None:
@@ -26,44 +22,27 @@ def tree(home: HomeOption = None, json: JsonOption = False) -> None:
     if json:
         print_json({"age_s": engine.get("age_s"), "children": rows})
         return
-    for line in table(rows):
-        print(line)
-    print(f"as of {engine['age_s']:.1f} s ago" if rows else "the engine has not reported yet")
+    show_table(rows, COLUMNS, "the engine has not reported yet")
+    if rows:
+        print(f"as of {engine['age_s']:.1f} s ago")
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the rows as aligned lines, a head first, children below their supervisor."""
-    cells = [dict(zip(COLUMNS, COLUMNS, strict=True)), *(_cells(row) for row in rows)]
-    widths = {name: max(len(each[name]) for each in cells) for name in COLUMNS}
-    return [
-        INDENT.join(
-            each[name].rjust(widths[name]) if name in RIGHT else each[name].ljust(widths[name])
-            for name in COLUMNS
-        ).rstrip()
-        for each in cells
-    ]
-
-
-def _cells(row: dict[str, Any]) -> dict[str, str]:
+def _name(row: Row) -> str:
     name = row["name"]
     depth = 0 if name == "root" else name.count(".") + 1
-    values = (
-        INDENT * depth + name.rpartition(".")[2],
-        row["type"],
-        row["state"],
-        _seconds(row["uptime_s"]),
-        str(row["restarts"]),
-        row["intensity"] or "",
-        str(row["mailbox_depth"]),
-        _seconds(row["checkin_age_s"]),
-        "" if row["epoch"] is None else str(row["epoch"]),
-        "" if row["incarnation"] is None else str(row["incarnation"]),
-        row["last_reason"] or "",
-    )
-    return dict(zip(COLUMNS, values, strict=True))
+    return INDENT * depth + str(name.rpartition(".")[2])
 
 
-def _seconds(value: float | None) -> str:
+def _seconds(value: float | None) -> str | None:
     if value is None:
-        return ""
-    return f"{value:.1f}s" if value < 600 else f"{value / 3600:.1f}h"
+        return None
+    return f"{value:.1f}s" if value < HOURS_FROM_S else f"{value / 3600:.1f}h"
+
+
+COLUMNS: list[Column] = [
+    ("CHILD", _name), ("TYPE", field("type")), ("STATE", field("state")),
+    ("UPTIME>", lambda row: _seconds(row["uptime_s"])), ("RESTARTS>", field("restarts")),
+    ("N/M IN T", field("intensity")), ("MAILBOX>", field("mailbox_depth")),
+    ("CHECK-IN>", lambda row: _seconds(row["checkin_age_s"])), ("EPOCH>", field("epoch")),
+    ("INCARNATION>", field("incarnation")), ("LAST REASON", field("last_reason")),
+]  # fmt: skip

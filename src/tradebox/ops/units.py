@@ -1,24 +1,33 @@
-"""The systemd unit of `tradebox run`, for the system or for one user.
+"""The systemd units of tradebox, for the system or for one user: the run, and scans on a timer.
 
 Rules of this file:
 - the launcher restarts the engine by itself; systemd restarts the launcher, and hears of both;
 - a refusal (exit codes of ExitCode that a restart cannot heal) is not restarted;
-- /tmp stays shared: the sockets are there, and `tradebox status` finds them from any session.
+- /tmp stays shared: the sockets are there, and `tradebox status` finds them from any session;
+- a scan is a process of its own at the lowest priority: the engine neither starts nor awaits it.
 
-Source: systemd.service(5), systemd.exec(5), systemd.syntax(7).
+Source: systemd.service(5), systemd.exec(5), systemd.syntax(7), systemd.timer(5), systemd.time(7).
 """
 
 import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tradebox.errors import ExitCode, NotDone
+from tradebox.errors import ConfigInvalid, ExitCode, NotDone
 
 NAME: Final = "tradebox.service"
+SCAN_NAME: Final = "tradebox-scan@.service"
+TIMER_NAME: Final = "tradebox-scan@.timer"
+"""Templates: the instance is the account, as in `tradebox-scan@paper.timer`."""
+
+SCAN_AT: Final = "Mon..Fri 18:30 America/New_York"
+"""After the close, when the day's bars are there; on a holiday nothing new is proposed."""
+
 SYSTEM_FOLDER: Final = Path("/etc/systemd/system")
 VERIFY_S: Final = 30.0
 HOPELESS: Final = (ExitCode.CONFIG, ExitCode.HOME, ExitCode.ADDRESS)
@@ -48,29 +57,29 @@ SYSTEM_ONLY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What one unit runs. user: who runs it; None makes the unit of a user manager."""
+    """What the units run. user: who runs them; None makes the units of a user manager."""
 
     python: Path
     home: Path
     user: str | None
+    scan_at: str = SCAN_AT
+
+    def files(self) -> dict[str, str]:
+        """Return every unit file by its name."""
+        return {NAME: self.text(), SCAN_NAME: self.scan_text(), TIMER_NAME: self.timer_text()}
 
     def text(self) -> str:
-        """Return the unit file."""
-        command = [str(self.python), "-m", "tradebox", "run", "--no-tui", "--home", str(self.home)]
+        """Return the unit file of the run."""
         hopeless = " ".join(str(code.value) for code in HOPELESS)
         lines = [
-            "[Unit]",
-            "Description=tradebox: supervised trading",
-            "Documentation=man:systemd.service(5)",
-            *([] if self.user is None else ["Wants=network-online.target"]),
-            *([] if self.user is None else ["After=network-online.target"]),
+            *self._head("tradebox: supervised trading"),
             "StartLimitIntervalSec=60",
             "StartLimitBurst=10",
             "",
             "[Service]",
             "Type=notify",
             "NotifyAccess=main",
-            f"ExecStart={' '.join(quoted(word) for word in command)}",
+            f"ExecStart={self._command('run', '--no-tui')}",
             "WatchdogSec=5",
             "Restart=always",
             "RestartSec=0",
@@ -79,9 +88,7 @@ class Unit:
             "TimeoutStopSec=15",
             "KillMode=mixed",
             "OOMPolicy=continue",
-            *([] if self.user is None else [f"User={self.user}"]),
-            *COMMON,
-            *([] if self.user is None else self._system_lines()),
+            *self._confined(),
             "",
             "[Install]",
             f"WantedBy={'default.target' if self.user is None else 'multi-user.target'}",
@@ -89,12 +96,83 @@ class Unit:
         ]
         return "\n".join(lines)
 
-    def _system_lines(self) -> list[str]:
+    def scan_text(self) -> str:
+        """Return the unit file of one scan of the account that the instance names."""
+        lines = [
+            *self._head("tradebox: plan proposals for %i"),
+            "",
+            "[Service]",
+            "Type=oneshot",
+            f"ExecStart={self._command('scan')} --account %i",
+            "Nice=19",
+            "TimeoutStartSec=3600",
+            *self._confined(),
+            "",
+        ]
+        return "\n".join(lines)
+
+    def timer_text(self) -> str:
+        """Return the timer of the scans; one that was missed is made up for."""
+        lines = [
+            "[Unit]",
+            "Description=tradebox: plan proposals for %i on each trading day",
+            "",
+            "[Timer]",
+            f"OnCalendar={self.scan_at}",
+            "Persistent=true",
+            "",
+            "[Install]",
+            "WantedBy=timers.target",
+            "",
+        ]
+        return "\n".join(lines)
+
+    def _head(self, description: str) -> list[str]:
+        network = [] if self.user is None else ["network-online.target"]
+        return [
+            "[Unit]",
+            f"Description={description}",
+            "Documentation=man:systemd.service(5)",
+            *[f"Wants={name}" for name in network],
+            *[f"After={name}" for name in network],
+        ]
+
+    def _command(self, *words: str) -> str:
+        every = [str(self.python), "-m", "tradebox", *words, "--home", str(self.home)]
+        return " ".join(quoted(word) for word in every)
+
+    def _confined(self) -> list[str]:
+        lines = [*([] if self.user is None else [f"User={self.user}"]), *COMMON]
+        if self.user is None:
+            return lines
         paths = [quoted(str(self.home), command=False), "/tmp"]  # noqa: S108 - the sockets' place
-        lines = [*SYSTEM_ONLY, f"ReadWritePaths={' '.join(paths)}"]
+        lines += [*SYSTEM_ONLY, f"ReadWritePaths={' '.join(paths)}"]
         if self.user != "root":
             lines.append("CapabilityBoundingSet=")
         return lines
+
+
+def check_calendar(scan_at: str) -> None:
+    """Refuse a time that systemd does not understand, where it can be asked. Raises ConfigInvalid.
+
+    Holds: what passes is one line.
+    """
+    program = shutil.which("systemd-analyze")
+    is_wrong = not scan_at.strip() or not scan_at.isprintable()
+    if not is_wrong and program is not None:
+        done = subprocess.run(
+            [program, "calendar", "--", scan_at],
+            capture_output=True,
+            timeout=VERIFY_S,
+            check=False,
+        )
+        is_wrong = done.returncode != 0
+    if is_wrong:
+        raise ConfigInvalid(
+            f"--scan-at={scan_at!r}: no time that systemd knows: write it as {SCAN_AT!r}",
+            field="scan-at",
+            value=scan_at,
+        )
 
 
 def quoted(word: str, *, command: bool = True) -> str:
@@ -108,7 +186,7 @@ def quoted(word: str, *, command: bool = True) -> str:
 
 
 def unit_path(*, is_user: bool, config_home: Path | None = None) -> Path:
-    """Return where the unit belongs."""
+    """Return where the unit of the run belongs; the others stand beside it."""
     if not is_user:
         return SYSTEM_FOLDER / NAME
     told = os.environ.get("XDG_CONFIG_HOME")
@@ -154,16 +232,17 @@ def verify(path: Path, *, is_user: bool) -> list[str] | None:
     if program is None:
         return None
     scope = ["--user"] if is_user else []
-    folder = {"XDG_RUNTIME_DIR": str(path.parent)}  # a user manager's words need one, any one
-    done = subprocess.run(
-        [program, *scope, "--recursive-errors=no", "verify", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=VERIFY_S,
-        check=False,
-        env={**folder, **os.environ},
-    )
-    said = [line for line in (done.stdout + done.stderr).splitlines() if NAME in line]
+    # A user manager's words need a folder of its own to begin with: any one, and it is written to.
+    with tempfile.TemporaryDirectory(prefix="tradebox-verify-") as folder:
+        done = subprocess.run(
+            [program, *scope, "--recursive-errors=no", "verify", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=VERIFY_S,
+            check=False,
+            env={"XDG_RUNTIME_DIR": folder, **os.environ},
+        )
+    said = [line for line in (done.stdout + done.stderr).splitlines() if path.name in line]
     if done.returncode != 0 and not said:
         said = (done.stdout + done.stderr).splitlines() or [f"exit code {done.returncode}"]
     return said if done.returncode != 0 else []

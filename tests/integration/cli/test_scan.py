@@ -84,6 +84,10 @@ class Desk:
         shown = self.capsys.readouterr()
         return code, json.loads(shown.out if code == 0 else shown.err)
 
+    def text(self, *words):
+        assert run_command_line([*words, "--home", str(self.folder / "home")]) == 0
+        return self.capsys.readouterr().out.splitlines()
+
 
 @pytest.fixture
 def desk(stores, pg_dsn, pg_database, monkeypatch, tmp_path, capsys):
@@ -114,6 +118,16 @@ def test_live_is_proposed_approved_and_shown(desk):
     (plan,) = desk.ask("plan", "list")[1]
     assert (plan["state"], plan["origin"]) == ("requested", "strategy")
     assert plan["proposal"]["reasons"] == one["reasons"]
+    head, line = desk.text("plan", "list")
+    assert head.split() == ["PLAN", "ACCOUNT", "SYMBOL", "SIDE", "STATE", "ORIGIN", "WHY", "ENDED"]
+    assert line.split()[:3] == [one["plan_id"], "live", "AAA"]
+    assert line.split()[4:] == ["requested", "strategy", "·"]
+    shown = desk.text("plan", "show", one["plan_id"])
+    assert shown[:2] == [head, line]
+    assert [f"  because {reason}" for reason in one["reasons"]] == shown[
+        2 : 2 + len(one["reasons"])
+    ]
+    assert shown[-1].startswith("  approved ")
 
 
 def test_paper_arms_itself_where_it_may_and_not_when_it_is_late(desk, monkeypatch):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tradebox.cli import ctl, tree
+from tradebox.cli import ctl, status, tree
 from tradebox.cli.main import run_command_line
 from tradebox.errors import ExitCode
 
@@ -33,17 +33,49 @@ def answering(answer):
     return ask, asked
 
 
-def test_every_column_of_a_child_is_shown_below_its_supervisor():
-    head, root, link, gone = tree.table([ROOT, LINK, GONE])
-    assert head.split()[:4] == ["child", "type", "state", "uptime"]
+def test_every_column_of_a_child_is_shown_below_its_supervisor(monkeypatch, capsys, tmp_path):
+    ask, _ = answering({"engine": {"blob": {"actors": [ROOT, LINK, GONE]}, "age_s": 0.3}})
+    monkeypatch.setattr(tree, "ask", ask)
+    assert run_command_line(["tree", "--home", str(tmp_path)]) == ExitCode.OK
+    head, root, link, gone, age = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["CHILD", "TYPE", "STATE", "UPTIME"]
     assert root.split() == [
-        "root", "supervisor", "running", "5.2s", "0", "0/3", "in", "10s", "0", "0.5s", "1",
+        "root", "supervisor", "running", "5.2s", "0", "0/3", "in", "10s", "0", "0.5s", "·", "1",
+        "·",
     ]  # fmt: skip
     assert link.startswith("      link")
     assert link.split() == [
-        "link", "worker", "running", "2.0h", "2", "3", "0.5s", "77", "1", "hung(checkin)",
+        "link", "worker", "running", "2.0h", "2", "·", "3", "0.5s", "77", "1", "hung(checkin)",
     ]  # fmt: skip
-    assert gone.split() == ["alerts", "supervisor", "restarting", "0", "0"]
+    assert gone.split() == ["alerts", "supervisor", "restarting", *"·0·0····"]
+    assert age == "as of 0.3 s ago"
+
+
+def test_status_is_tables_in_the_same_style(monkeypatch, capsys, tmp_path):
+    blob = {
+        "header": {"profile": "sim", "world": "SIMULATED"},
+        "accounts": [{"name": "live", "account": "SIM1", "link": "CLEAN", "gateway": "h:1"}],
+        "positions": [
+            {"account": "live", "symbol": "SPY", "quantity": 4, "stop_quantity": 0,
+             "in_flight_quantity": 0, "covered": False},
+        ],
+        "actors": [ROOT, LINK],
+    }  # fmt: skip
+    launcher = {"engine_pid": 7, "pid": 6, "uptime_s": 5.0, "generation": 2,
+                "servers": [{"name": "postgres", "state": "ready", "pid": 9}]}  # fmt: skip
+    ask, _ = answering({"launcher": launcher, "engine": {"blob": blob, "age_s": 0.3}})
+    monkeypatch.setattr(status, "ask", ask)
+    assert run_command_line(["status", "--home", str(tmp_path)]) == ExitCode.OK
+    first, *tables = capsys.readouterr().out.split("\n\n")
+    assert first.startswith("SIMULATED · profile sim · up 5 s · engine 7 (generation 2)")
+    assert [[line.split() for line in table.splitlines()] for table in tables] == [
+        [["ACCOUNT", "NUMBER", "LINK", "GATEWAY"], ["live", "SIM1", "CLEAN", "h:1"]],
+        [["ACCOUNT", "SYMBOL", "QUANTITY", "STOP", "IN", "FLIGHT", "COVER"],
+         ["live", "SPY", "4", "0", "0", "NOT", "COVERED"]],
+        [["SERVER", "STATE", "PID"], ["postgres", "ready", "9"]],
+        [["CHILD", "STATE", "RESTARTS", "LAST", "REASON"],
+         ["root", "running", "0", "·"], ["trading.live.link", "running", "2", "hung(checkin)"]],
+    ]  # fmt: skip
 
 
 def test_the_tree_is_json_with_its_age(monkeypatch, capsys, tmp_path):

@@ -1,5 +1,6 @@
 """The systemd unit: what it says, that systemd reads it, and that no name can break it."""
 
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -8,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradebox.errors import NotDone
-from tradebox.ops.units import NAME, Unit, install, quoted, unit_path, verify
+from tradebox.cli.main import run_command_line
+from tradebox.errors import ConfigInvalid, NotDone
+from tradebox.ops.units import (
+    NAME,
+    SCAN_NAME,
+    TIMER_NAME,
+    Unit,
+    check_calendar,
+    install,
+    quoted,
+    unit_path,
+    verify,
+)
 
 HAS_CHECKER = shutil.which("systemd-analyze") is not None
 
@@ -84,12 +96,59 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         install(tmp_path / "file" / NAME, unit())
 
 
+def test_a_scan_is_of_the_instances_account_and_waits_for_nobody():
+    text = Unit(Path("/usr/bin/env"), Path("/srv/100% box"), "trader").scan_text()
+    (command,) = values(text, "ExecStart")
+    words = shlex.split(command.replace("%%", "%"))
+    assert words == ["/usr/bin/env", "-m", "tradebox", "scan", "--home", "/srv/100% box",
+                     "--account", "%i"]  # fmt: skip
+    assert '"/srv/100%% box"' in command
+    assert (values(text, "Type"), values(text, "Nice")) == (["oneshot"], ["19"])
+    assert values(text, "User") == ["trader"]
+    assert values(text, "ReadWritePaths") == ['"/srv/100%% box" /tmp']
+    assert "tradebox.service" not in text
+
+
+def test_the_timer_is_by_the_exchanges_clock_and_makes_up_for_a_missed_day():
+    text = Unit(Path("/usr/bin/env"), Path("/srv/box"), None).timer_text()
+    assert values(text, "OnCalendar") == ["Mon..Fri 18:30 America/New_York"]
+    assert values(text, "Persistent") == ["true"]
+    assert values(text, "WantedBy") == ["timers.target"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "a\nExecStart=/bin/sh", "every other moon"])
+def test_a_time_that_systemd_does_not_know_is_refused(text):
+    if text.isprintable() and text.strip() and not HAS_CHECKER:
+        pytest.skip("no systemd-analyze on this machine")
+    with pytest.raises(ConfigInvalid, match="--scan-at"):
+        check_calendar(text)
+
+
+def test_the_command_writes_all_units_and_says_how_to_start_them(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    words = ["--user", "--home", str(tmp_path / "home"), "--scan-at", "Mon..Fri 19:00 UTC"]
+    assert run_command_line(["service", "install", *words]) == 0
+    said = capsys.readouterr().out
+    folder = tmp_path / "config" / "systemd" / "user"
+    assert {each.name for each in folder.iterdir()} == {NAME, SCAN_NAME, TIMER_NAME}
+    assert "enable --now tradebox-scan@paper.timer" in said
+    assert "OnCalendar=Mon..Fri 19:00 UTC" in (folder / TIMER_NAME).read_text()
+    assert run_command_line(["service", "show", *words, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [each["path"] for each in shown["units"]] == [
+        str(folder / name) for name in (NAME, SCAN_NAME, TIMER_NAME)
+    ]
+    assert all(Path(each["path"]).read_text() == each["unit"] for each in shown["units"])
+
+
 @pytest.mark.skipif(not HAS_CHECKER, reason="no systemd-analyze on this machine")
 @pytest.mark.parametrize("user", ["root", None])
 def test_systemd_finds_no_fault(tmp_path, user):
-    path = tmp_path / NAME
-    install(path, unit(str(tmp_path / 'a "quoted" %i $HOME é'), user))
-    assert verify(path, is_user=user is None) == []
+    made = Unit(Path("/usr/bin/env"), tmp_path / 'a "quoted" %i $HOME é', user)
+    for name, text in made.files().items():
+        install(tmp_path / name, text)
+    for name in made.files():
+        assert verify(tmp_path / name, is_user=user is None) == []
 
 
 @pytest.mark.skipif(not HAS_CHECKER, reason="no systemd-analyze on this machine")
