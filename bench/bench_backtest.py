@@ -11,6 +11,7 @@ Rules of this file:
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.live_run import environ
 from bench.machine import load_average
 from tradebox.backtest.memory import MIB, held_by, tree_of
 
@@ -35,6 +37,15 @@ GROWTH, GROWTH_FULL = (250, 500), (250, 500, 1000)
 BOOTSTRAP_STOCKS, BLOCK_DAYS, SEED = 5000, 20, 11
 EFFICIENCY_STOCKS = 250
 RUN_S_MAX = 900.0
+BARE_PAIRS = 3
+BARE_LOOP = """
+import time
+began_s = time.perf_counter()
+total = 0
+for number in range(20_000_000):
+    total += number * number
+print(time.perf_counter() - began_s)
+"""
 
 
 class Sampler(threading.Thread):
@@ -54,7 +65,10 @@ class Sampler(threading.Thread):
             began_s = time.monotonic()
             self.worst_gap_s = max(self.worst_gap_s, began_s - last_s)
             last_s = began_s
-            self.samples.append(sum(held_by(pid).pss for pid in tree_of(self._pid)))
+            try:
+                self.samples.append(sum(held_by(pid).pss for pid in tree_of(self._pid)))
+            except FileNotFoundError:  # the command has ended while it was read
+                return
             self._has_ended.wait(max(0.0, SAMPLE_S - (time.monotonic() - began_s)))
 
     def end(self) -> dict[str, Any]:
@@ -70,7 +84,6 @@ class Sampler(threading.Thread):
 
 def command(home: Path, *words: str, sampled: bool = False) -> dict[str, Any]:
     """Run one backtest and return its summary; "seen" is what the sampler saw."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(("src", "tui"))}
     began_s = time.monotonic()
     process = subprocess.Popen(
         [
@@ -85,17 +98,17 @@ def command(home: Path, *words: str, sampled: bool = False) -> dict[str, Any]:
             *words,
         ],
         cwd=ROOT,
-        env=environment,
+        env=environ(),  # without this bench's own TRADEBOX_ variable: it is no setting
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     sampler = Sampler(process.pid) if sampled else None
     if sampler is not None:
         sampler.start()
-    told, _ = process.communicate(timeout=RUN_S_MAX)
+    told, said = process.communicate(timeout=RUN_S_MAX)
     seen = sampler.end() if sampler is not None else {}
     if process.returncode != 0:
-        raise RuntimeError(f"the command ended with {process.returncode}")
+        raise RuntimeError(f"the command ended with {process.returncode}: {said[-2000:].decode()}")
     summary = dict(json.loads(told))
     return {**summary, "command_s": round(time.monotonic() - began_s, 2), "seen": seen}
 
@@ -177,7 +190,7 @@ def _grown(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def efficiency(home: Path, data: str) -> dict[str, Any]:
-    """Measure two workers beside one. share: of twice one worker's rate."""
+    """Measure two workers beside one, and two bare loops beside one: the machine's own part."""
     rates = []
     hashes = set()
     with universe_of(EFFICIENCY_STOCKS) as file:
@@ -185,11 +198,29 @@ def efficiency(home: Path, data: str) -> dict[str, Any]:
             told = command(home, "--data", data, "--universe", file, "--workers", workers)
             rates.append(told["figures"]["stocks_per_s"])
             hashes.add(told["run_hash"])
+    machine = cores_efficiency()
+    efficiency = rates[1] / (2 * rates[0])
     return {
         "stocks_per_s": {"1": rates[0], "2": rates[1]},
-        "pool_efficiency": round(rates[1] / (2 * rates[0]), 3),
+        "pool_efficiency": round(efficiency, 3),
+        "two_bare_loops_efficiency": round(machine, 3),
+        "pool_to_bare_loops": round(efficiency / machine, 3),
         "hashes_are_equal": len(hashes) == 1,
     }
+
+
+def cores_efficiency() -> float:
+    """Return how much of twice one bare loop's rate two at once have: what the machine allows."""
+
+    def rate(count: int) -> float:
+        loops = [
+            subprocess.Popen([sys.executable, "-c", BARE_LOOP], stdout=subprocess.PIPE)
+            for _ in range(count)
+        ]
+        return sum(1 / float(loop.communicate()[0]) for loop in loops)
+
+    found = [rate(2) / (2 * rate(1)) for _ in range(BARE_PAIRS)]
+    return statistics.median(found)
 
 
 def peers() -> dict[str, Any]:

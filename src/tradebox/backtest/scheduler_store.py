@@ -119,6 +119,7 @@ class Desk:
                 else:
                     self._has_work.clear()
                     await self._has_work.wait()
+                    continue  # a nudge changes nothing: telling of it would be answered by another
                 self._on_change()
         except StoreUnavailable as error:
             self.error = error.message
