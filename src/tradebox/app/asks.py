@@ -40,6 +40,10 @@ class Asks:
                 self._start(self._swap_feeds(ask))
             case "actor":
                 self._actor(ask)
+            case "lags":
+                ask.reply({"recent_ms": self._plant.vitals.recent_lags_ms()})
+            case "confirm_level":
+                self._confirm_level(ask)
             case "harm" if self._plant.settings.profile == "sim":
                 self._harm(ask)
             case "flood" if self._plant.settings.profile == "sim":
@@ -64,6 +68,21 @@ class Asks:
             ask.refuse("no warm standby to swap to")
         else:
             ask.reply({"was": was, "active": active, "epoch": self._plant.slot.gate.epoch})
+
+    def _confirm_level(self, ask: Ask) -> None:
+        """Have both feeds take a level that waits for a person; refuse where none does."""
+        symbol, slot = str(ask.data.get("symbol")), self._plant.slot
+        memory = slot.memories.get(slot.active or "")
+        state = None if memory is None else memory.states.get(symbol)
+        if state is None:
+            ask.refuse(f"no prices of {symbol} are asked for")
+        elif state.rest.split is None:
+            ask.refuse(f"nothing of {symbol} waits for a person")
+        else:
+            slot.confirm(symbol)
+            split = state.rest.split
+            answer = {"numerator": split.numerator, "denominator": split.denominator}
+            ask.reply({"symbol": symbol, **answer})
 
     def _actor(self, ask: Ask) -> None:
         name = str(ask.data.get("name"))

@@ -50,6 +50,10 @@ class Vitals:
             took_s = self._clock.now() - self._sweep_began_s
             self._sweep_max_s = max(self._sweep_max_s, took_s)
 
+    def recent_lags_ms(self) -> list[float]:
+        """Return the loop's last lags, oldest first."""
+        return [round(lag_s * 1000, 3) for lag_s in self._meter.figures.recent]
+
     def figures(self) -> dict[str, float]:
         """Return the figures now."""
         lag = self._meter.figures

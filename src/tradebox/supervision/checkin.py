@@ -12,6 +12,7 @@ import bisect
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -19,6 +20,8 @@ from tradebox.supervision.clock import Clock, TimerHandle
 from tradebox.supervision.events import EventBus, LoopLag
 
 FRAMES_SHOWN: Final = 3
+RECENT: Final = 600
+"""Lags kept one by one: half a minute at the meter's own pace."""
 _BOUNDS_S: Final = tuple(0.0001 * 2.0**step for step in range(18))
 
 
@@ -93,10 +96,12 @@ class LagFigures:
         self._counts = [0] * (len(_BOUNDS_S) + 1)
         self.count = 0
         self.max_s = 0.0
+        self.recent: deque[float] = deque(maxlen=RECENT)
 
     def add(self, lag_s: float) -> None:
         """Count one lag."""
         self._counts[bisect.bisect_left(_BOUNDS_S, lag_s)] += 1
+        self.recent.append(lag_s)
         self.count += 1
         self.max_s = max(self.max_s, lag_s)
 
