@@ -5,21 +5,26 @@ Rules of this file:
 - a fault is a sentence; figures stand beside, they are never a verdict.
 """
 
+import asyncio
+import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from bench.ledger_fold import Key, LedgerFold
 from bench.live_run import LiveRun
 from bench.report import ROOT
+from bench.uncovered import Absence
 from tradebox.adapters.postgres.pool import PgPool
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-CLIENT_ID = 29
+_client_ids = itertools.count(100)
+"""Each look has its own: the gateway may still hold the one before."""
 _FILLS = "SELECT exec_id, account, symbol, side, quantity FROM trade.fill"
 _HELD = "SELECT account, symbol, quantity FROM trade.position WHERE quantity <> 0"
 _ORDERS = """
@@ -72,7 +77,7 @@ def official_faults(run: LiveRun, fold: LedgerFold) -> list[str]:
     faults = []
     for row in shown.get("accounts", []):
         host, _, port = row["gateway"].rpartition(":")
-        with OfficialClient((host, int(port)), CLIENT_ID) as client:
+        with OfficialClient((host, int(port)), next(_client_ids)) as client:
             positions, orders = client.look()
         mine = {key[1]: shares for key, shares in fold.held().items() if key[0] == row["name"]}
         live = fold.live(row["name"])
@@ -120,6 +125,34 @@ async def final_faults(
     return faults, figures
 
 
+class Place:
+    """What the judge of the fault matrix needs of a run: its home, and rows of PostgreSQL."""
+
+    def __init__(self, home: Path, pool: PgPool, loop: asyncio.AbstractEventLoop) -> None:
+        self.home = home
+        self._pool = pool
+        self._loop = loop
+
+    def rows(self, query: str, *arguments: object) -> list[dict[str, Any]]:
+        """Return what PostgreSQL answers; called from another thread than the pool's."""
+
+        async def ask() -> list[dict[str, Any]]:
+            async with self._pool.connection() as connection:
+                return [dict(row) for row in await connection.fetch(query, *arguments)]
+
+        return asyncio.run_coroutine_threadsafe(ask(), self._loop).result()
+
+
+def invariant_faults(place: Place, away: Sequence[Absence]) -> list[str]:
+    """Return what the judge of the fault matrix finds, I1 to I12, while nobody was away."""
+    from support.judge import Span, judge
+    from support.judge_look import look
+
+    spans = [Span("away", one.account, "", one.begin_ns, one.clean_ns) for one in away]
+    seen = look(place, spans, place.rows)  # type: ignore[arg-type]  # of a bench it needs the two
+    return [f"{v.rule} {v.account} {v.subject}: {v.text}" for v in judge(seen)]
+
+
 def _order_faults(
     fold: LedgerFold, orders: Mapping[str, Any], plans: Mapping[str, Any]
 ) -> list[str]:
@@ -149,4 +182,11 @@ def _order_faults(
     return faults
 
 
-__all__ = ["Key", "books_fault", "final_faults", "official_faults"]
+__all__ = [
+    "Key",
+    "Place",
+    "books_fault",
+    "final_faults",
+    "invariant_faults",
+    "official_faults",
+]

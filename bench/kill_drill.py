@@ -23,7 +23,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench import plan_flow
-from bench.drill_judge import books_fault, final_faults, official_faults
+from bench.drill_judge import (
+    Place,
+    books_fault,
+    final_faults,
+    invariant_faults,
+    official_faults,
+)
 from bench.drill_plans import keep_alive
 from bench.ledger_fold import LedgerFold, LedgerTail
 from bench.live_run import LiveRun, live_run
@@ -129,7 +135,18 @@ class Drill:
     faults: list[str] = field(default_factory=list)
     cleans: dict[str, list[int]] = field(default_factory=dict)
     """When each account's link became CLEAN, by the engine's log. Units: monotonic ns."""
+    _last_pid: int = 0
     _ahead_ns: int = field(default_factory=lambda: time.time_ns() - time.monotonic_ns())
+
+    def tell(self) -> None:
+        """Say how far it is, for whoever waits."""
+        faults = self.faults + self.fold.faults
+        print(
+            f"{len(self.kills_ns)} kills, {len(self.fold.executions)} executions,"
+            f" {len(faults)} faults {faults[-1:]}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def read(self) -> list[dict[str, Any]]:
         """Take in what the ledger has now; return the new rows."""
@@ -176,9 +193,10 @@ class Drill:
         until_s = time.monotonic() + BACK_S_MAX
         while time.monotonic() < until_s:
             pid = self._engine_pid()
-            if pid:
+            if pid not in (0, self._last_pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+                    self._last_pid = pid
                     self.kills_ns.append(time.monotonic_ns())
                     return
             await asyncio.sleep(WATCH_S)
@@ -263,6 +281,7 @@ async def drill(run: LiveRun, dsn: str, kills: int, seed: int) -> dict[str, Any]
                 while len(at.kills_ns) < kills:
                     await at.kill()
                     await at.recovered()
+                    at.tell()
                     await asyncio.sleep(rng.uniform(*CALM_S))
             finally:
                 living.cancel()
@@ -281,6 +300,8 @@ async def drill(run: LiveRun, dsn: str, kills: int, seed: int) -> dict[str, Any]
 async def _told(at: Drill, seed: int) -> dict[str, Any]:
     found, figures = await final_faults(at.flow.pool, at.fold, at.run)
     away = absences(at.cleans, at.kills_ns)
+    place = Place(at.run.home.root, at.flow.pool, asyncio.get_running_loop())
+    found += await asyncio.to_thread(invariant_faults, place, away)
     lasted = [one.lasted_ms for one in away if one.kills == 1]
     return {
         "seed": seed,

@@ -78,8 +78,12 @@ class Span:
 
 @dataclass
 class LedgerFold:
-    """Folds rows in order; `finish` judges the last commit and closes what is open."""
+    """Folds rows in order; `finish` judges the last commit and closes what is open.
 
+    may_arm_early: the broker may arm a stop whole while its entry is still being filled.
+    """
+
+    may_arm_early: bool = False
     positions: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
     orders: dict[int, Seen] = field(default_factory=dict)
     executions: dict[str, tuple[str, str, str, int]] = field(default_factory=dict)
@@ -102,7 +106,7 @@ class LedgerFold:
         if kind not in OF_ORDERS:
             return
         if row["at_ns"] != self._moment[0]:
-            self._judge()
+            self.settle()
         self._moment = (row["at_ns"], row["mono_ns"])
         self.count += 1
         if kind == "order_placed":
@@ -114,7 +118,7 @@ class LedgerFold:
 
     def finish(self) -> None:
         """Judge the last commit; a span that is still open ends here."""
-        self._judge()
+        self.settle()
         for span in self._open.values():
             span.end_ns = self._moment[1]
             self.spans.append(span)
@@ -200,8 +204,8 @@ class LedgerFold:
         if seen.kind == "entry":
             self._hints[key] = "entry_partial"
 
-    def _judge(self) -> None:
-        """Look at every symbol: the commit is whole now."""
+    def settle(self) -> None:
+        """Judge every symbol that was touched: the commit is whole now."""
         at_ns = self._moment[1]
         for key in self._touched:
             self._judge_symbol(key, at_ns)
@@ -220,7 +224,8 @@ class LedgerFold:
             self._fault("two stops are armed", key, " ".join(one.ref for one in stops))
         if any(one.sign * position > 0 for one in stops + reducers):
             self._fault("a reducing order is on the wrong side", key, str(position))
-        if for_sale > abs(position):
+        is_early = self.may_arm_early and any(self._orders(key, "entry"))
+        if for_sale > abs(position) and not is_early:
             self._fault("more is for sale than held", key, f"{for_sale} of {position}")
         self._note_cover(key, abs(position) - for_sale, at_ns)
 
