@@ -24,6 +24,7 @@ _AWAY = (
     TimeoutError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, or a server that was told to write nothing
     asyncpg.ClientConfigurationError,
     asyncpg.InternalClientError,
 )
