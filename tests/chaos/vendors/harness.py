@@ -1,0 +1,340 @@
+"""A trading run whose price vendors fail, a consumer who watches, and baits for wrong prices.
+
+Rules of this file:
+- what is judged is what a consumer outside saw, what PostgreSQL keeps, and the gateway's ledger;
+  the engine's own word is used for waiting alone;
+- baits are positions with targets and stops that only a wrong price can reach: an order of theirs
+  while a vendor fails is a violation;
+- waits of the policy are shortened by configuration, in the same proportions for every row.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from chaos.matrix.harness import SPEED, World
+from chaos.vendors.rows import BROKER, POLLED, PREMIUM, STREAM, Row
+from support.price_watch import Item, Watch
+from support.run_bench import bench, eventually
+
+RESULTS = "TRADEBOX_VENDOR_RESULTS"
+"""Where the result of each row is kept, where set."""
+
+BAITS = ("SPY", "AAPL")
+"""Held on the paper account; 8 % more would reach a target, 20 % less the stop."""
+
+POLICY = {
+    "TIERS_GRACE_S": "0.5",
+    "TIERS_FAILBACK_S": "1",
+    "TIERS_DWELL_S": "1",
+    "TIERS_SWITCHES_PER_HOUR": "60",
+    "TIERS_QUIET_S_MAX": "6",
+    "TIERS_ANSWER_S_MAX": "4",
+    "TIERS_YAHOO_S_MAX": "6",
+    "TIERS_ALPHAVANTAGE_S_MAX": "6",
+    "FEED_FILTER_STALE_S_MAX": "3",
+    "FINNHUB_SILENT_S_MAX": "3",
+    "YAHOO_POLL_S": "10",
+    "YAHOO_ANSWER_S_MAX": "5",
+    "ALPHAVANTAGE_POLL_S": "20",
+    "IBQUOTES_ENABLED": "false",
+}
+"""The policy in real seconds, about a twentieth of the defaults; polls are in market seconds."""
+
+OWN = {
+    STREAM: {},
+    POLLED: {},
+    PREMIUM: {"ALPHAVANTAGE_PLAN": "realtime"},
+    BROKER: {"IBQUOTES_ENABLED": "true"},
+}
+SERVES = {STREAM: "finnhub", POLLED: "yahoo", PREMIUM: "alphavantage", BROKER: "ib"}
+NEXT = {STREAM: "yahoo", PREMIUM: "yahoo"}
+FINNHUB_DOWN = ("finnhub.refuse_stream", "finnhub.server_error")
+RECENT_S = 2.0
+NS_PER_S = 1_000_000_000
+WRONG_SHARE = 0.05
+"""Further from the market than this, a price is wrong; the faults move prices by 20 %."""
+
+AGE_S_MAX = 8.0
+"""The oldest live price by any rule of POLICY, in real seconds."""
+
+VERDICTS = """
+SELECT symbol, source, verdict, check_name, price_micros FROM trade.tick_verdict
+WHERE recorded_at >= to_timestamp($1) ORDER BY recorded_at
+"""
+BAIT = {"stop": {"percent": 20}, "steps": [{"at": {"r": "0.4"}, "take": {"fraction": "0.5"}}]}
+
+
+class Vendors:
+    """One run, one consumer, and what was done to the vendors."""
+
+    def __init__(self, world: World, watch: Watch, kind: str) -> None:
+        self.world, self.watch, self.kind = world, watch, kind
+        self.speed = float(world.sim("/clock")["speed"])
+        self.serves = SERVES[kind]
+
+    @classmethod
+    @contextmanager
+    def started(cls, kind: str, speed: int = SPEED) -> Iterator["Vendors"]:
+        """Start a run in which the vendor that this kind is about serves the baits."""
+        with bench() as box, ExitStack() as stack:
+            world = World.started(box, speed=speed, **{**POLICY, **OWN[kind]})
+            stack.callback(world.close)
+            watch = Watch(box, BAITS)
+            stack.callback(watch.close)
+            made = cls(world, watch, kind)
+            for symbol in BAITS:
+                world.open(symbol, **BAIT)
+            if kind != STREAM:
+                made.finnhub_down()
+            if kind == BROKER:
+                made.set("yahoo.server_error")
+                made.set("alphavantage.server_error")
+            made.until_served(made.serves)
+            yield made
+            if world.run.popen.poll() is None:
+                world.run.stop()
+
+    # --- faults ---
+
+    def set(self, name: str, **arguments: Any) -> None:
+        """Set a fault."""
+        self.world.fault(name, **arguments)
+
+    def clear(self, *names: str) -> None:
+        """End faults."""
+        for name in names:
+            self.world.clear(name)
+
+    def finnhub_down(self) -> None:
+        """Take Finnhub away altogether."""
+        for name in FINNHUB_DOWN:
+            self.set(name)
+        self.set("finnhub.drop_connection")
+
+    def finnhub_up(self) -> None:
+        """Let Finnhub come back."""
+        self.clear(*FINNHUB_DOWN)
+
+    def hits(self, name: str) -> int:
+        """Return how often the fault that is set was met; -1 once it has ended by its count."""
+        board = name.partition(".")[0]
+        row = next(
+            row
+            for row in self.world.sim("/faults")[board]
+            if f"{board}.{row['name']}" == name or row["name"] == name
+        )
+        return int(row["active"][0]["hits"]) if row["active"] else -1
+
+    def until_met(self, name: str, count: int = 1) -> None:
+        """Wait until a fault was met so often, or has ended by its count."""
+        eventually(lambda: not 0 <= self.hits(name) < count, f"{name} is met")
+
+    # --- what consumers see ---
+
+    def now(self, symbol: str) -> Item | None:
+        """Return what a consumer knows of a symbol from the last moments; None: nothing new."""
+        item = self.watch.last(symbol)
+        if item is None or time.monotonic_ns() - item.mono_ns > RECENT_S * NS_PER_S:
+            return None
+        return item
+
+    def is_served(self, symbol: str, source: str) -> bool:
+        """Say whether a symbol is live by this source right now."""
+        item = self.now(symbol)
+        return item is not None and item.is_live and item.source == source
+
+    def until_served(self, source: str, *symbols: str) -> float:
+        """Wait until symbols are live by a source; return the seconds that took."""
+        began_s = time.monotonic()
+        for symbol in symbols or BAITS:
+            eventually(
+                lambda at=symbol: self.is_served(at, source),
+                f"{symbol} live by {source}; last {self.watch.last(symbol)}",
+            )
+        return round(time.monotonic() - began_s, 2)
+
+    def is_not_live(self, symbol: str) -> bool:
+        """Say whether the blob of a symbol is gone, not live, or too old by its own event time."""
+        blob = self.watch.blob(symbol)
+        if blob is None or not blob.is_live:
+            return True
+        now_ns = int(self.world.sim("/clock")["now_ns"])
+        return now_ns - blob.event_ns > AGE_S_MAX * self.speed * NS_PER_S
+
+    def until_not_live(self, *symbols: str) -> float:
+        """Wait until no consumer can take a symbol's price for live; return the seconds."""
+        began_s = time.monotonic()
+        for symbol in symbols or BAITS:
+            eventually(lambda at=symbol: self.is_not_live(at), f"{symbol} not live")
+        return round(time.monotonic() - began_s, 2)
+
+    def until_more(self, count: int, symbol: str, source: str) -> None:
+        """Wait for so many new live prices of a symbol by a source."""
+        since_ns = time.monotonic_ns()
+
+        def enough() -> bool:
+            seen = self.watch.since(since_ns, [symbol])
+            return sum(1 for one in seen if one.is_live and one.source == source) >= count
+
+        eventually(enough, f"{count} live prices of {symbol} by {source}")
+
+    def longest_gap_s(self, symbol: str, since_ns: int) -> float:
+        """Return the longest time without a price of a symbol."""
+        times = [since_ns, *(one.mono_ns for one in self.watch.since(since_ns, [symbol]))]
+        return round(max(b - a for a, b in zip(times, times[1:], strict=False)) / NS_PER_S, 2)
+
+    # --- what PostgreSQL keeps ---
+
+    def refusals(self, since_s: float, symbol: str = "") -> list[dict[str, Any]]:
+        """Return the verdicts written since a wall clock time."""
+        rows = self.world.clerk.rows(VERDICTS, since_s)
+        return [row for row in rows if symbol in ("", row["symbol"])]
+
+    # --- the judge ---
+
+    def wrong(self, since_ns: int) -> list[str]:
+        """Return each price that was told as one of now and was far from the market."""
+        found = []
+        for one in self.watch.since(since_ns):
+            around = self.watch.true_around(one.symbol, one.mono_ns)
+            if around is None or one.quality in ("delayed", "eod", "closed"):
+                continue
+            low, high = around
+            if not low * (1 - WRONG_SHARE) <= one.price <= high * (1 + WRONG_SHARE):
+                found.append(f"{one.symbol} {one.price} by {one.source} as {one.quality}: {around}")
+        return found
+
+    def too_old(self, since_ns: int) -> list[str]:
+        """Return each price that was told as live though its event was too long ago."""
+        limit_ns = AGE_S_MAX * self.speed * NS_PER_S
+        return [
+            f"{one.symbol} by {one.source}: {(one.recv_ns - one.event_ns) / NS_PER_S:.0f} s old"
+            for one in self.watch.since(since_ns)
+            if one.is_live and one.recv_ns - one.event_ns > limit_ns
+        ]
+
+    def backwards(self, since_ns: int) -> list[str]:
+        """Return each live price of one source that was older than the one before."""
+        newest: dict[tuple[str, str], int] = {}
+        found = []
+        for one in self.watch.since(since_ns):
+            key = (one.symbol, one.source)
+            if one.is_live and one.event_ns < newest.get(key, 0):
+                found.append(f"{one.symbol} by {one.source}")
+            if one.is_live:
+                newest[key] = max(one.event_ns, newest.get(key, 0))
+        return found
+
+    def orders(self, since_ns: int, *expected: str) -> list[str]:
+        """Return orders of ours since a time in symbols whose orders nobody expected."""
+        rows = self.world.ledger("order_placed")
+        return [
+            f"{row['ticket']['symbol']} {row['ticket']['side']} {row['ticket']['order_type']}"
+            for row in rows
+            if row["mono_ns"] >= since_ns
+            and row["ticket"]["order_ref"].startswith("tb")
+            and row["ticket"]["symbol"] not in expected
+        ]
+
+    def fired_blind(self, since_ns: int) -> list[str]:
+        """Return orders that open risk though no consumer had a live price just before."""
+        found = []
+        for row in self.world.ledger("order_placed"):
+            ticket = row["ticket"]
+            opens = ticket["tif"] != "IOC" and ticket["order_type"] != "STP"
+            if row["mono_ns"] < since_ns or not opens or not ticket["order_ref"].startswith("tb"):
+                continue
+            before_ns = row["mono_ns"] - round(RECENT_S * NS_PER_S)
+            near = [
+                one
+                for one in self.watch.since(before_ns, [ticket["symbol"]])
+                if one.mono_ns <= row["mono_ns"] + NS_PER_S // 10
+            ]
+            if not any(one.is_live for one in near):
+                found.append(f"{ticket['symbol']} {ticket['side']}: {near[-1:]}")
+        return found
+
+    def seen(self, since_ns: int) -> dict[str, int]:
+        """Return how many prices of each source and quality consumers saw."""
+        return dict(Counter(f"{one.source} {one.quality}" for one in self.watch.since(since_ns)))
+
+    def judge(self, since_ns: int, *expected: str) -> dict[str, Any]:
+        """Return what a row showed; asserts that nothing wrong was told and no order fired on it.
+
+        expected: symbols that the row itself lets trade.
+        """
+        found = {
+            "wrong prices": self.wrong(since_ns),
+            "live though old": self.too_old(since_ns),
+            "back in time": self.backwards(since_ns),
+            "orders of baits": self.orders(since_ns, *expected),
+            "entries without a live price": self.fired_blind(since_ns),
+        }
+        assert not any(found.values()), {name: rows[:5] for name, rows in found.items() if rows}
+        return {"seen": self.seen(since_ns), **dict.fromkeys(found, 0)}
+
+    @property
+    def is_worn(self) -> bool:
+        """Say whether another row should have a fresh run."""
+        return self.world.is_worn
+
+
+class Runs:
+    """The runs that rows share, by their kind; a row that fails takes its run with it."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, tuple[Vendors, ExitStack]] = {}
+
+    @contextmanager
+    def lent(self, kind: str) -> Iterator[Vendors]:
+        """Lend a run."""
+        known = self._runs.get(kind)
+        if known is not None and known[0].is_worn:
+            self._end(kind)
+            known = None
+        if known is None:
+            stack = ExitStack()
+            known = (stack.enter_context(Vendors.started(kind)), stack)
+            self._runs[kind] = known
+        try:
+            yield known[0]
+        except BaseException:
+            self._end(kind)
+            raise
+
+    def _end(self, kind: str) -> None:
+        _, stack = self._runs.pop(kind)
+        stack.close()
+
+    def close(self) -> None:
+        """End every run."""
+        for kind in list(self._runs):
+            self._end(kind)
+
+
+def played(runs: Runs, row: Row, play: Callable[[Vendors, Row], dict[str, Any]]) -> None:
+    """Play a row on a run of its kind and keep what it showed."""
+    began_s = time.monotonic()
+    result: dict[str, Any] = {"world": row.world, "expect": row.expect, "passed": False}
+    try:
+        with runs.lent(row.world) as vendors:
+            result["shown"] = play(vendors, row)
+        result["passed"] = True
+    finally:
+        result["took_s"] = round(time.monotonic() - began_s, 1)
+        keep(row.fault, result)
+
+
+def keep(name: str, result: dict[str, Any]) -> None:
+    """Put a result beside the others, where they are kept."""
+    if not os.environ.get(RESULTS):
+        return
+    path = Path(os.environ[RESULTS])
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**known, name: result}, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,156 @@
+"""The vendor faults of the simulator as data: 77 rows, each with what consumers must see.
+
+Rules of this file:
+- a row is named by its fault; the simulator's own list says which there are, and a test compares;
+- `world` names the run it needs: which vendors serve while the fault is put in;
+- a row without a test has a sentence that says why.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault. arguments: of the fault; and_fault: set after it, to make it felt."""
+
+    fault: str
+    world: str
+    expect: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    and_fault: str = ""
+    checks: tuple[str, ...] = ()
+    is_quick: bool = False
+    why_not: str = ""
+
+
+STREAM, POLLED, PREMIUM, BROKER = "stream", "polled", "premium", "broker"
+WORLDS = {
+    STREAM: "Finnhub serves; free keys",
+    POLLED: "Finnhub is down and Yahoo serves; free keys",
+    PREMIUM: "Finnhub is down and Alpha Vantage serves; premium key, realtime plan",
+    BROKER: "every vendor is down and the broker's quotes serve what is held",
+}
+EXPECTED = {
+    "unnoticed": "prices go on, live and of the same source",
+    "unnoticed_elsewhere": "that symbol goes on by whoever has it, the others notice nothing",
+    "reconnected": "live again by itself",
+    "handed_on": "the next source serves until the fault ends, then the first again",
+    "refused": "the price is refused by a check, and no consumer ever sees it",
+    "late": "what is late is never told as live",
+    "held": "the burst at its end: nothing old of it is live",
+    "over_budget": "what has no subscription is served all the same, and it is said",
+    "not_live": "no source is left: not live by its deadline, no entry; then all comes back",
+    "halted": "not live while no print comes; live again when it trades",
+    "moved": "a genuine gap is taken in bounded time, unconfirmed until then",
+    "split": "blocked at the open, until a person confirms",
+    "dividend": "prices go on over the open",
+}
+
+
+def _finnhub() -> tuple[Row, ...]:
+    stream = STREAM
+    return (
+        Row("finnhub.silent_symbol", stream, "unnoticed_elsewhere"),
+        Row("finnhub.drop_connection", stream, "reconnected", is_quick=True),
+        Row("finnhub.close_connection", stream, "reconnected"),
+        Row("finnhub.half_open", stream, "handed_on"),
+        Row("finnhub.refuse_stream", stream, "handed_on", and_fault="finnhub.drop_connection",
+            is_quick=True),
+        Row("finnhub.hold", stream, "held"),
+        Row("finnhub.duplicate", stream, "unnoticed"),
+        Row("finnhub.reorder", stream, "unnoticed"),
+        Row("finnhub.spike", stream, "refused", {"percent": 20.0},
+            checks=("spike", "luld", "first"), is_quick=True),
+        Row("finnhub.zero_price", stream, "refused", checks=("sentinel",)),
+        Row("finnhub.stale_time", stream, "late", {"age_s": 3600.0}),
+        Row("finnhub.future_time", stream, "refused", {"ahead_s": 3600.0}, checks=("future",)),
+        Row("finnhub.null_conditions", stream, "unnoticed"),
+        Row("finnhub.no_conditions", stream, "unnoticed"),
+        Row("finnhub.bad_frame", stream, "unnoticed"),
+        Row("finnhub.no_ping", stream, "unnoticed"),
+        Row("finnhub.symbol_limit", stream, "over_budget", {"symbols": 2},
+            and_fault="finnhub.drop_connection"),
+        Row("finnhub.zero_quote", stream, "unnoticed"),
+        Row("finnhub.partial_quote", stream, "unnoticed"),
+        Row("finnhub.rate_limit", stream, "unnoticed"),
+        Row("finnhub.plain_429", stream, "unnoticed"),
+        Row("finnhub.server_error", stream, "unnoticed"),
+        Row("finnhub.bad_key", stream, "unnoticed"),
+        Row("finnhub.no_access", stream, "unnoticed"),
+        Row("finnhub.reset", stream, "unnoticed"),
+        Row("finnhub.slow", stream, "unnoticed"),
+        Row("finnhub.truncated", stream, "unnoticed"),
+    )  # fmt: skip
+
+
+_AV_DOWN = (
+    "burst_limit", "day_spent", "old_note", "bad_key", "premium_only", "invalid_call",
+    "empty_quote", "empty_object", "html_page", "server_error", "truncated", "blank_values",
+    "wrong_symbol", "slow", "reset",
+)  # fmt: skip
+_YAHOO_DOWN = (
+    "rate_limit", "server_error", "html_page", "not_found", "empty_result", "truncated", "slow",
+    "reset", "bad_crumb", "missing_zone", "tls_refuse", "tls_certificate",
+)  # fmt: skip
+_YAHOO_STREAM = (
+    "stream_refuse", "stream_drop", "stream_close", "stream_half_open", "stream_silent_symbol",
+    "stream_bad_frame", "stream_spike",
+)  # fmt: skip
+_YAHOO_HARMLESS = (
+    "consent", "crumb_limit", "null_rows", "missing_bars", "split_event", "dividend_event",
+)  # fmt: skip
+
+
+def _alphavantage() -> tuple[Row, ...]:
+    name = "alphavantage.{}".format
+    slow: dict[str, Any] = {"delay_s": 30.0}
+    return (
+        *(Row(name(one), PREMIUM, "handed_on", slow if one == "slow" else {}) for one in _AV_DOWN),
+        Row(name("stale_day"), PREMIUM, "handed_on"),
+        Row(name("delayed_suffix"), PREMIUM, "late"),
+        Row(name("spike"), PREMIUM, "refused", {"percent": 20.0},
+            checks=("spike", "luld", "first")),
+    )  # fmt: skip
+
+
+def _yahoo() -> tuple[Row, ...]:
+    name = "yahoo.{}".format
+    slow: dict[str, Any] = {"delay_s": 60.0}
+    return (
+        *(Row(name(one), POLLED, "not_live", slow if one == "slow" else {}) for one in _YAHOO_DOWN),
+        *(Row(name(one), POLLED, "unnoticed") for one in (*_YAHOO_HARMLESS, *_YAHOO_STREAM)),
+        Row(name("stale_time"), POLLED, "late", {"age_s": 3600.0}),
+        Row(name("spike"), POLLED, "refused", {"percent": 20.0},
+            checks=("spike", "luld", "first")),
+    )  # fmt: skip
+
+
+def _market() -> tuple[Row, ...]:
+    return (
+        Row("market.split", STREAM, "split", {"numerator": 2, "denominator": 1}),
+        Row("market.dividend", STREAM, "dividend", {"amount": 0.5}),
+        Row("market.halt", STREAM, "halted"),
+        Row("market.resume", STREAM, "halted"),
+        Row("market.gap", STREAM, "moved", {"percent": -5.0}, is_quick=True),
+    )
+
+
+def _broker() -> tuple[Row, ...]:
+    """Return the faults of the broker's quotes: beside the 77 of the vendors."""
+    mine: dict[str, Any] = {"client_id": 21}
+    again = "gateway.disconnect"
+    return (
+        Row("gateway.delayed_data", BROKER, "not_live", mine, and_fault=again),
+        Row("gateway.refuse_market_data", BROKER, "not_live", mine, and_fault=again),
+        Row("gateway.freeze_market_data", BROKER, "not_live", mine),
+        Row("gateway.competing_session", BROKER, "not_live", {"account": "paper"}),
+        Row("gateway.half_open", BROKER, "not_live", mine),
+        Row("gateway.link_loss", BROKER, "not_live", {"account": "paper"}),
+        Row("gateway.bad_tick", BROKER, "not_live", {**mine, "price": "NaN"}),
+    )
+
+
+ROWS: tuple[Row, ...] = (*_finnhub(), *_alphavantage(), *_yahoo(), *_market())
+BROKER_ROWS: tuple[Row, ...] = _broker()
+BY_NAME = {row.fault: row for row in ROWS}

@@ -1,0 +1,94 @@
+"""Vendors away one by one: who serves then, what is said, and that all comes back by itself."""
+
+import time
+from typing import Any
+
+import pytest
+
+from chaos.vendors.harness import BAITS, Runs, Vendors, keep
+from chaos.vendors.rows import POLLED, PREMIUM, STREAM
+from support.run_bench import eventually
+
+BAIT = BAITS[0]
+ENTRY = {"entry": {"type": "market", "valid_until": 300}, "size": {"quantity": 5}}
+VENDORS = ("finnhub", "alphavantage", "yahoo")
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("vendors"), pytest.mark.slow]
+
+
+def down(run: Vendors, *vendors: str) -> None:
+    """Take vendors away altogether."""
+    for vendor in vendors:
+        if vendor == "finnhub":
+            run.finnhub_down()
+        else:
+            run.set(f"{vendor}.server_error")
+
+
+def up(run: Vendors, *vendors: str) -> None:
+    """Let vendors come back."""
+    for vendor in vendors:
+        if vendor == "finnhub":
+            run.finnhub_up()
+        else:
+            run.clear(f"{vendor}.server_error")
+
+
+def nothing_enters(run: Vendors) -> tuple[str, str]:
+    """Have a plan that would enter at the next live price; return its symbol and id."""
+    symbol = run.world.symbol()
+    plan_id = run.world.add(symbol, **ENTRY)
+    run.world.until_state(plan_id, "armed", "waiting", "entering")
+    run.until_not_live()
+    assert run.world.placed(symbol) == []
+    return symbol, plan_id
+
+
+def all_down(run: Vendors, since_ns: int) -> dict[str, Any]:
+    """No vendor is left: stale by its deadline, said, no entry; then all comes back."""
+    down(run, *VENDORS)
+    not_live_s = run.until_not_live()
+    symbol, plan_id = nothing_enters(run)
+    up(run, *VENDORS)
+    back_s = run.until_served("finnhub")
+    run.world.until_state(plan_id, "open")
+    return {"not_live_s": not_live_s, "back_s": back_s, **run.judge(since_ns, symbol)}
+
+
+def test_free_keys_go_from_finnhub_to_yahoo_to_nothing_and_back(runs: Runs) -> None:
+    since_ns = time.monotonic_ns()
+    with runs.lent(STREAM) as run:
+        down(run, "finnhub")
+        to_yahoo_s = run.until_served("yahoo")
+        assert not any(one.source == "alphavantage" and one.is_live for one in run.watch.items)
+        shown = all_down(run, since_ns)
+    keep("outage.free_keys", {"to_yahoo_s": to_yahoo_s, "passed": True, "shown": shown})
+
+
+def test_a_premium_key_goes_to_alphavantage_then_yahoo_then_nothing_and_back(runs: Runs) -> None:
+    since_ns = time.monotonic_ns()
+    with runs.lent(PREMIUM) as run:
+        down(run, "alphavantage")
+        to_yahoo_s = run.until_served("yahoo")
+        up(run, "alphavantage")
+        to_alphavantage_s = run.until_served("alphavantage")
+        shown = all_down(run, since_ns)
+        run.finnhub_down()
+    keep(
+        "outage.premium_key",
+        {
+            "to_yahoo_s": to_yahoo_s,
+            "back_to_alphavantage_s": to_alphavantage_s,
+            "passed": True,
+            "shown": shown,
+        },
+    )
+
+
+def test_what_happened_to_the_sources_is_told(runs: Runs) -> None:
+    """Each switch is an event of its own, by symbol, with before, after and a reason."""
+    with runs.lent(POLLED) as run:
+        for symbol in BAITS:
+            eventually(
+                lambda at=symbol: run.switches(at, "finnhub", "yahoo"), f"the switch of {symbol}"
+            )
