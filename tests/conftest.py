@@ -20,9 +20,14 @@ from tradebox.config import Home
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    if not os.access(config.rootpath, os.W_OK):
-        hypothesis.settings.register_profile("read-only", database=None)
-        hypothesis.settings.load_profile("read-only")
+    # A loaded box is slow at any example: time is no property of the code (benchmarks measure it).
+    patient = hypothesis.settings(
+        deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.register_profile("patient", patient)
+    hypothesis.settings.register_profile("read-only", patient, database=None)
+    is_kept = os.access(config.rootpath, os.W_OK)
+    hypothesis.settings.load_profile("patient" if is_kept else "read-only")
     if not hasattr(config, "workerinput") and config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="tradebox-pytest-")
         remover = subprocess.Popen(
