@@ -253,6 +253,7 @@ class LimitSettings(Section):
     orders_per_day_max: Annotated[int, Field(ge=1)] = 2000
     price_collar_share_max: Share = 0.05
     stop_distance_share_max: Share = 0.25
+    spread_share_max: Share = 0.02
     tick_age_s_max: Positive = 15.0
     rejects_per_symbol_max: Annotated[int, Field(ge=1)] = 3
     rejects_max: Annotated[int, Field(ge=1)] = 5

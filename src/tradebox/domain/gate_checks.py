@@ -19,6 +19,12 @@ from tradebox.domain.gate_history import (
     check_stops_in_row,
     check_volume,
 )
+from tradebox.domain.gate_market import (
+    check_collar,
+    check_freshness,
+    check_session,
+    check_spread,
+)
 from tradebox.domain.gate_values import (
     AccountView,
     EntryProposal,
@@ -28,11 +34,15 @@ from tradebox.domain.gate_values import (
     notional_of,
     unknown,
 )
-from tradebox.domain.market import Quality
-from tradebox.domain.orders import Denied, OrderIntent, OrderType, Side, Tif
+from tradebox.domain.orders import Denied, OrderIntent, OrderRole, OrderType, Side, Tif
 from tradebox.domain.path import LinkState
 
 ORDER_REF_LENGTH_MAX: Final = 36
+PRICE_MAX: Final = Decimal(10_000_000)
+"""No stock costs this much; a higher price is a fault of whoever names it. Units: USD."""
+_UNSIGNED: Final = frozenset(
+    {"gross", "open risk", "clock skew", "margin share", "spread share", "repeat age"}
+)
 _REF_CHARACTERS: Final = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
 )
@@ -51,6 +61,8 @@ def _check_inputs(
         "available": account.available_usd,
         "clock skew": account.clock_skew_s,
         "margin share": symbol.margin_share,
+        "spread share": symbol.spread_share,
+        "repeat age": symbol.repeat_age_s,
         "increment": symbol.increment,
         "price": None if price is None else price.price,
         "age": None if price is None else price.age_s,
@@ -58,6 +70,8 @@ def _check_inputs(
     for name, figure in figures.items():
         if figure is not None and not figure.is_finite():
             return Denied("inputs", "finite figures", f"{name} {figure}", "this is no number")
+        if figure is not None and figure < 0 and name in _UNSIGNED:
+            return Denied("inputs", "not below 0", f"{name} {figure}", "this cannot be")
     return None
 
 
@@ -122,6 +136,9 @@ def _check_conservation(
         return Denied(
             "conservation", str(entry.quantity), str(stop.quantity), "the stop is not full-size"
         )
+    if (entry.role, stop.role) != (OrderRole.ENTRY, OrderRole.STOP):
+        roles = f"{entry.role} and {stop.role}"
+        return Denied("conservation", "entry and stop", roles, "entry and stop are no pair")
     same = (entry.plan_id, entry.account, entry.symbol, entry.con_id)
     if (stop.plan_id, stop.account, stop.symbol, stop.con_id) != same:
         return Denied("conservation", str(same), "differs", "entry and stop are no pair")
@@ -151,8 +168,8 @@ def field_fault(intent: OrderIntent, increment: Decimal) -> str | None:
 
 
 def is_on_grid(price: Decimal, increment: Decimal) -> bool:
-    """Return whether a price is finite, positive and a whole multiple of the increment."""
-    return price.is_finite() and price > 0 and price % increment == 0
+    """Return whether a price is finite, positive, sane and a whole multiple of the increment."""
+    return price.is_finite() and 0 < price <= PRICE_MAX and price % increment == 0
 
 
 def _check_fields(
@@ -226,49 +243,6 @@ def _check_position(
         return Denied(
             "position", f"{limits.gross_notional_usd_max} USD", f"{gross} USD", "gross too large"
         )
-    return None
-
-
-def _check_collar(
-    proposal: EntryProposal, _a: AccountView, symbol: SymbolView, limits: GateLimits
-) -> Denied | None:
-    price, entry = symbol.price, proposal.entry
-    if price is None:
-        return unknown("freshness", "the price")
-    through = (entry_reference(entry, price) - price.price) * entry.side.sign / price.price
-    if entry.order_type is OrderType.LIMIT and through > limits.price_collar_share_max:
-        return Denied(
-            "collar", str(limits.price_collar_share_max), f"{through:.4f}", "far through the market"
-        )
-    if entry.order_type is OrderType.STOP and abs(through) > limits.price_collar_share_max * 5:
-        return Denied(
-            "collar", str(limits.price_collar_share_max * 5), f"{through:.4f}", "far from market"
-        )
-    return None
-
-
-def _check_freshness(
-    _p: EntryProposal, _a: AccountView, symbol: SymbolView, limits: GateLimits
-) -> Denied | None:
-    price = symbol.price
-    if price is None:
-        return unknown("freshness", "the price")
-    if not (price.price.is_finite() and price.price > 0):
-        return Denied("freshness", "a price", str(price.price), "this is no price")
-    if price.quality is not Quality.LIVE:
-        return Denied("freshness", Quality.LIVE, price.quality, "entries need a live price")
-    if not -limits.tick_age_s_max <= price.age_s <= limits.tick_age_s_max:
-        return Denied(
-            "freshness", f"{limits.tick_age_s_max} s", f"{price.age_s} s", "the price is too old"
-        )
-    return None
-
-
-def _check_session(
-    _p: EntryProposal, account: AccountView, _s: SymbolView, _l: GateLimits
-) -> Denied | None:
-    if account.session_is_open is not True:
-        return Denied("session", "open", str(account.session_is_open), "the market is not open")
     return None
 
 
@@ -361,12 +335,13 @@ ENTRY_CHECKS: Final[
     _check_idempotency,
     _check_conservation,
     _check_fields,
-    _check_freshness,
-    _check_session,
+    check_freshness,
+    check_session,
     _check_stop,
     _check_size,
     _check_position,
-    _check_collar,
+    check_collar,
+    check_spread,
     _check_rate,
     _check_loss,
     _check_rejects,

@@ -39,6 +39,8 @@ class GateLimits:
     first_day_notional_usd_max: Decimal | None = None
     repeat_s_min: Decimal = Decimal(1)
     entries_per_symbol_min_max: int = 20
+    spread_share_max: Decimal = Decimal("0.02")
+    """Ask minus bid, of their middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class SymbolView:
     entries_last_min: int | None = None
     margin_share: Decimal | None = Decimal(0)
     """Initial margin the broker named, as a share of the notional; 0 = it was not asked."""
+    spread_share: Decimal | None = Decimal(0)
+    """Ask minus bid, of their middle; 0 = no source quotes this symbol."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,16 @@ ENTER = EnterRequest.__name__
 CANCEL_ENTRY = CancelEntryRequest.__name__
 
 PASSING_CHECKS = frozenset(
-    {"audit", "busy", "clock", "freshness", "link", "rate", "repeat", "session", "unproven"}
-)
+    {
+        "audit", "busy", "clock", "freshness", "link", "rate", "repeat", "session", "spread",
+        "unproven",
+    }
+)  # fmt: skip
 """Checks of the order gate that a later moment may pass: the entry waits, within its time."""
 UNKNOWN = "unknown"
 """What the gate says of an input it has not got yet: it may have it later."""
+HOLDS = frozenset({"halt", "split"})
+"""Refusals that say of the market that nothing can be done: the stop rests, the plan is held."""
 FILL_GRACE_NS = 30 * SECOND_NS
 """How long the rest of a stop that began to fill may take before we leave ourselves."""
 
@@ -154,6 +159,7 @@ def _reduce_filled(turn: Turn, fact: ReduceFilled) -> None:
     fresh = state.position - abs(fact.position_left)
     if fresh <= 0:
         return
+    turn.set(held_by="")
     if fact.role is OrderRole.SLICE:
         turn.set(sliced=state.sliced.plus(fresh, fact.price))
         _grant_slice(turn, fact.at_ns)
@@ -226,6 +232,7 @@ def _procedure_done(turn: Turn, fact: ProcedureDone) -> None:
         if not turn.state.entry_is_closed:
             turn.fail(fact.at_ns)  # nothing could be taken back yet: never ask again at once
     elif fact.kind == turn.state.pending:
+        turn.set(held_by="")
         end_procedure(turn, fact.at_ns)
 
 
@@ -253,7 +260,7 @@ def _denied(turn: Turn, fact: RequestDenied) -> None:
         return
     if fact.kind != turn.state.pending:
         return
-    turn.set(pending=None)
+    turn.set(pending=None, held_by=fact.denied.check if fact.denied.check in HOLDS else "")
     if fact.kind != ENTER or turn.state.entry.quantity > 0:
         turn.fail(fact.at_ns)
     elif fact.denied.check in PASSING_CHECKS or fact.denied.observed == UNKNOWN:

@@ -159,6 +159,8 @@ class PlanState:
     pending: str | None = None
     is_cancelling: bool = False
     reject_reason: str | None = None
+    held_by: str = ""
+    """What keeps the plan from acting on its position: "halt", "split"; "" = nothing."""
     failures: int = 0
     retry_ns: int = 0
     through_since_ns: int | None = None

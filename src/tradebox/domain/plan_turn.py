@@ -195,7 +195,7 @@ class Turn:
         assert phase.is_final, phase
         self.set(
             phase=phase, closed_ns=at_ns, close_reason=reason, pending=None, is_cancelling=False,
-            crossed=(), wish=None, slice=None, trail=None,
+            crossed=(), wish=None, slice=None, trail=None, held_by="",
         )  # fmt: skip
 
 

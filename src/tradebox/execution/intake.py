@@ -43,6 +43,9 @@ _ORDER_IDS_BELOW: Final = 1_000_000_000
 """Higher request ids are questions, not orders."""
 _TOLD_MAX: Final = 10_000
 _GAP: Final = "the broker holds"
+_CANCELLED: Final = "order-cancelled"
+_CONFIRM_S: Final = 0.5
+"""Real seconds a status may follow the code that tells of a cancel we asked for."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Intake:
         self._vanished: list[OrderRecord] = []
         self._commissions: dict[str, str] = {}
         self._told: set[object] = set()
+        self._confirming: dict[str, float] = {}
         self.look_at_s: float | None = None
         """When the next look is due that proves an absence or a gap."""
         self.blocked: dict[str, str] = {}
@@ -89,6 +93,16 @@ class Intake:
             self._commissions.pop(stem, None)
         if len(self._told) > _TOLD_MAX:
             self._told.clear()
+
+    def unconfirmed(self) -> str:
+        """Return why a look is due: a cancel that a code told of and no status. "" = none is."""
+        now_s = self._clock.now()
+        due = [ref for ref, at_s in self._confirming.items() if now_s >= at_s]
+        for ref in due:
+            del self._confirming[ref]
+        found = [self._book.orders[ref] for ref in due if ref in self._book.orders]
+        doubted = [record.ref for record in found if not record.is_over]
+        return f"no status after the cancel of {doubted[0]}" if doubted else ""
 
     def settled(self) -> None:
         """A person settled something: what stands out after it is told anew."""
@@ -170,6 +184,9 @@ class Intake:
         if record.change_wanted is not None and row.is_refusal:
             record.change_doubted_ns = self._link.mono_ns()
             self._link.want_look(f"code {fact.code} on a modify")
+        elif row.code_class == _CANCELLED and record.cancel_asked_s is not None:
+            # The status stands beside it on the wire; a look costs the whole day's orders.
+            self._confirming.setdefault(record.ref, self._clock.now() + _CONFIRM_S)
         elif row.wants_look and not record.is_over:
             self._link.want_look(f"code {fact.code} on {record.ref}")
         if "BLOCK_SYMBOL" in row.actions:
@@ -212,7 +229,7 @@ class Intake:
             self._missing(missing.record, started_ns, learnt)
         for fork in findings.forked:
             symbol = fork.record.row.symbol
-            text = f"{fork.record.ref} {symbol} is live twice: permIds {fork.perm_ids}"
+            text = f"{fork.record.ref} {symbol} is there twice: permIds {fork.perm_ids}"
             self._quarantine(learnt, symbol, "forked_order", text, fork.record.ref)
         for order in findings.external:
             if order.symbol == self._drilled():

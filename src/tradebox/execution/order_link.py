@@ -5,7 +5,9 @@ Rules of this file:
   that may have been missed (connect, 1100, 1101, 1102, a full mailbox, a new listener) asks for
   a new one: each counts a break, and a snapshot older than the last break cleans nothing;
 - sending is refused here, whoever asks, unless the state allows it and the database is ours;
-- an error code moves the link, never an order.
+- an error code moves the link, never an order;
+- an execution or a completed order that the listener took is not handed to it a second time: each
+  look reads the whole day.
 """
 
 import asyncio
@@ -26,6 +28,8 @@ from tradebox.ports.orders import (
     AccountValueFact,
     BrokerFact,
     CodeFact,
+    CompletedOrderFact,
+    ExecutionFact,
     FactSink,
     LinkClosed,
     LinkInfo,
@@ -85,6 +89,7 @@ class OrderLink:
         self._shown: LinkState | None = LinkState.DOWN
         self._deliver: FactSink | None = None
         self._money: dict[tuple[str, str], AccountValueFact] = {}
+        self._taken: set[BrokerFact] = set()
         self._wake: Callable[[], None] = lambda: None
         self._closed_event = asyncio.Event()
         self.info: LinkInfo | None = None
@@ -157,6 +162,7 @@ class OrderLink:
         figures of this connection are handed over.
         """
         self._deliver = deliver
+        self._taken.clear()
         if self._base is not LinkState.DOWN:
             for fact in self._money.values():
                 deliver(fact)
@@ -223,7 +229,10 @@ class OrderLink:
             self._money[fact.tag, fact.currency] = fact
         if isinstance(fact, LinkClosed):
             self._closed(fact.reason)
-        self._hand_on(fact)
+        if not isinstance(fact, ExecutionFact | CompletedOrderFact):
+            self._hand_on(fact)
+        elif fact not in self._taken and self._hand_on(fact):
+            self._taken.add(fact)
 
     @property
     def has_listener(self) -> bool:
@@ -269,6 +278,7 @@ class OrderLink:
 
     def _closed(self, reason: str) -> None:
         self.breaks += 1
+        self._taken.clear()
         self.info = None
         self.look_wanted = ""
         self._closed_event.set()
@@ -328,6 +338,11 @@ class OrderLink:
         assert ticket.account_id == self.account_id, ticket
         self._port.send(ticket)
         self.sent_messages += 1
+
+    def ask_margin(self, ticket: OrderTicket) -> None:
+        """Write a what-if. Raises BrokerUnavailable."""
+        self._check_may_send()
+        self._port.ask_margin(ticket)
 
     def cancel(self, order_id: int) -> None:
         """Write a cancel. Raises BrokerUnavailable."""

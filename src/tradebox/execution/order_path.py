@@ -14,14 +14,13 @@ from functools import partial
 from typing import Final
 
 from tradebox.domain.capabilities import UNPROVEN, Proven
-from tradebox.domain.events import FillBooked, OrderChanged, PositionChanged
+from tradebox.domain.events import PositionChanged
 from tradebox.domain.orders import AccountName, Denied, OrderRole, OrderState, Side
 from tradebox.domain.path import (
     AccountState,
     CancelEntryRequest,
     EnterRequest,
     EntryClosed,
-    EntryFilled,
     ExitRequest,
     Holding,
     LinkState,
@@ -30,7 +29,6 @@ from tradebox.domain.path import (
     PathRequest,
     ProcedureDone,
     RecoveredState,
-    ReduceFilled,
     RequestRejected,
     ScaleOutRequest,
     StopWorking,
@@ -42,11 +40,13 @@ from tradebox.execution.by_hand import ByHand
 from tradebox.execution.coverage import CoverWatch
 from tradebox.execution.daily import Calendar
 from tradebox.execution.desk_round import DeskRound
-from tradebox.execution.intake import Intake, Learnt
+from tradebox.execution.intake import Intake
 from tradebox.execution.kill_switch import KillSwitch
+from tradebox.execution.margins import Margins
 from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.order_sender import OrderSender
+from tradebox.execution.path_booking import Booking
 from tradebox.execution.path_recovery import desk_of, recovered_state
 from tradebox.execution.path_views import Views
 from tradebox.execution.path_world import PathRules, PathWorld
@@ -67,18 +67,21 @@ from tradebox.execution.procedures import (
     ScaleOut,
 )
 from tradebox.execution.record_keeper import RecordKeeper
-from tradebox.ports.order_store import Change, FillSeen, OrderStore
+from tradebox.ports.order_store import Change, OrderStore
 from tradebox.ports.orders import (
     AccountValueFact,
     BrokerFact,
+    CodeFact,
     CompletedOrderFact,
     ExecutionFact,
     FactSink,
+    MarginFact,
     PositionFact,
     SnapshotTaken,
 )
 
 _TURNS_MAX: Final = 32
+_HALTED: Final = 154
 _SWITCH_PERIOD_S: Final = 1.0
 _ALARM_PERIOD_S: Final = 30.0
 _DENIED_KEPT_MAX: Final = 1000
@@ -115,6 +118,7 @@ class OrderPath:
         self._alarms = Alarms(self._account, world.clock, world.market_clock, world.publish)
         self._denied: dict[str, tuple[str, str, str]] = {}
         self._switches_s = float("-inf")
+        self._sides = tuple(Side) if rules.short_is_allowed else (Side.BUY,)
         self._calendar = Calendar(rules.look_period_s, world.clock.now())
         self.cover = CoverWatch()
         self._start_anew()
@@ -131,10 +135,16 @@ class OrderPath:
         self._desks = self._views.desks
         self._round = DeskRound()
         self.by_hand = ByHand(self._book, self._intake, self._keeper, self._link)
-        self._day_is_due = False
+        self._booking = Booking(
+            self._account, self._book, self._keeper, self._views, self._alarms, world,
+            self._events.append,
+        )  # fmt: skip
         self._sender = OrderSender(
             self._book, self._link, self._keeper, self._views, self._kill, self._rules, self._world
         )
+
+        self._margins = Margins(self._link, world, self._sender.take_order_id)
+        self._views.margin_share = self._margins.share
 
     # what others read
 
@@ -142,6 +152,11 @@ class OrderPath:
     def account_state(self) -> AccountState:
         """Money and link of the account."""
         return self._views.account_state()
+
+    @property
+    def book(self) -> OrderBook:
+        """Orders and fills of the account, to be read."""
+        return self._book
 
     @property
     def orders_sent(self) -> int:
@@ -168,7 +183,8 @@ class OrderPath:
 
     def take_events(self) -> list[PathEvent]:
         """Return, once, the events that requests produced."""
-        events, self._events = self._events, []
+        events = list(self._events)
+        self._events.clear()
         return events
 
     # life
@@ -183,7 +199,9 @@ class OrderPath:
         self._kill.read_row(books.switches)
         for record in self._book.open_orders():
             if record.state in (OrderState.SENDING, OrderState.RECORDED):
-                await self._learn(self._intake.lost(record, "the program ended after the send"))
+                await self._booking.learn(
+                    self._intake.lost(record, "the program ended after the send")
+                )
         for plan_id in self._book.plan_ids():
             entry = self._desk(plan_id).entry
             if entry is not None and entry.is_over and entry.is_settled:
@@ -279,10 +297,16 @@ class OrderPath:
         if isinstance(fact, AccountValueFact):
             await self._account_value(fact)
             return self.take_events()
+        if isinstance(fact, MarginFact):
+            self._margins.learn(fact)
+            return self.take_events()
         if isinstance(fact, PositionFact):
             return self.take_events()
         learnt = self._intake.learn(fact)
-        await self._learn(learnt)
+        if isinstance(fact, CodeFact) and fact.code == _HALTED:
+            now_ns = self._world.market_clock.now_ns()
+            self._views.halts.update((record.row.symbol, now_ns) for record in learnt.records)
+        await self._booking.learn(learnt)
         if isinstance(fact, SnapshotTaken):
             self._reconciled(fact)
             assert learnt.findings is not None
@@ -321,79 +345,6 @@ class OrderPath:
         self._intake.reconciled(fact)
         self._calendar.looked(self._world.clock.now())
         self._link.mark_clean(fact.session)
-
-    async def _learn(self, learnt: Learnt) -> None:
-        old_filled = {record.ref: record.booked for record in learnt.records}
-        old_rows = {record.ref: record.row for record in learnt.records}
-        await self._keeper.commit(learnt.changes, may_spool=True)
-        self._book.apply(learnt.changes)
-        for change in learnt.changes:
-            if isinstance(change, FillSeen):
-                self._filled(change, old_filled.get(change.fill.order_ref, 0))
-        for record in learnt.records:
-            if record.row != old_rows[record.ref]:
-                self._moved(record, old_rows[record.ref].state)
-        if self._day_is_due:
-            self._day_is_due = False
-            row = self.money.row()
-            await self._commit([] if row is None else [row])
-        for alarm in learnt.alarms:
-            self._alarms.say(alarm)
-
-    def _filled(self, change: FillSeen, booked_before: int) -> None:
-        fill, record = change.fill, self._book.orders[change.fill.order_ref]
-        row, delta = record.row, record.booked - booked_before
-        self._world.publish(
-            FillBooked(
-                self._account, row.order_ref, row.plan_id, row.symbol, row.role, fill.side,
-                fill.quantity, fill.price, fill.exec_id, fill.at_ns,
-            )
-        )  # fmt: skip
-        if delta != fill.quantity:
-            text = f"{row.symbol} {fill.exec_id}: corrected by {delta} shares"
-            self._alarms.say(Alarm("critical", "execution_corrected", text))
-        if delta <= 0:
-            return
-        if not self._book.plan_position(row.plan_id):
-            self._went_flat(row.plan_id, row.role)
-        if row.role is OrderRole.ENTRY:
-            self.money.rejects = 0
-            self._views.rejects_by_symbol.pop(row.symbol, None)
-            left = max(0, row.quantity - record.booked)
-            self._events.append(
-                EntryFilled(row.plan_id, delta, fill.price, record.booked, left, fill.at_ns)
-            )
-        else:
-            left = abs(self._book.plan_position(row.plan_id))
-            self._events.append(
-                ReduceFilled(row.plan_id, row.role, delta, fill.price, left, fill.at_ns)
-            )
-
-    def _went_flat(self, plan_id: str, role: OrderRole) -> None:
-        """Count how a plan ended: losses at the stop in a row hold entries back."""
-        fills = self._book.plan_fills(plan_id)
-        won = sum((-fill.side.sign * fill.quantity * fill.price for fill in fills), Decimal(0)) > 0
-        if self.money.plan_ended(by_stop=role is OrderRole.STOP, won=won):
-            self._day_is_due = True
-
-    def _moved(self, record: OrderRecord, before: OrderState) -> None:
-        if record.is_refused and before is not record.state:
-            self.money.rejects += 1
-            symbol = record.row.symbol
-            by_symbol = self._views.rejects_by_symbol
-            by_symbol[symbol] = by_symbol.get(symbol, 0) + 1
-        self._show(record)
-
-    def _show(self, record: OrderRecord) -> None:
-        row = record.row
-        self._world.publish(
-            OrderChanged(
-                self._account, row.order_ref, row.plan_id, row.symbol, row.role, row.side,
-                row.quantity, record.filled, row.order_type, row.limit_price, row.stop_price,
-                row.state, row.order_id, max(record.perm_ids, default=0),
-                self._world.market_clock.now_ns(),
-            )
-        )  # fmt: skip
 
     # procedures
 
@@ -439,7 +390,7 @@ class OrderPath:
     def _took_off(
         self, desk: PlanDesk, action: PlaceStop | PlaceReducer, record: OrderRecord
     ) -> None:
-        self._show(record)
+        self._booking.show(record)
         procedure = desk.procedure
         if isinstance(action, PlaceReducer) and isinstance(procedure, ScaleOut):
             procedure.slice_ref = record.ref
@@ -508,17 +459,20 @@ class OrderPath:
         for record in self._book.open_orders():
             late = now_s - record.sent_s > self._rules.ack_deadline_s
             if record.state is OrderState.SENDING and late:
-                await self._learn(self._intake.lost(record, "no answer to a send"))
+                await self._booking.learn(self._intake.lost(record, "no answer to a send"))
         look_at_s = self._intake.look_at_s
         if look_at_s is not None and now_s >= look_at_s:
             self._intake.look_at_s = None
             self._link.want_look("to prove an absence")
         now_ns = self._world.market_clock.now_ns()
         reason = self._calendar.look_due(now_s, is_open=self._world.session_is_open(now_ns))
+        reason = self._intake.unconfirmed() or reason
         if reason:
             self._link.want_look(reason)
         self._calendar.mark_renewals(now_ns, self._book.open_orders())
+        self._margins.ask_next(self._world.facts.symbols, self._sides)
         await self._run_due()
+        await self._sender.keep_denials()
         self._forget_plans()
         return self.take_events()
 

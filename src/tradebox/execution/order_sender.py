@@ -4,7 +4,9 @@ Rules of this file:
 - the orderRef is minted and committed before the send, and never used again;
 - an order id is above everything the gateway or PostgreSQL ever saw;
 - an entry that PostgreSQL did not take is not sent; a reduction goes through the spool;
-- bytes that certainly did not leave make an order NEVER_SENT, everything else is unknown.
+- bytes that certainly did not leave make an order NEVER_SENT, everything else is unknown;
+- a refusal moves no money: it is shown at once and kept with others, so that a storm of them
+  holds no exit up.
 """
 
 import json
@@ -73,8 +75,12 @@ from tradebox.ports.orders import OrderTicket
 
 _TAIL_BYTES: Final = 3
 _STORM_S: Final = 1.0
+_DENIALS_A_BATCH: Final = 200
 _SPLIT: Final = Denied(
     "split", "the same shares", "others", "it looks like a split: a person must settle the symbol"
+)
+_HALT: Final = Denied(
+    "halt", "trading", "halted", "the broker takes no order in a halt: the stop rests until it ends"
 )
 
 
@@ -103,6 +109,7 @@ class OrderSender:
         )
         self.orders_sent = 0
         self._storm: deque[float] = deque(maxlen=rules.rate_latch_max)
+        self._denials: list[Change] = []
 
     # entries
 
@@ -177,6 +184,11 @@ class OrderSender:
         info = self._link.info
         return max(self._book.order_id_max + 1, 1 if info is None else info.next_valid_id)
 
+    def take_order_id(self) -> int:
+        """Return an order id that nothing else will use."""
+        self._book.order_id_max = self._next_order_id()
+        return self._book.order_id_max
+
     def _mint(self, order_id: int) -> str:
         """Return an orderRef no home has used: account, order id, and a random tail."""
         letter = self._link.identity.name.value[0]
@@ -199,6 +211,8 @@ class OrderSender:
             return Denied("freshness", "a price", "none", "no price to leave by")
         if self._views.looks_split(desk):
             return _SPLIT
+        if self._views.is_halted(desk.symbol):
+            return _HALT
         if self._world.session_is_open(self._world.market_clock.now_ns()) is not True:
             return Denied("session", "open", "not open", "the market is not open")
         if isinstance(req, ScaleOutRequest) and req.quantity <= 0:
@@ -498,7 +512,7 @@ class OrderSender:
     async def record_denial(
         self, plan_id: str, symbol: str, role: OrderRole, denied: Denied
     ) -> None:
-        """Keep and show a refusal."""
+        """Show a refusal; it is kept with the next batch of them."""
         now_ns = self._world.market_clock.now_ns()
         self._world.publish(
             IntentDenied(
@@ -509,7 +523,14 @@ class OrderSender:
         refused = IntentRefused(
             plan_id, symbol, role, denied.check, denied.limit, denied.observed, denied.reason
         )
-        await self._keeper.commit([refused], may_spool=True)
+        self._denials.append(refused)
+        if len(self._denials) >= _DENIALS_A_BATCH:
+            await self.keep_denials()
+
+    async def keep_denials(self) -> None:
+        """Write the refusals that are not in PostgreSQL yet, in one batch."""
+        denials, self._denials = self._denials, []
+        await self._keeper.commit(denials, may_spool=True)
 
     def denied_event(self, req: PathRequest, denied: Denied) -> RequestDenied:
         """Return what the plan is told."""

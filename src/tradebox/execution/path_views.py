@@ -5,6 +5,7 @@ Rules of this file:
 - open risk and gross are computed from books and orders at each look, never carried along.
 """
 
+from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
@@ -26,6 +27,7 @@ from tradebox.execution.symbol_facts import EntryLog
 
 _NS_PER_S: Final = 1_000_000_000
 _SPLIT_SHARE: Final = Decimal("0.2")
+_HALT_NS_MAX: Final = 600 * _NS_PER_S
 _CENT: Final = Decimal("0.0001")
 
 
@@ -60,6 +62,9 @@ class Views:
         self.entries = EntryLog()
         self.desks: dict[str, PlanDesk] = {}
         self.rejects_by_symbol: dict[str, int] = {}
+        self.margin_share: Callable[[str, Side], Decimal] = lambda _symbol, _side: Decimal(0)
+        self.halts: dict[str, int] = {}
+        """Market time at which the broker last refused an order because its symbol was halted."""
         self._risks: dict[str, tuple[tuple[int, Decimal | None], Decimal]] = {}
 
     def price(self, symbol: str) -> PriceView | None:
@@ -128,6 +133,8 @@ class Views:
             ex_date=self._world.facts.ex_date(symbol),
             repeat_age_s=self.entries.age_s(symbol, side, quantity, now_s),
             entries_last_min=self.entries.count(symbol, now_s),
+            margin_share=self.margin_share(symbol, side),
+            spread_share=self._world.spread_share(symbol),
         )
 
     def reduce(self, desk: PlanDesk, apart_from: OrderRecord | None = None) -> ReduceView:
@@ -245,6 +252,23 @@ class Views:
         if price is None or level is None or not self._intake.is_gapped(desk.symbol):
             return False
         return (level - price) * desk.side.sign / level > _SPLIT_SHARE
+
+    def is_halted(self, symbol: str) -> bool:
+        """Return whether a symbol is halted, or was and no price says yet that it trades again.
+
+        After ten minutes of market time the broker is asked again, price or none.
+        """
+        if self._world.is_halted(symbol):
+            return True
+        since_ns = self.halts.get(symbol)
+        if since_ns is None:
+            return False
+        tick, now_ns = self._world.prices.last(symbol), self._world.market_clock.now_ns()
+        has_traded = tick is not None and tick.event_ns > since_ns
+        if has_traded or now_ns - since_ns >= _HALT_NS_MAX:
+            del self.halts[symbol]
+            return False
+        return True
 
     def exit_price(self, symbol: str) -> Decimal | None:
         """Return the reference of a marketable limit; None where no price is usable."""

@@ -43,6 +43,10 @@ class PathWorld:
     session_is_open: Callable[[int], bool | None]
     publish: Callable[[object], object]
     facts: SymbolFacts = field(default_factory=SymbolFacts)
+    spread_share: Callable[[str], Decimal | None] = lambda _: Decimal(0)
+    """Ask minus bid of a symbol, of their middle; 0 where nobody quotes it, None: not known."""
+    is_halted: Callable[[str], bool] = lambda _: False
+    """Whether a source says that a symbol is halted now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class PathRules:
                 first_day_notional_usd_max=_first_day(settings, profile, name),
                 repeat_s_min=_share(limits.repeat_s_min),
                 entries_per_symbol_min_max=limits.entries_per_symbol_min_max,
+                spread_share_max=_share(limits.spread_share_max),
             ),
             exit_collar_share=collar,
             absence_gap_s=settings.absence_gap_s,

@@ -4,6 +4,7 @@ Rules of this file:
 - pure: book and snapshot in, findings out; the order path turns findings into facts;
 - orders are compared by orderRef and permId, executions by execId stem, positions by symbol;
 - what is not ours is external: it is named, never touched;
+- one orderRef has one permId: a second one that was ever seen, and one that lives, are a fork;
 - a difference of positions is a finding only when two snapshots in a row, far enough apart,
   show the same one: a fill may have been under way.
 """
@@ -29,7 +30,7 @@ class ExternalOrder:
 
 @dataclass(frozen=True, slots=True)
 class ForkedOrder:
-    """One orderRef, two live permanent ids."""
+    """One orderRef, two permanent ids, at least one of them live."""
 
     record: OrderRecord
     perm_ids: tuple[int, ...]
@@ -100,9 +101,9 @@ def examine(book: OrderBook, snapshot: BrokerSnapshot, account_id: str) -> Findi
         if fact.perm_id:
             live_perms.setdefault(record.ref, set()).add(fact.perm_id)
     forked = [
-        ForkedOrder(book.orders[ref], tuple(sorted(perms)))
+        ForkedOrder(book.orders[ref], tuple(sorted(perms | book.orders[ref].perm_ids)))
         for ref, perms in live_perms.items()
-        if len(perms) > 1
+        if len(perms | book.orders[ref].perm_ids) > 1
     ]
     known_dead = {
         record.ref

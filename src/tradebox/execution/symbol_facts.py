@@ -40,6 +40,11 @@ class SymbolFacts:
             actions = await reference.actions(symbol, day, until)
             self._rows[symbol] = (day, volume, actions[0] if actions else "")
 
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that were asked for."""
+        return tuple(self._rows)
+
     def day_volume(self, symbol: str) -> int | None:
         """Return the average shares of a day, or None where no bar says so."""
         row = self._rows.get(symbol)

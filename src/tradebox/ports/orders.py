@@ -52,6 +52,14 @@ class OpenOrderFact:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginFact:
+    """The answer to a what-if: what an order would bind. None: the broker named no number."""
+
+    order_id: int
+    initial_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderStatusFact:
     """An orderStatus message."""
 
@@ -172,6 +180,7 @@ class SnapshotTaken:
 
 BrokerFact = (
     OpenOrderFact
+    | MarginFact
     | OrderStatusFact
     | ExecutionFact
     | CommissionFact
@@ -240,6 +249,10 @@ class OrderPort(Protocol):
 
     def send(self, ticket: OrderTicket) -> None:
         """Write a new order or a modify. Raises BrokerUnavailable if the socket is gone."""
+        ...
+
+    def ask_margin(self, ticket: OrderTicket) -> None:
+        """Ask what an order would bind; nothing is placed. Raises BrokerUnavailable."""
         ...
 
     def cancel(self, order_id: int) -> None:

@@ -264,6 +264,7 @@ CASES = [
     ("repeat", {}, {}, {"repeat_age_s": Decimal("0.9")}),
     ("repeat", {}, {}, {"entries_last_min": 20}),
     ("inputs", {}, {"peak_usd": Decimal("NaN")}, {}),
+    ("spread", {}, {}, {"spread_share": Decimal("0.03")}),
 ]
 
 

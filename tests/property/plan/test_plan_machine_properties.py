@@ -1,7 +1,8 @@
 """The plan machine against a broker that does anything legal, in any order.
 
 Held after every event: ratchet, cover, conservation, fractions, each step once, live prices only,
-one procedure at a time. Each has a mutant of the machine that the same walk catches.
+one procedure at a time, a chandelier from the best price since the entry.
+Each has a mutant of the machine that the same walk catches.
 """
 
 import math
@@ -86,6 +87,7 @@ class World:
     steps: list[StepTaken] = field(default_factory=list)
     entries: int = 0
     told: list[PathEvent] = field(default_factory=list)
+    best: Decimal | None = None
 
     @property
     def sign(self) -> int:
@@ -101,6 +103,8 @@ class World:
         before = self.state
         self.state, actions = step(self.plan, before, event)
         is_price = isinstance(event, PriceSeen)
+        if is_price and before.is_entered and before.position > 0:
+            self.see(event.evidence)
         if is_price and event.evidence.quality is not Quality.LIVE:
             dull, dull_actions = step(
                 self.plan, before,
@@ -114,6 +118,13 @@ class World:
                 hold(is_price or isinstance(event, ClockReached), "facts ask for nothing")
                 self.asked(action)
         self.check()
+
+    def see(self, evidence: Evidence) -> None:
+        """Note the best live price since the entry."""
+        if evidence.quality is not Quality.LIVE:
+            return
+        if self.best is None or self.sign * (evidence.price - self.best) > 0:
+            self.best = evidence.price
 
     def step_taken(self, taken: StepTaken) -> None:
         self.steps.append(taken)
@@ -173,6 +184,11 @@ class World:
         hold(state.position == self.position, "conservation of shares")
         hold(state.entry.quantity == self.entered, "entered shares are counted once")
         hold(state.position >= 0, "never short of what was entered")
+        trails = [part.trail for part in self.plan.steps if part.trail is not None]
+        hangs = all(trail.chandelier_multiple is not None for trail in trails)
+        if state.trail is not None and hangs and self.best is not None:
+            away = self.sign * (self.best - state.trail.best)
+            hold(away <= 0, "a chandelier hangs from the best price since the entry")
         if self.position > 0:
             hold(not state.phase.is_final, "a plan with shares has not ended")
         if state.phase is Phase.CLOSED:
@@ -316,14 +332,19 @@ ACTIONS: list[Callable[[World], None]] = [
 RARE = lambda world: world.tell(CancelAsked("enough", world.now_ns))  # noqa: E731 - one of many
 
 
+TRAILS = [{"percent": "0.1"}, {"percent": "0.7"}, {"atr_multiple": "2"}]
+CHANDELIERS = [{"chandelier_multiple": "0.3"}, {"chandelier_multiple": "2.2"}]
+
+
 def document(seed: random.Random) -> PlanDocument:
     is_long = seed.random() < 0.5
+    trails = seed.choice([TRAILS, CHANDELIERS])
     steps = [
         {"at": {"r": "0.5"}, "move_stop": {"to": "break_even"}},
         {"at": {"r": "0.8"}, "take": {"fraction": seed.choice(["0.1", "0.3", "0.5"])}},
-        {"at": {"r": "1"}, "trail": {"percent": seed.choice(["0.2", "0.7"])}},
+        {"at": {"r": "1"}, "trail": seed.choice(trails)},
         {"at": {"r": "1.2"}, "take": {"fraction": seed.choice(["0.3", "0.5"])}},
-        {"at": {"r": "2"}, "trail": {"percent": "0.1"}},
+        {"at": {"r": "2"}, "trail": trails[0]},
     ]
     kept = [part for part in steps if seed.random() < 0.8]
     return document_from(
@@ -343,7 +364,9 @@ def walk(seed: int, length: int = 140) -> World:
     """Play a seeded life; raises Broken where a property fails."""
     chance = random.Random(seed)
     world = World(document(chance), chance)
-    world.tell(Armed(Terms(Decimal("0.01"), world.now_ns, None, is_day_entry=True)))
+    ranges = ((14, 86_400, Decimal("0.4")),)
+    terms = Terms(Decimal("0.01"), world.now_ns, None, is_day_entry=True, atr=ranges)
+    world.tell(Armed(terms))
     drift = chance.choice([-1, 0, 1, 1])
     hostility = chance.choice([0.05, 0.2, 1.0])
     for _ in range(length):
@@ -468,6 +491,18 @@ def _sends_through_the_market(monkeypatch) -> None:
     monkeypatch.setattr(plan_machine, "_move_stop", mutant)
 
 
+def _hangs_from_now(monkeypatch) -> None:
+    begin = plan_machine._begin_step
+
+    def mutant(turn, crossing):
+        best = turn.state.best_price
+        turn.set(best_price=None)
+        begin(turn, crossing)
+        turn.set(best_price=best)
+
+    monkeypatch.setattr(plan_machine, "_begin_step", mutant)
+
+
 def _forgets_the_exit(monkeypatch) -> None:
     monkeypatch.setattr(plan_facts, "_finish_if_flat", lambda turn, at_ns: None)
 
@@ -486,6 +521,7 @@ MUTANTS = [
     (_counts_deltas, "conservation"),
     (_enters_again, "busy|one entry|not ended"),
     (_sends_through_the_market, "through the market"),
+    (_hangs_from_now, "chandelier"),
     (_forgets_the_exit, "does not end"),
 ]
 

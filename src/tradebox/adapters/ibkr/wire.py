@@ -17,7 +17,7 @@ from ib_async.util import UNSET_DOUBLE
 from tradebox.domain.market import Instrument
 from tradebox.domain.orders import OrderType, Side
 from tradebox.errors import WireInvalid
-from tradebox.ports.orders import CompletedOrderFact, OpenOrderFact, OrderTicket
+from tradebox.ports.orders import CompletedOrderFact, MarginFact, OpenOrderFact, OrderTicket
 
 _UNSET_ABOVE = Decimal("1e30")
 _SIDES = {
@@ -128,6 +128,18 @@ def order_of(ticket: OrderTicket) -> Order:
         outsideRth=ticket.intent.outside_rth,
         whatIf=False,
     )
+
+
+def what_if_of(ticket: OrderTicket) -> Order:
+    """Return the question what an order would bind: as order_of, and never an order."""
+    order = order_of(ticket)
+    order.whatIf, order.transmit = True, True
+    return order
+
+
+def margin_of(order_id: int, state: OrderState) -> MarginFact:
+    """Return the fact in the openOrder that answers a what-if."""
+    return MarginFact(order_id, decimal_of(state.initMarginChange))
 
 
 def open_order_of(

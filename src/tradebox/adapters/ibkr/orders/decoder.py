@@ -3,12 +3,14 @@
 Rules of this file:
 - ib_async's Trade objects, events and status guesses are not used: they call live orders dead;
 - the library's decoder logs and swallows what it cannot read; here such bytes end the connection;
-- an execution's time is read from its text, because the library takes the host's zone.
+- an execution's time is read from its text, because the library takes the host's zone;
+- executions and completed orders are said again, word for word, at every look of the day: what
+  was read once is not read a second time.
 """
 
 from collections.abc import Callable
 from datetime import UTC, tzinfo
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ib_async.contract import Contract, ContractDetails
 from ib_async.decoder import Decoder
@@ -22,11 +24,15 @@ from tradebox.ports.orders import (
     BrokerFact,
     CodeFact,
     CommissionFact,
+    CompletedOrderFact,
     ExecutionFact,
     OrderStatusFact,
     PositionFact,
 )
 
+F = TypeVar("F")
+KNOWN_MAX: Final = 20_000
+"""Messages kept by their words; more than a busy day has."""
 READ_ERRORS: Final = (ValueError, LookupError, TypeError, ArithmeticError, WireInvalid)
 
 
@@ -49,6 +55,8 @@ class FactReader:
         self.accounts: tuple[str, ...] = ()
         self.next_valid_id = 0
         self._contracts: dict[int, list[ContractDetails]] = {}
+        self.completed: CompletedOrderFact | None = None
+        """The last completed order that was read."""
 
     # The names below are the library's.
 
@@ -79,8 +87,10 @@ class FactReader:
     def openOrder(  # noqa: N802
         self, order_id: int, contract: Contract, order: Order, state: OrderState
     ) -> None:
-        """An echo of a working order; whatIf previews are none of ours."""
-        if not order.whatIf:
+        """An echo of a working order, or the answer to a what-if, which is no order."""
+        if order.whatIf:
+            self._fact(wire.margin_of(order_id, state))
+        else:
             self._fact(wire.open_order_of(order_id, contract, order, state))
 
     def openOrderEnd(self) -> None:  # noqa: N802
@@ -128,7 +138,12 @@ class FactReader:
         self, contract: Contract, order: Order, state: OrderState
     ) -> None:
         """An order that is done today."""
-        self._fact(wire.completed_of(contract, order, state))
+        self.completed = wire.completed_of(contract, order, state)
+        self._fact(self.completed)
+
+    def again(self, fact: CompletedOrderFact) -> None:
+        """A completed order that was read before."""
+        self._fact(fact)
 
     def completedOrdersEnd(self) -> None:  # noqa: N802
         """END of completed orders."""
@@ -183,6 +198,8 @@ class FactDecoder(Decoder):
         self._reader = reader
         self._default_zone = default_zone
         self.unknown_messages = 0
+        self._executions: dict[tuple[str, ...], ExecutionFact] = {}
+        self._completed: dict[tuple[str, ...], CompletedOrderFact] = {}
         super().__init__(reader, 0)  # type: ignore[arg-type]  # it names its own wrapper class
 
     def wrap(self, methodName: str, types: list[type], skip: int = 2) -> Callable[..., None]:  # noqa: N803
@@ -213,7 +230,27 @@ class FactDecoder(Decoder):
     def execDetails(self, fields: list[str]) -> None:  # noqa: N802
         """Read an execution by position, with exact decimals and the zone of its text."""
         request_id = int(fields[1])
-        fact = ExecutionFact(
+        words = (str(request_id == -1), *fields[2:])
+        fact = self._executions.get(words)
+        if fact is None:
+            fact = self._execution(fields, is_live=request_id == -1)
+            _keep(self._executions, words, fact)
+        self._reader.execution(request_id, fact)
+
+    def completedOrder(self, fields: list[str]) -> None:  # noqa: N802
+        """Read a completed order by the library, or know it again."""
+        words = tuple(fields)
+        fact = self._completed.get(words)
+        if fact is not None:
+            self._reader.again(fact)
+            return
+        self._reader.completed = None
+        super().completedOrder(fields)  # type: ignore[no-untyped-call]
+        if self._reader.completed is not None:
+            _keep(self._completed, words, self._reader.completed)
+
+    def _execution(self, fields: list[str], *, is_live: bool) -> ExecutionFact:
+        return ExecutionFact(
             order_id=int(fields[2] or 0),
             client_id=int(fields[22] or 0),
             perm_id=int(fields[21] or 0),
@@ -226,9 +263,14 @@ class FactDecoder(Decoder):
             price=wire.quantity_of(fields[20]),
             exec_id=fields[14],
             at_ns=wire.time_ns(fields[15], self._default_zone),
-            is_live=request_id == -1,
+            is_live=is_live,
         )
-        self._reader.execution(request_id, fact)
+
+
+def _keep(known: dict[tuple[str, ...], F], words: tuple[str, ...], fact: F) -> None:
+    if len(known) >= KNOWN_MAX:
+        known.clear()
+    known[words] = fact
 
 
 _READERS: Final[dict[type, Callable[[str], Any]]] = {

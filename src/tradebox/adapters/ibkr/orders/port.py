@@ -186,6 +186,13 @@ class IbOrderPort:
         message = text if known == ticket else session.encoded(ticket)
         session.write(lambda: session.client.sendMsg(message))
 
+    def ask_margin(self, ticket: OrderTicket) -> None:
+        """Ask what an order would bind; nothing is placed. Raises BrokerUnavailable."""
+        session = self._live()
+        contract, order = wire.contract_of(ticket.instrument), wire.what_if_of(ticket)
+        assert order.whatIf, order
+        session.write(lambda: session.client.placeOrder(ticket.order_id, contract, order))
+
     def cancel(self, order_id: int) -> None:
         """Write a cancel. Raises BrokerUnavailable if the socket is gone."""
         session = self._live()
