@@ -270,11 +270,13 @@ async def test_a_refusal_is_kept_once_until_it_is_another(tmp_path):
         world.prices.quality = Quality.SUSPECT
         for _ in range(3):
             await world.ask(enter())
-        assert kept(world) == ["freshness"]
+        await world.until(lambda: kept(world) == ["freshness"], "one refusal")
         world.kill.set("a test")
         await world.ask(enter())
         await world.ask(enter(plan_id="p2"))
-        assert kept(world) == ["freshness", "kill_switch", "kill_switch"]
+        await world.until(
+            lambda: kept(world) == ["freshness", "kill_switch", "kill_switch"], "two more"
+        )
         assert len(world.of(RequestDenied)) == 5, "each request is answered"
         world.prices.quality = Quality.LIVE
         world.kill.clear()
@@ -283,7 +285,8 @@ async def test_a_refusal_is_kept_once_until_it_is_another(tmp_path):
         await covered(world, 0)
         world.kill.set("a test")
         await world.ask(enter())
-        assert kept(world)[3:] == ["kill_switch"], "after a request that went, it is told again"
+        # After a request that went, it is told again.
+        await world.until(lambda: kept(world)[3:] == ["kill_switch"], "a fourth")
 
 
 @pytest.mark.asyncio

@@ -1,0 +1,75 @@
+"""A thousand intents at once on real sockets: the bucket, the latch, and exits that still leave."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from support.order_world import INSTRUMENTS, enter, order_world
+from support.scripted_market import ScriptedMarket
+from support.wire_tap import PLACE_ORDER, Tap
+from tradebox.domain.market import Quality, Source
+from tradebox.domain.path import Evidence, ExitRequest, LinkState, ProcedureDone, RequestDenied
+from tradebox.sim.exchange.market_port import Instrument
+
+SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
+STORM = 1_000
+PER_S = 10
+
+
+def stormy_market(monkeypatch) -> ScriptedMarket:
+    """A market of a thousand more symbols at 100, known to both sides."""
+    market = ScriptedMarket()
+    market.show(99.99, 100.01, last=100.0)
+    for number in range(STORM):
+        symbol = f"S{number}"
+        known = replace(INSTRUMENTS["MSFT"], symbol=symbol, con_id=10_000 + number)
+        monkeypatch.setitem(INSTRUMENTS, symbol, known)
+        market._instruments[symbol] = Instrument(
+            symbol, known.con_id, "NASDAQ", "USD", 10_000, symbol
+        )
+        market.show(99.99, 100.01, symbol=symbol, last=100.0)
+    return market
+
+
+def done(world, kind):
+    return [event for event in world.of(ProcedureDone) if event.kind == kind]
+
+
+@pytest.mark.asyncio
+async def test_a_thousand_intents_end_at_the_bucket_and_the_latch_and_exits_leave(
+    tmp_path, monkeypatch
+):
+    market = stormy_market(monkeypatch)
+    async with order_world(tmp_path, market=market) as world:
+        await world.ask(enter(quantity=100))
+        await world.until(lambda: world.path.holding("p1").covered, "a covered position")
+        await world.until(lambda: done(world, "EnterRequest"), "the entry's end")
+        tap = Tap(world.bench.address)
+        world.port_number = (await tap.start())[1]
+        try:
+            await world.restart()
+            began_s = world.clock.now()
+            for number in range(STORM):
+                await world.path.request(
+                    enter(f"storm{number}", quantity=1, symbol=f"S{number}", stop="95")
+                )
+            world.events += world.path.take_events()
+            passed_s = world.clock.now() - began_s
+            denied = [event.denied.check for event in world.of(RequestDenied)]
+            entered = STORM - len(denied)
+            assert 2 * entered <= PER_S * (1 + passed_s) + 1
+            assert world.kill.is_set()
+            assert (tmp_path / "KILL").exists()
+            assert set(denied) <= {"rate", "kill_switch"}
+            assert denied[-1] == "kill_switch"
+            await world.ask(ExitRequest("p1", SEEN, "out"))
+            await world.until(lambda: done(world, "ExitRequest"), "the exit")
+            assert world.bench.bench.position() == 0
+            assert world.link.state is LinkState.CLEAN
+            assert tap.sent[PLACE_ORDER] == 2 * entered + 1
+            assert len(world.orders()) == 2 + 2 * entered + 1
+            assert world.judge.faults == []
+        finally:
+            await world.stop()
+            await tap.stop()
