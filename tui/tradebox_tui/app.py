@@ -6,35 +6,31 @@ Rules of this file:
 - ages go on while figures are frozen or a store is away.
 """
 
+import importlib
 import os
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.app import App
 from textual.binding import BindingType
+from textual.screen import Screen
 from textual.suggester import SuggestFromList
 from textual.timer import Timer
 from textual.widgets import Input
 
+from tradebox.readmodel import reader
 from tradebox_tui import HUNG_UP, keys, text
-from tradebox_tui.screens.feeds import Feeds
 from tradebox_tui.screens.frame import FrameScreen
 from tradebox_tui.screens.help import Help
-from tradebox_tui.screens.journal import Journal
-from tradebox_tui.screens.orders import Orders
-from tradebox_tui.screens.overview import Overview
-from tradebox_tui.screens.plans import Plans
-from tradebox_tui.screens.runs import Runs
-from tradebox_tui.screens.tree import Tree
 from tradebox_tui.source import RowSource
 from tradebox_tui.text import MISSHAPEN
 from tradebox_tui.theme import THEMES
 from tradebox_tui.view import View
-from tradebox_tui.widgets import price_plot
 from tradebox_tui.widgets.canvas import Canvas, misshapen
 
 SIMPLE: Final = ("theme", "ascii", "help", "quit")
@@ -45,14 +41,17 @@ START_S: Final = 0.2
 NICE: Final = 5
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
+
+
+def made(name: str) -> FrameScreen:
+    """Return a new screen; its module is loaded when it is first made."""
+    module = importlib.import_module(f"tradebox_tui.screens.{name}")
+    screen: FrameScreen = getattr(module, name.title())()
+    return screen
+
+
 MADE: Final[dict[str, Callable[[], FrameScreen]]] = {
-    "overview": Overview,
-    "plans": Plans,
-    "orders": Orders,
-    "feeds": Feeds,
-    "tree": Tree,
-    "runs": Runs,
-    "journal": Journal,
+    item.name: partial(made, item.name) for item in keys.SCREENS
 }
 
 
@@ -63,6 +62,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
     ENABLE_COMMAND_PALETTE = False
     TITLE = "tradebox"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
+    SCREENS: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {**MADE}
 
     def __init__(
         self,
@@ -95,8 +95,6 @@ class ConsoleApp(App[int], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Put up the screens and start reading."""
-        for name, make in MADE.items():
-            self.install_screen(make(), name)
         self.push_screen(self._first)
         self.view.now_ns = self._clock_ns()
         self.call_after_refresh(self.repaint)
@@ -121,7 +119,16 @@ class ConsoleApp(App[int], inherit_bindings=False):
             loop.add_signal_handler(signal.SIGHUP, lambda: self.exit(return_code=HUNG_UP))
 
     def _preload(self) -> None:
-        self.run_worker(price_plot.preload, thread=True, group="preload", exit_on_error=False)
+        self.run_worker(self._preloaded, thread=True, group="preload", exit_on_error=False)
+
+    def _preloaded(self) -> None:
+        """Load, in a thread, what the first key would otherwise wait for."""
+        for item in keys.SCREENS:
+            importlib.import_module(f"tradebox_tui.screens.{item.name}")
+        reader.preload()
+        from tradebox_tui.widgets import price_plot
+
+        price_plot.preload()
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -354,8 +361,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
     def action_look_timeframe(self, steps: int) -> None:
         """Choose the plot's timeframe."""
         frame = self.frame
-        if isinstance(frame, Plans):
-            frame.notice(f"timeframe {frame.turn_timeframe(steps)}")
+        if frame is not None and (name := frame.turn_timeframe(steps)):
+            frame.notice(f"timeframe {name}")
             self.action_look_again()
 
     def action_look_help(self) -> None:

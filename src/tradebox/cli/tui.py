@@ -1,11 +1,10 @@
 """`tradebox tui`: the view-only console, in a process that cannot trade."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
+from tradebox.cli.console import become_console
 from tradebox.cli.options import HomeOption
 from tradebox.config import find_home
 
@@ -15,6 +14,4 @@ def tui(
     screen: Annotated[str, typer.Option("--screen", help="First screen.")] = "overview",
 ) -> None:
     """Open the console; it reads, it cannot write."""
-    place = find_home(home)
-    command = [sys.executable, "-m", "tradebox_tui", "--home", str(place.root), "--screen", screen]
-    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and module
+    become_console(find_home(home), screen)

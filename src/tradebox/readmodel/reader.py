@@ -4,6 +4,7 @@ Rules of this file:
 - read-only by login, by command and by query; each wait has a limit;
 - a store that is away is a reason to show and a pause that doubles up to RETRY_S_MAX, no error;
 - the console's file is looked at before each read, so that a new run is found by itself;
+- the driver of PostgreSQL is loaded with the first question about the past, or by `preload`;
 - a connection to PostgreSQL is given back when it idles, and waited for when others have them
   all: any number of consoles share the few that their role may hold;
 - no reason ever holds a URL: URLs hold passwords.
@@ -11,18 +12,15 @@ Rules of this file:
 
 import asyncio
 import contextlib
+import importlib
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import asyncpg
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
+from tradebox.errors import BusUnavailable
 from tradebox.readmodel.history import (
     BARS_MAX,
     BARS_SQL,
@@ -51,6 +49,7 @@ from tradebox.readmodel.research import (
     SPREAD_SQL,
     plain_row,
 )
+from tradebox.readmodel.row_wire import RowWire
 from tradebox.readmodel.rows import Row, decode_row, key_of
 
 ANSWER_S_MAX: Final = 1.5
@@ -65,8 +64,22 @@ REASON_CHARS_MAX: Final = 100
 
 T = TypeVar("T")
 
-_REDIS_AWAY = (RedisError, OSError, TimeoutError)
-_POSTGRES_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_REDIS_AWAY = (BusUnavailable, OSError, TimeoutError)
+_DRIVER: Final = "asyncpg"
+
+
+def preload() -> None:
+    """Load what questions about the past need; for a thread, while nobody has asked yet."""
+    _driver()
+
+
+def _driver() -> Any:
+    return importlib.import_module(_DRIVER)
+
+
+def _postgres_away() -> tuple[type[BaseException], ...]:
+    driver = _driver()
+    return (driver.PostgresError, driver.InterfaceError, OSError, TimeoutError)
 
 
 @dataclass(slots=True)
@@ -98,12 +111,14 @@ async def _pause(seconds: float) -> None:
 
 def reason_of(error: BaseException) -> str:
     """Return why a store does not answer, in words that hold no address."""
-    if isinstance(error, asyncpg.InvalidCatalogNameError | asyncpg.UndefinedTableError):
-        return "its schema is being made"
-    if isinstance(error, asyncpg.CannotConnectNowError):
-        return "starting up"
-    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return "its logins are being made, or they changed"
+    driver = sys.modules.get(_DRIVER)
+    if driver is not None:
+        if isinstance(error, driver.InvalidCatalogNameError | driver.UndefinedTableError):
+            return "its schema is being made"
+        if isinstance(error, driver.CannotConnectNowError):
+            return "starting up"
+        if isinstance(error, driver.InvalidAuthorizationSpecificationError):
+            return "its logins are being made, or they changed"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     text = str(error)
@@ -126,7 +141,7 @@ class Reader:
         self._clock = clock
         self._on_places = on_places
         self._stamp: tuple[int, int, int] | None = None
-        self._client: Redis | None = None
+        self._wire: RowWire | None = None
         self._connection: Any = None
         self._query_lock = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
@@ -164,10 +179,10 @@ class Reader:
             return none
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
-                client = self._redis(places)
-                blobs = await client.mget([key_of(name) for name in names])
+                wire = await self._redis(places)
+                blobs = await wire.mget([key_of(name) for name in names])
         except _REDIS_AWAY as error:
-            await self._drop_redis()
+            self._drop_redis()
             self.redis.went(self._clock(), error)
             return none
         self.redis.came()
@@ -235,7 +250,7 @@ class Reader:
 
     async def close(self) -> None:
         """Let go of both stores."""
-        await self._drop_redis()
+        self._drop_redis()
         await self._drop_postgres()
 
     async def _look(self) -> Places | NoPlaces:
@@ -258,24 +273,15 @@ class Reader:
                 self._on_places(found)
         return found
 
-    def _redis(self, places: Places) -> Redis:
-        if self._client is None:
-            self._client = Redis.from_url(
-                places.redis,
-                protocol=3,
-                client_name="tradebox-console",
-                socket_connect_timeout=ANSWER_S_MAX,
-                socket_timeout=ANSWER_S_MAX,
-                max_connections=2,
-                retry=Retry(NoBackoff(), 0),
-            )
-        return self._client
+    async def _redis(self, places: Places) -> RowWire:
+        if self._wire is None or not self._wire.is_open:
+            self._wire = await RowWire.connect(places.redis)
+        return self._wire
 
-    async def _drop_redis(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            with contextlib.suppress(*_REDIS_AWAY):
-                await client.aclose()
+    def _drop_redis(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
 
     async def _query(
         self, make: Callable[[Mapping[str, Any]], T], sql: str, *arguments: object
@@ -289,7 +295,7 @@ class Reader:
                 async with asyncio.timeout(QUERY_S_MAX):
                     connection = await self._postgres(places)
                     records = await connection.fetch(sql, *arguments)
-            except _POSTGRES_AWAY as error:
+            except _postgres_away() as error:
                 await self._drop_postgres()
                 self.postgres.went(self._clock(), error)
                 return None
@@ -310,7 +316,7 @@ class Reader:
 
     async def _postgres(self, places: Places) -> Any:
         while self._connection is None or self._connection.is_closed():
-            with contextlib.suppress(asyncpg.TooManyConnectionsError):
+            with contextlib.suppress(_driver().TooManyConnectionsError):
                 self._connection = await self._connect(places)
                 break
             self._connection = None
@@ -318,7 +324,7 @@ class Reader:
         return self._connection
 
     async def _connect(self, places: Places) -> Any:
-        return await asyncpg.connect(
+        return await _driver().connect(
             places.postgres,
             timeout=QUERY_S_MAX,
             command_timeout=QUERY_S_MAX,
@@ -336,5 +342,5 @@ class Reader:
         try:
             async with asyncio.timeout(CLOSE_S_MAX):
                 await connection.close()
-        except _POSTGRES_AWAY:
+        except _postgres_away():
             connection.terminate()

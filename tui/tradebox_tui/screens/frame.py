@@ -137,6 +137,11 @@ class FrameScreen(Screen[None]):
         del what
         return ""
 
+    def turn_timeframe(self, steps: int) -> str:
+        """Choose another timeframe and return its name; empty where there is none to choose."""
+        del steps
+        return ""
+
     def match(self, steps: int) -> str:
         """Go to the next or the previous match; return why there is none."""
         del steps
