@@ -21,6 +21,7 @@ from loguru import logger
 from tradebox.actors.feed_slot import AdmissionGate, FeedSlot
 from tradebox.actors.market_hub import MarketHub
 from tradebox.actors.sessions import InstrumentBook, SessionBook
+from tradebox.actors.verdicts import VerdictBook
 from tradebox.adapters.finnhub.rest import FinnhubRest
 from tradebox.adapters.logs import configure_logs
 from tradebox.adapters.marketclock import AffineMarketClock, WallMarketClock
@@ -42,6 +43,7 @@ from tradebox.app.vendors import secrets_of
 from tradebox.app.verdicts import verdict_of
 from tradebox.app.vitals import Vitals
 from tradebox.config import Endpoints, Home, Settings
+from tradebox.domain.staleness import AgeLimits
 from tradebox.domain.tick_filter import FilterLimits
 from tradebox.errors import ExitCode
 from tradebox.execution.kill_switch import KillSwitch
@@ -82,6 +84,7 @@ class Plant:
     hub: MarketHub
     slot: FeedSlot
     limits: FilterLimits
+    verdicts: VerdictBook
     sessions: SessionBook
     instruments: InstrumentBook
     kill: KillSwitch
@@ -213,6 +216,7 @@ def build_plant(
         limits.stale_ns_max,
         counters=shared_tick_counters(context.counters),
         is_open=sessions.is_open,
+        ages=AgeLimits.of(settings.tiers, settings.feed.filter, market_clock.speed),
     )
     restarts = context.counters.counter("restarts")
     events.attach(ChildRestarting, lambda _: restarts.add())
@@ -225,6 +229,8 @@ def build_plant(
         events.publish,
         hang_s_max=settings.feed.hang_ms_max / 1000,
     )
+    verdicts = VerdictBook()
+    _join(slot, hub, sessions, verdicts)
     return Plant(
         home=home,
         settings=settings,
@@ -245,6 +251,7 @@ def build_plant(
         hub=hub,
         slot=slot,
         limits=limits,
+        verdicts=verdicts,
         sessions=sessions,
         instruments=InstrumentBook(),
         kill=KillSwitch(home.kill_file),
@@ -257,6 +264,13 @@ def build_plant(
         control_epochs=EpochGate(context.boot_epoch, context.generation, "control"),
         vitals=Vitals(clock, events),
     )
+
+
+def _join(slot: FeedSlot, hub: MarketHub, sessions: SessionBook, verdicts: VerdictBook) -> None:
+    """Let the feeds know what is near and which hours these are, and tell whom they decide for."""
+    slot.on_verdict = verdicts.note
+    slot.near, slot.on_polled = hub.near, hub.poll
+    slot.hours, slot.session = sessions.hours, sessions.session
 
 
 def _secrets(home: Home, settings: Settings) -> list[str]:

@@ -1,7 +1,8 @@
 """The supervision tree of the engine, as child specs.
 
 root                    one_for_one
-├─ stores               journal, claim, bus, timekeeper, sessions: start degraded, never escalate
+├─ stores               journal, claim, bus, verdicts, splits, timekeeper, sessions: start
+│                       degraded, never escalate
 ├─ market               ingest (one a vendor), feed_a, feed_b, publisher, monitor: capped backoff,
 │                       never escalates
 ├─ managers             manager_a, manager_b
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tradebox.actors.alerts import Alerts
+from tradebox.actors.bars import Bars
 from tradebox.actors.bus import BusActor
 from tradebox.actors.claim_keeper import ClaimKeeper
 from tradebox.actors.dashboard import Dashboard
@@ -29,12 +31,22 @@ from tradebox.actors.journal import JournalActor
 from tradebox.actors.metrics import Metrics
 from tradebox.actors.printer import Printer
 from tradebox.actors.publisher import Publisher
+from tradebox.actors.recorder import Recorder, TapeBook
 from tradebox.actors.redundancy import Manager, PairTimes, ProbeTarget
 from tradebox.actors.sessions import SessionKeeper
+from tradebox.actors.split_keeper import SplitKeeper
 from tradebox.actors.timekeeper import Timekeeper
+from tradebox.actors.verdicts import VerdictWriter
+from tradebox.adapters.postgres.bars import PgMinuteBars
+from tradebox.adapters.postgres.splits import PgSplits
+from tradebox.adapters.postgres.verdicts import PgVerdicts
+from tradebox.app.quote_link import quote_ingests
 from tradebox.app.status import feed_rows, header
 from tradebox.app.trading import account_names, account_spec
 from tradebox.app.vendors import finnhub_stream, polled
+from tradebox.domain.market import Source
+from tradebox.domain.minute_bars import SETTLE_NS, BarBook
+from tradebox.domain.tier_values import STREAMS, TierLimits
 from tradebox.supervision.actor import Actor
 from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.spec import (
@@ -52,7 +64,9 @@ if TYPE_CHECKING:
 
 LEAF = Backoff(initial_s=0.05, max_s=5.0)
 CHECKIN_S = 2.0
-PATIENT = frozenset({"dashboard", "printer", "event_log", "metrics", "journal"})
+PATIENT = frozenset(
+    {"dashboard", "printer", "event_log", "metrics", "journal", "verdicts", "bars", "recorder"}
+)
 """Live's mailbox is served before theirs."""
 
 STORE_CHECKIN_S = 15.0
@@ -117,6 +131,12 @@ def _stores(plant: "Plant") -> list[ChildSpec]:
             STORE_CHECKIN_S,
         ),
         _leaf("bus", lambda: BusActor(plant.bus, plant.market_clock), STORE_CHECKIN_S),
+        _leaf("verdicts", lambda: _verdicts(plant), STORE_CHECKIN_S),
+        _leaf(
+            "splits",
+            lambda: SplitKeeper(PgSplits(plant.pool), plant.market_clock, plant.slot.tell_split),
+            STORE_CHECKIN_S,
+        ),
         _leaf("timekeeper", lambda: Timekeeper(plant.market_clock.refresh), CHECKIN_S),
         _leaf(
             "sessions",
@@ -126,6 +146,18 @@ def _stores(plant: "Plant") -> list[ChildSpec]:
             STORE_CHECKIN_S,
         ),
     ]
+
+
+def _verdicts(plant: "Plant") -> VerdictWriter:
+    days = plant.settings.feed.filter
+    return VerdictWriter(
+        plant.verdicts,
+        PgVerdicts(plant.pool),
+        plant.market_clock,
+        received=lambda: plant.hub.counters.received,
+        flag_days=days.flag_days,
+        refusal_days=days.refusal_days,
+    )
 
 
 def _market(plant: "Plant") -> list[ChildSpec]:
@@ -143,6 +175,7 @@ def _market(plant: "Plant") -> list[ChildSpec]:
             [
                 _leaf("finnhub", lambda: _ingest(plant), CHECKIN_S),
                 *(_leaf(name, start, CHECKIN_S) for name, start in polled(plant).items()),
+                *(_leaf(name, start, CHECKIN_S) for name, start in quote_ingests(plant).items()),
             ],
         ),
         _leaf(
@@ -156,11 +189,54 @@ def _market(plant: "Plant") -> list[ChildSpec]:
             ),
             STORE_CHECKIN_S,
         ),
+        *_keepers(plant),
     ]
 
 
+def _keepers(plant: "Plant") -> list[ChildSpec]:
+    """Return who keeps what was admitted; their books outlive their restarts."""
+    settings, found = plant.settings, list[ChildSpec]()
+    if settings.bars.enabled:
+        scale = max(1.0, plant.market_clock.speed)
+        bars, store = BarBook(round(SETTLE_NS * scale)), PgMinuteBars(plant.pool)
+        days = settings.bars.retention_days
+        found.append(
+            _leaf(
+                "bars",
+                lambda: Bars(bars, store, plant.hub, plant.market_clock, days),
+                STORE_CHECKIN_S,
+            )
+        )
+    if settings.tape.enabled:
+        tape, folder, files = TapeBook(), plant.home.tape_dir, settings.tape.days_max
+        found.append(
+            _leaf(
+                "recorder",
+                lambda: Recorder(tape, folder, plant.hub, plant.market_clock, files),
+                STORE_CHECKIN_S,
+            )
+        )
+    return found
+
+
+def tier_limits(plant: "Plant") -> TierLimits:
+    """Return the tier policy of the settings: who is not there is not waited for."""
+    settings = plant.settings
+    asked = frozenset(map(Source, polled(plant)))
+    free = settings.alphavantage.plan == "free"
+    return TierLimits.of(
+        settings.tiers,
+        settings.feed.filter,
+        plant.market_clock.speed,
+        unused=frozenset(Source) - STREAMS - asked,
+        eod=frozenset({Source.ALPHAVANTAGE}) if free else frozenset(),
+    )
+
+
 def _feed(plant: "Plant") -> Feed:
-    return Feed(plant.slot, plant.limits, plant.hub.counters, plant.sessions.is_open)
+    return Feed(
+        plant.slot, plant.limits, plant.hub.counters, plant.sessions.is_open, tier_limits(plant)
+    )
 
 
 def _ingest(plant: "Plant") -> Ingest:
