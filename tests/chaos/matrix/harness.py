@@ -136,6 +136,12 @@ class World:
         """End a fault, those of a board, or all."""
         self.sim("/faults/clear", {"name": name} if name else {})
 
+    def is_spent(self, name: str) -> bool:
+        """Say whether a fault with a count has happened so often."""
+        board, _, fault = name.partition(".")
+        (row,) = [one for one in self.sim("/faults")[board] if one["name"] == fault]
+        return row["active"] == []
+
     def notice(self, code: int, account: str = "paper", text: str = "", repeats: int = 1) -> None:
         """Have a gateway say a code to every client."""
         self.fault("gateway.notice", account=account, code=code, text=text, repeats=repeats)
@@ -325,8 +331,8 @@ class World:
         before = self.connections(account)
         with self.span("away", account):
             cut()
+            eventually(lambda: before - self.connections(account), "the old one is gone")
             eventually(lambda: self.connections(account) - before, f"{account} connects again")
-            eventually(lambda: not self.connections(account) & before, "the old one is gone")
             self.until_entries(account)
 
     def until_entries(self, account: str = "paper") -> None:

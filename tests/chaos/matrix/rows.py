@@ -65,7 +65,7 @@ _TABLE = (
         "bytes into a dead connection, SIGKILL of the engine",
         "never sent, but only by two complete reads"),
     Row(21, "killed between parent and child", "ctl",
-        "the child's message is lost, SIGKILL of the engine", "nothing is transmitted"),
+        "gateway.close_after_order at the child, SIGKILL of the engine", "nothing is transmitted"),
     Row(22, "killed at any instant of a trade", "ctl",
         "SIGKILL at seeded instants (200 of them: python -m bench.kill_drill)",
         "no order doubled, no fill lost or doubled, cover back, books equal"),

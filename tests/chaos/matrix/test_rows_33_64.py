@@ -112,7 +112,8 @@ def row_34_a_stop_that_the_preset_made_day_is_good_till_cancelled_again(world: W
     symbol = world.symbol()
     world.fault("gateway.preset_tif", account="paper", count=2)
     plan_id = world.open(symbol)
-    assert 10349 in world.codes()
+    (stop,) = [row["ticket"] for row in world.placed(symbol) if row["ticket"]["parent_id"]]
+    assert stop["tif"] == "DAY", "the preset came to bear"
 
     def tif_of_the_stop() -> str:
         live = {row["perm_id"] for row in world.stops(symbol)}
