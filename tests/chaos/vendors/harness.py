@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from support.run_bench import bench, eventually
 RESULTS = "TRADEBOX_VENDOR_RESULTS"
 """Where the result of each row is kept, where set."""
 
-BAITS = ("SPY", "AAPL")
-"""Held on the paper account; 8 % more would reach a target, 20 % less the stop."""
+BAITS = ("SPY", "GOOGL")
+"""Held on the paper account; 8 % more would reach a target, 20 % less the stop.
+
+No row is given these by the run."""
 
 POLICY = {
     "TIERS_GRACE_S": "0.5",
@@ -135,6 +138,11 @@ class Vendors:
         """Wait until a fault was met so often, or has ended by its count."""
         eventually(lambda: not 0 <= self.hits(name) < count, f"{name} is met")
 
+    def pass_market_s(self, seconds: float) -> None:
+        """Wait until so much of the market's time has passed."""
+        until_ns = self.world.sim("/clock")["now_ns"] + round(seconds * NS_PER_S)
+        eventually(lambda: self.world.sim("/clock")["now_ns"] >= until_ns, "time passes")
+
     # --- what consumers see ---
 
     def now(self, symbol: str) -> Item | None:
@@ -187,7 +195,7 @@ class Vendors:
     def longest_gap_s(self, symbol: str, since_ns: int) -> float:
         """Return the longest time without a price of a symbol."""
         times = [since_ns, *(one.mono_ns for one in self.watch.since(since_ns, [symbol]))]
-        return round(max(b - a for a, b in zip(times, times[1:], strict=False)) / NS_PER_S, 2)
+        return round(max(b - a for a, b in pairwise(times)) / NS_PER_S, 2)
 
     # --- what PostgreSQL keeps ---
 

@@ -121,8 +121,7 @@ def _yahoo() -> tuple[Row, ...]:
         *(Row(name(one), POLLED, "not_live", slow if one == "slow" else {}) for one in _YAHOO_DOWN),
         *(Row(name(one), POLLED, "unnoticed") for one in (*_YAHOO_HARMLESS, *_YAHOO_STREAM)),
         Row(name("stale_time"), POLLED, "late", {"age_s": 3600.0}),
-        Row(name("spike"), POLLED, "refused", {"percent": 20.0},
-            checks=("spike", "luld", "first")),
+        Row(name("spike"), POLLED, "unnoticed", {"percent": 20.0}),
     )  # fmt: skip
 
 

@@ -165,11 +165,14 @@ def not_live(run: Vendors, row: Row) -> dict[str, Any]:
     run.set(row.fault, **row.arguments)
     if row.and_fault:
         run.set(row.and_fault, **row.arguments)
-    gone_s = run.until_not_live()
+    run.until_met(row.fault)
+    run.until_not_live()
+    gone_s = round((time.monotonic_ns() - since_ns) / 1e9, 2)
     fresh = run.world.symbol()
     plan_id = run.world.add(fresh, **ENTRY)
-    run.until_met(row.fault)
-    assert run.world.placed(fresh) == []
+    run.world.until_state(plan_id, "armed")
+    run.pass_market_s(60)
+    assert run.world.placed(fresh) == [], run.watch.since(since_ns, [fresh])
     run.clear(row.fault)
     back_s = run.until_served(run.serves)
     run.world.until_state(plan_id, "open")
