@@ -2,7 +2,7 @@
 
 Rules of this file:
 - what decides money is committed by its owner through the ports, never through this queue;
-- rows for people (alerts, verdicts) are taken off the event bus and written in batches;
+- rows for people (alerts) are taken off the event bus and written in batches;
 - while PostgreSQL is away they wait, at most ROWS_WAITING_MAX; older ones are dropped and counted.
 """
 
@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any, Final
 
 from tradebox.actors.store_keeper import StoreKeeper
-from tradebox.domain.events import AlertRaised, TickRefused
+from tradebox.domain.events import AlertRaised
 from tradebox.errors import StoreUnavailable
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.journal import JournalPort, LooseRow, RunOpened
@@ -25,7 +25,7 @@ FLUSH_S: Final = 0.25
 
 
 class JournalActor(StoreKeeper):
-    """Keeps PostgreSQL; every AlertRaised and TickRefused of the bus becomes a row.
+    """Keeps PostgreSQL; every AlertRaised of the bus becomes a row.
 
     Holds: rows taken = written + waiting + dropped; a row is written at most once, unless the
            connection is lost while PostgreSQL answers. Rows that a full mailbox forgot before they
@@ -47,7 +47,7 @@ class JournalActor(StoreKeeper):
 
     async def init(self, ctx: Context) -> object:
         """Listen for rows at once; PostgreSQL may come later."""
-        self._sink = ctx.events.attach((AlertRaised, TickRefused), ctx.ref.tell)
+        self._sink = ctx.events.attach((AlertRaised,), ctx.ref.tell)
         return await super().init(ctx)
 
     async def handle(self, msg: Any) -> None:

@@ -5,6 +5,7 @@ Rules of this file:
 - what concerns money is a durable row with a deadline, taken once, answered, and logged.
 """
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from tradebox.cli.asking import account_name, request, show, with_pool
 from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_json
 from tradebox.cli.status import ask
 from tradebox.config import Home, find_home
-from tradebox.errors import NotDone, NotRunning, StoreUnavailable
+from tradebox.errors import ConfigInvalid, NotDone, NotRunning, StoreUnavailable
 
 app = typer.Typer(no_args_is_help=True, help="Ask the running engine to do something.")
 failover = typer.Typer(no_args_is_help=True, help="Planned takeovers.")
@@ -30,6 +31,40 @@ def feed(home: HomeOption = None, json: JsonOption = False) -> None:
         print_json(answer)
     else:
         print(f"{answer['active']} is active now, before it was {answer['was']}")
+
+
+@app.command("confirm")
+def confirm(
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="The symbol that waits.")],
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say that a symbol's new level is right: one that looks like a split blocks it until then."""
+    answer = _forward(home, "confirm_level", symbol=symbol.upper())
+    if json:
+        print_json(answer)
+    else:
+        print(f"{answer['symbol']}: {answer['numerator']} for {answer['denominator']} is confirmed")
+
+
+@app.command("split")
+def split(
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="Whose shares are split.")],
+    ratio: Annotated[str, typer.Argument(metavar="NEW:OLD", help="E.g. 4:1, or 1:10.")],
+    day: Annotated[datetime, typer.Option("--day", formats=["%Y-%m-%d"], help="Trading day.")],
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Announce a split: a first price of that day at its ratio then passes unblocked."""
+    from tradebox.adapters.postgres.splits import PgSplits
+    from tradebox.ports.splits import SplitRow
+
+    new, _, old = ratio.partition(":")
+    if not (new.isdecimal() and old.isdecimal() and 0 < int(new) <= 1000 and 0 < int(old) <= 1000):
+        raise ConfigInvalid(f"{ratio!r} is no ratio: write new shares for old ones, e.g. 4:1")
+    row = SplitRow(symbol.upper(), day.date(), int(new), int(old), "person")
+    with_pool(find_home(home), lambda pool: PgSplits(pool).add(row))
+    show({**row._asdict(), "day": row.day.isoformat()}, json=json)
 
 
 @app.command("harm", hidden=True)

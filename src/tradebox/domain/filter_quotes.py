@@ -1,7 +1,8 @@
 """Bid and ask: crossed and locked (check 10), wide (11), trades far outside them (12).
 
 Rules of this file:
-- a crossed, wide or one-sided quote is no measure for trades, and a quote is one for seconds only;
+- a crossed, wide or one-sided quote is no measure for trades, and a quote is one for seconds only,
+  by the times at which they reached us: a broker stamps quotes with the time of the last trade;
 - the day's median of the spread is followed by small steps, not kept as a list.
 """
 
@@ -11,7 +12,7 @@ from tradebox.domain.filter_values import BPS, Check, FilterLimits, Quoted, Rest
 from tradebox.domain.market import Tick
 
 MEDIAN_STEP: Final = 32
-MARGIN_BPS_MIN: Final = 10
+MARGIN_BPS_MIN: Final = 25
 """Quotes and trades of two wires are not of the same instant."""
 
 
@@ -29,7 +30,7 @@ def after_quote(rest: Rest, tick: Tick, limits: FilterLimits) -> tuple[Rest, Che
     )
     is_wide = spread > most
     rest = rest._replace(
-        quote=None if is_wide else Quoted(bid, ask, tick.event_ns),
+        quote=None if is_wide else Quoted(bid, ask, tick.recv_ns),
         crossed_ns=0,
         spread_micros=_followed(usual, spread),
     )
@@ -56,7 +57,7 @@ def is_outside_quote(rest: Rest, tick: Tick, limits: FilterLimits) -> bool:
     quote = rest.quote
     if quote is None or tick.is_quote:
         return False
-    if abs(tick.event_ns - quote.event_ns) > limits.quote_ns_max:
+    if tick.recv_ns - quote.recv_ns > limits.quote_ns_max:
         return False
     price = tick.price_micros
     margin = max(quote.ask_micros - quote.bid_micros, price * MARGIN_BPS_MIN // BPS)

@@ -124,11 +124,11 @@ class Held(NamedTuple):
 
 
 class Quoted(NamedTuple):
-    """A bid and ask that were neither crossed nor empty."""
+    """A bid and ask that were neither crossed nor empty, and when they came."""
 
     bid_micros: int
     ask_micros: int
-    event_ns: int
+    recv_ns: int
 
 
 class Said(NamedTuple):
@@ -319,7 +319,7 @@ class FilterLimits:
             crossed_ns_max=span_ns(settings.crossed_s_max),
             spread_median_multiple=settings.spread_median_multiple,
             spread_bps_max=round(settings.spread_share_max * BPS),
-            quote_ns_max=transport_ns(settings.quote_s_max),
+            quote_ns_max=span_ns(settings.quote_s_max),
             luld_tier=settings.luld_tier,
             split_bps=round(settings.split_tolerance_share * BPS),
             frozen_ns=span_ns(settings.frozen_s),

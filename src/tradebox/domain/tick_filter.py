@@ -4,7 +4,7 @@ Rules of this file:
 - nothing here reads a clock: two feeds with the same messages hold the same state (`fingerprint`);
 - spans between ticks (confirmation, hold, median window) are market seconds as they stand;
 - what measures transport, our socket's time against the vendor's (future, stale, late,
-  duplicate window, quotes beside trades), is given in real seconds and multiplied by the market
+  duplicate window), is given in real seconds and multiplied by the market
   clock's speed, since one real second of latency is `speed` market seconds there;
 - the twenty checks by number: 1 type, 2 sentinel, 3 duplicate, 4 future, 5 late, 6 stale,
   7 session, 8 size, 9 conditions, 10 crossed and locked, 11 wide, 12 outside the quote, 13 spike,
@@ -227,7 +227,7 @@ def _find_doubt(
         return Jump(Check.LULD, is_doubtful=True)
     jump = find_jump(state, rest, tick, limits)
     if jump is None and rest.quote is not None and is_outside_quote(rest, tick, limits):
-        return Jump(Check.OUTSIDE)
+        return Jump(Check.OUTSIDE, is_soft=True)
     return jump
 
 

@@ -2,14 +2,14 @@
 
 Rules of this file:
 - `append` is all or nothing; what it wrote is there after a power cut;
-- rows of `record` are for people (alerts, verdicts): they may wait, and be dropped when they must.
+- rows of `record` are for people (alerts): they may wait, and be dropped when they must.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tradebox.domain.events import AlertRaised, TickRefused
+from tradebox.domain.events import AlertRaised
 from tradebox.domain.orders import AccountName
 
 
@@ -37,7 +37,7 @@ class RunOpened:
     version: str
 
 
-LooseRow = TickRefused | AlertRaised
+LooseRow = AlertRaised
 """What `record` takes."""
 
 

@@ -206,24 +206,30 @@ def test_11_a_spread_far_beyond_the_usual_is_suspect(quiet):
 
 
 def test_12_a_trade_far_outside_the_quote_is_held(quiet):
-    assert quiet.take(quote(99.95, 100.05, 31)).passes
-    assert quiet.see(100.15, 31.5).passes
-    quiet.take(quote(99.95, 100.05, 32))
-    assert quiet.see(100.2, 32.5) == (Verdict.HOLD, Check.OUTSIDE, Quality.SUSPECT)
+    assert quiet.take(quote(99.75, 99.8, 31)).passes
+    assert quiet.see(100.04, 31.5).passes
+    assert quiet.see(100.06, 32) == (Verdict.HOLD, Check.OUTSIDE, Quality.SUSPECT)
 
 
-def test_12_a_quote_of_long_ago_is_no_measure(quiet):
-    quiet.take(quote(99.95, 100.05, 31))
-    assert quiet.see(100.2, 36.5).passes
+def test_12_a_wide_spread_allows_for_as_much(quiet):
+    quiet.take(quote(99.5, 100, 31))
+    assert quiet.see(100.2, 31.5).passes
 
 
-def test_12_three_trades_outside_a_stuck_quote_are_believed(quiet):
-    quiet.take(quote(99.95, 100.05, 31))
-    verdicts = []
-    for n in range(3):
-        quiet.take(quote(99.95, 100.05, 32 + n))
-        verdicts.append(quiet.see(100.2, 32.1 + n, size=100 + n).verdict)
-    assert Verdict.HOLD in verdicts
+@pytest.mark.parametrize(("recv_s", "passes"), [(36, False), (36.001, True)])
+def test_12_a_quote_that_came_long_ago_is_no_measure(quiet, recv_s, passes):
+    quiet.take(quote(99.75, 99.8, 29, recv_s=31))
+    assert quiet.see(100.06, 31, recv_s=recv_s).passes is passes
+
+
+def test_12_trades_outside_a_stuck_quote_are_believed_once_two_agree(quiet):
+    quiet.take(quote(99.75, 99.8, 31))
+    answers = []
+    for n in range(6):
+        quiet.take(quote(99.75, 99.8, 32 + n))
+        answers.append(quiet.see(100.06, 32.1 + n, size=100 + n))
+        answers.append(quiet.see(100.06, 32.5 + n, size=200 + n))
+    assert [one.verdict for one in answers[:2]] == [Verdict.HOLD, Verdict.ACCEPT]
 
 
 # --- 15: LULD -----------------------------------------------------------------------------------

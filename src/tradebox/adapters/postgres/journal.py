@@ -8,7 +8,6 @@ Rules of this file:
 from collections.abc import Sequence
 
 from tradebox.adapters.postgres.pool import PgPool
-from tradebox.domain.events import AlertRaised, TickRefused
 from tradebox.ports.journal import JournalEvent, LooseRow, RunOpened
 
 _EVENTS = """
@@ -23,10 +22,6 @@ _ALERTS = """
 INSERT INTO trade.alert (at_ns, severity, kind, text, account, symbol, fields)
 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                      $7::jsonb[])
-"""
-_VERDICTS = """
-INSERT INTO trade.tick_verdict (symbol, source, check_name, verdict, price_micros, event_ns)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
 """
 
 
@@ -94,28 +89,16 @@ class PgJournal:
 
     async def record(self, rows: Sequence[LooseRow]) -> None:
         """Write rows for people in one commit. Raises: StoreUnavailable."""
-        alerts = [row for row in rows if isinstance(row, AlertRaised)]
-        verdicts = [row for row in rows if isinstance(row, TickRefused)]
-        assert len(alerts) + len(verdicts) == len(rows), "an unknown kind of row"
-        async with self._pool.connection() as connection, connection.transaction():
-            if alerts:
-                await connection.execute(
-                    _ALERTS,
-                    [row.at_ns for row in alerts],
-                    [row.severity for row in alerts],
-                    [row.kind for row in alerts],
-                    [row.text for row in alerts],
-                    [row.account for row in alerts],
-                    [row.symbol for row in alerts],
-                    [dict(row.fields) for row in alerts],
-                )
-            if verdicts:
-                await connection.execute(
-                    _VERDICTS,
-                    [row.symbol for row in verdicts],
-                    [row.source for row in verdicts],
-                    [row.check for row in verdicts],
-                    [row.verdict for row in verdicts],
-                    [row.price_micros for row in verdicts],
-                    [row.event_ns for row in verdicts],
-                )
+        if not rows:
+            return
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                _ALERTS,
+                [row.at_ns for row in rows],
+                [row.severity for row in rows],
+                [row.kind for row in rows],
+                [row.text for row in rows],
+                [row.account for row in rows],
+                [row.symbol for row in rows],
+                [dict(row.fields) for row in rows],
+            )
