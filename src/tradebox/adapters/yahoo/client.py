@@ -73,10 +73,10 @@ class YahooClient:
         except exceptions.YFRateLimitError as error:
             no = _no(THROTTLED, f"Yahoo did not answer: {type(error).__name__}: {error}")
         except _FAULTS as error:
-            no = _no(
-                EMPTY if _is_unknown(error) else FAILED,
-                f"Yahoo did not answer: {type(error).__name__}: {error}",
-            )
+            if _is_unknown(error):
+                no = _no(EMPTY, "Yahoo has no bars: it knows no such symbol")
+            else:
+                no = _no(FAILED, f"Yahoo did not answer: {type(error).__name__}: {error}")
         else:
             if "no" not in found:
                 return found
