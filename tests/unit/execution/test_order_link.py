@@ -1,17 +1,21 @@
 """What a listener that comes late is told by the order link, without a wire."""
 
+from decimal import Decimal
+
 import pytest
 
-from tradebox.domain.orders import AccountName
+from tradebox.domain.orders import AccountName, Side
 from tradebox.errors import BrokerUnavailable
 from tradebox.execution.identity import Identity
 from tradebox.execution.order_link import OrderLink
 from tradebox.ports.claim import Claim
-from tradebox.ports.orders import AccountValueFact, LinkClosed, LinkInfo
+from tradebox.ports.orders import AccountValueFact, CompletedOrderFact, LinkClosed, LinkInfo
 from tradebox.supervision.clock import ManualClock
 
 ACCOUNT = "SIM1234567"
 WORTH = AccountValueFact(ACCOUNT, "NetLiquidation", "1000000.00", "USD")
+
+DONE = CompletedOrderFact(7, "tb|p1", ACCOUNT, "AAPL", Side.BUY, Decimal(10), "Filled", "")
 
 
 class Market:
@@ -104,3 +108,36 @@ async def test_what_may_leave_follows_the_right_to_act(port, claim, enters, redu
         assert caught.value.fields["state"] == "fenced"
     claims[0] = Claim.HELD
     assert link.can_enter
+
+
+@pytest.mark.asyncio
+async def test_what_a_listener_took_is_not_handed_to_it_at_each_look(link, port):
+    await link.connect()
+    first = listen(link)
+    port.sink(DONE)
+    port.sink(DONE)
+    assert first.count(DONE) == 1
+    second = listen(link)
+    port.sink(DONE)
+    assert second.count(DONE) == 1, "the next incarnation has not taken it"
+    link.close("a test")
+    await link.connect()
+    port.sink(DONE)
+    assert second.count(DONE) == 2, "a new connection says everything anew"
+
+
+@pytest.mark.asyncio
+async def test_what_a_listener_refused_is_handed_to_it_again(link, port):
+    await link.connect()
+    heard, is_full = [], [True]
+
+    def take(fact):
+        heard.append(fact)
+        return not is_full[0]
+
+    link.attach(take)
+    port.sink(DONE)
+    is_full[0] = False
+    port.sink(DONE)
+    port.sink(DONE)
+    assert heard.count(DONE) == 2
