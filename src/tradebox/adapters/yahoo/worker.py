@@ -4,6 +4,8 @@ Rules of this file:
 - started when first asked; yfinance blocks and cannot be interrupted, so a late answer costs the
   process, never the caller: a fresh one is made for the next wish;
 - a worker that keeps dying is started again with pauses that grow;
+- it is started by vfork (subprocess), not by the loop's own fork: a large engine would stand still
+  for as long as its page tables take to copy;
 - neither yfinance nor pandas is imported here.
 """
 
@@ -11,8 +13,11 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
+import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +32,22 @@ ANSWER_BYTES_MAX: Final = 1 << 24
 START_S_MAX: Final = 60.0
 PAUSE_S: Final = 0.5
 PAUSE_S_MAX: Final = 60.0
+REAP_S: Final = 0.005
+REAP_S_MAX: Final = 10.0
 THREADS: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """The process and the one socket that is its input and output."""
+
+    child: subprocess.Popen[bytes]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.child.kill()
 
 
 class YahooWorker:
@@ -54,7 +74,7 @@ class YahooWorker:
         self._answer_s_max = answer_s_max
         self._start_s_max = start_s_max
         self._command = tuple(command)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: _Process | None = None
         self._one_at_a_time = asyncio.Lock()
         self._folder = ""
         self._number = 0
@@ -64,7 +84,7 @@ class YahooWorker:
     @property
     def pid(self) -> int | None:
         """The worker's process; None while there is none."""
-        return None if self._process is None else self._process.pid
+        return None if self._process is None else self._process.child.pid
 
     async def ask(self, **wish: Any) -> dict[str, Any]:
         """Return the worker's answer to a wish.
@@ -87,10 +107,9 @@ class YahooWorker:
     async def _asked(self, wish: dict[str, Any]) -> dict[str, Any]:
         process = self._process or await self._start()
         self._number += 1
-        assert process.stdin is not None
         with contextlib.suppress(OSError):  # a dead one is seen where its answer is missing
-            process.stdin.write(orjson.dumps({**wish, "id": self._number}) + b"\n")
-            await process.stdin.drain()
+            process.writer.write(orjson.dumps({**wish, "id": self._number}) + b"\n")
+            await process.writer.drain()
         answer = await self._line(process, self._answer_s_max, "gave no answer")
         if answer.get("id") != self._number or not isinstance(answer.get("ok"), dict):
             raise VendorUnavailable("the yahoo worker answered something else")
@@ -98,41 +117,45 @@ class YahooWorker:
         found: dict[str, Any] = answer["ok"]
         return found
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self) -> _Process:
         wait_s = self._not_before_s - self._clock.now()
         if wait_s > 0:
             raise VendorUnavailable(f"the yahoo worker died: started again in {wait_s:.0f} s")
-        self._process = process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            limit=ANSWER_BYTES_MAX,
-            env=self._environment(),
-            start_new_session=True,
-        )
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                child = subprocess.Popen(  # noqa: ASYNC220 - see the rules: the loop's own is slower
+                    self._command,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.DEVNULL,
+                    env=self._environment(),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise VendorUnavailable(f"the yahoo worker cannot be started: {error}") from error
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=ANSWER_BYTES_MAX)
+        self._process = process = _Process(child, reader, writer)
         self.started += 1
         hello = await self._line(process, self._start_s_max, "did not start")
         self._folder = str(hello.get("folder", ""))
         return process
 
-    async def _line(
-        self, process: asyncio.subprocess.Process, wait_s: float, trouble: str
-    ) -> dict[str, Any]:
+    async def _line(self, process: _Process, wait_s: float, trouble: str) -> dict[str, Any]:
         """Return the next line; a process that is late is killed, which ends its output."""
-        assert process.stdout is not None
         is_late = False
 
         def kill() -> None:
             nonlocal is_late
             is_late = True
-            _kill(process)
+            process.kill()
 
         timer = self._clock.call_at(self._clock.now() + wait_s, kill)
         try:
-            line = await process.stdout.readline()
+            line = await process.reader.readline()
             answer = orjson.loads(line) if line else None
-        except ValueError:  # too long for the reader, or no JSON
+        except (ValueError, OSError):  # too long for the reader, no JSON, or reset
             answer = None
         finally:
             timer.cancel()
@@ -148,11 +171,14 @@ class YahooWorker:
         process, self._process = self._process, None
         if process is None:
             return
-        _kill(process)
+        process.kill()
+        process.writer.transport.abort()
         self._deaths += 1
         pause_s = min(PAUSE_S_MAX, PAUSE_S * 2.0 ** (min(self._deaths, 20) - 1))
         self._not_before_s = self._clock.now() + (pause_s if self._deaths > 1 else 0.0)
-        await process.wait()
+        until_s = self._clock.now() + REAP_S_MAX
+        while process.child.poll() is None and self._clock.now() < until_s:
+            await self._clock.sleep(REAP_S)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)  # a killed process leaves it behind
             self._folder = ""
@@ -163,8 +189,3 @@ class YahooWorker:
         known = {name: value for name, value in os.environ.items() if name != ROUTE_VARIABLE}
         led = {ROUTE_VARIABLE: self._route} if self._route else {}
         return {**known, "PYTHONPATH": path, **dict.fromkeys(THREADS, "1"), **led}
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
