@@ -218,8 +218,7 @@ def build_plant(
         is_open=sessions.is_open,
         ages=AgeLimits.of(settings.tiers, settings.feed.filter, market_clock.speed),
     )
-    restarts = context.counters.counter("restarts")
-    events.attach(ChildRestarting, lambda _: restarts.add())
+    _count_restarts(context, events)
     feed_epochs = EpochGate(context.boot_epoch, context.generation, "feed")
     slot = FeedSlot(
         FEEDS,
@@ -229,8 +228,6 @@ def build_plant(
         events.publish,
         hang_s_max=settings.feed.hang_ms_max / 1000,
     )
-    verdicts = VerdictBook()
-    _join(slot, hub, sessions, verdicts)
     return Plant(
         home=home,
         settings=settings,
@@ -251,7 +248,7 @@ def build_plant(
         hub=hub,
         slot=slot,
         limits=limits,
-        verdicts=verdicts,
+        verdicts=_join(slot, hub, sessions),
         sessions=sessions,
         instruments=InstrumentBook(),
         kill=KillSwitch(home.kill_file),
@@ -266,11 +263,21 @@ def build_plant(
     )
 
 
-def _join(slot: FeedSlot, hub: MarketHub, sessions: SessionBook, verdicts: VerdictBook) -> None:
-    """Let the feeds know what is near and which hours these are, and tell whom they decide for."""
+def _count_restarts(context: EngineContext, events: EventBus) -> None:
+    restarts = context.counters.counter("restarts")
+    events.attach(ChildRestarting, lambda _: restarts.add())
+
+
+def _join(slot: FeedSlot, hub: MarketHub, sessions: SessionBook) -> VerdictBook:
+    """Let the feeds know what is near and which hours these are, and whom they decide for.
+
+    The book takes what the active one does not accept.
+    """
+    verdicts = VerdictBook()
     slot.on_verdict = verdicts.note
     slot.near, slot.on_polled = hub.near, hub.poll
     slot.hours, slot.session = sessions.hours, sessions.session
+    return verdicts
 
 
 def _secrets(home: Home, settings: Settings) -> list[str]:
