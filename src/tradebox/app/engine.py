@@ -199,7 +199,7 @@ def build_plant(
     places: Endpoints,
 ) -> Plant:
     """Make everything that outlives the actors. Raises nothing for a store that is away."""
-    clock, events = MonotonicClock(), EventBus()
+    clock, events, sessions = MonotonicClock(), EventBus(), SessionBook()
     market_clock: AffineMarketClock | WallMarketClock = (
         AffineMarketClock(Path(places.market_clock_file))
         if places.market_clock_file is not None
@@ -209,7 +209,6 @@ def build_plant(
     assert places.redis_engine is not None, "an address, whether it answers or not"
     pool = PgPool(places.postgres_trade, clock, connect_s_max=settings.postgres.connect_timeout_s)
     bus = RedisBus(places.redis_engine)
-    sessions = SessionBook()
     limits = FilterLimits.of(settings.feed.filter, market_clock.speed)
     hub = MarketHub(
         market_clock,
