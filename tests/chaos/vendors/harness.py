@@ -66,6 +66,9 @@ WRONG_SHARE = 0.05
 AGE_S_MAX = 8.0
 """The oldest live price by any rule of POLICY, in real seconds."""
 
+TOLD_S = 1
+"""A price moves an order before a consumer outside, on a loaded box, has read it."""
+
 VERDICTS = """
 SELECT symbol, source, verdict, check_name, price_micros FROM trade.tick_verdict
 WHERE recorded_at >= to_timestamp($1) ORDER BY recorded_at
@@ -258,14 +261,12 @@ class Vendors:
             opens = ticket["tif"] != "IOC" and ticket["order_type"] != "STP"
             if row["mono_ns"] < since_ns or not opens or not ticket["order_ref"].startswith("tb"):
                 continue
-            before_ns = row["mono_ns"] - round(RECENT_S * NS_PER_S)
-            near = [
-                one
-                for one in self.watch.since(before_ns, [ticket["symbol"]])
-                if one.mono_ns <= row["mono_ns"] + NS_PER_S // 10
-            ]
-            if not any(one.is_live for one in near):
-                found.append(f"{ticket['symbol']} {ticket['side']}: {near[-1:]}")
+            at_ns, symbol = row["mono_ns"], ticket["symbol"]
+            near = self.watch.since(at_ns - round(AGE_S_MAX * NS_PER_S), [symbol])
+            before = [one for one in near if one.mono_ns <= at_ns][-1:]
+            told = [one for one in near if at_ns < one.mono_ns <= at_ns + TOLD_S * NS_PER_S][:1]
+            if not any(one.is_live for one in (*before, *told)):
+                found.append(f"{symbol} {ticket['side']}: {before} {told}")
         return found
 
     def seen(self, since_ns: int) -> dict[str, int]:
