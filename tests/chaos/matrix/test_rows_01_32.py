@@ -19,6 +19,7 @@ import pytest
 
 from chaos.matrix.acts import Acts, Runs, started
 from chaos.matrix.harness import HEARTBEATS_S, World, mono_ns
+from support.judge import OVER_STATES
 from support.run_bench import bench, eventually, in_thread
 from tradebox.adapters.embedded.secrets import Login
 from tradebox.adapters.postgres.connect import connected
@@ -615,20 +616,18 @@ def row_30_partial_fills_are_covered_exactly_or_repaired(world: World) -> dict[s
     assert [row["shares"] for row in executed(world, whole)][:2] == [1, 7]
     world.until_covered(whole, 100)
     price = world.price(thin)
-    quantity = int(90_000 / price)
-    plan_id = world.add(thin, size={"quantity": quantity},
-                        entry={"type": "limit", "price": round(price * 1.001, 2),
-                               "valid_until": 300})  # fmt: skip
+    quantity = int(700_000 / price)
+    entry = {"type": "limit", "price": round(price * 1.0005, 2), "valid_until": 300}
+    plan_id = world.add(thin, size={"quantity": quantity}, entry=entry)
     world.until_state(plan_id, "open")
-    eventually(
-        lambda: world.is_covered(thin) and not [
-            order for order in world.orders(plan_id)
-            if order["role"] == "entry" and order["state"] in ("working", "partial", "acked")
-        ],
-        "the entry is over and covered",
-    )  # fmt: skip
+
+    def is_over() -> bool:
+        (order,) = [one for one in world.orders(plan_id) if one["role"] == "entry"]
+        return order["state"] in OVER_STATES and world.is_covered(thin)
+
+    eventually(is_over, "the entry is over and covered")
     held = world.held(thin)
-    assert 0 < held <= quantity
+    assert 0 < held < quantity, "the rest was cancelled"
     return {"asked": quantity, "held": held}
 
 
