@@ -25,10 +25,11 @@ from bench.filter_data import (
     trades,
 )
 from bench.filter_trial import NaiveRule, OurRule, measure, usual_gap_s
+from bench.machine import load_average
 from tradebox.config import FilterSettings
 
 LENGTHS = (1, 2, 3, 5, 8)
-SEEDS = tuple(range(10))
+SEEDS = tuple(range(6))
 GAPS = 300
 NAIVE = (0.01, 0.03, 0.05)
 COUNT_MAX = 40_000
@@ -92,6 +93,7 @@ def run() -> dict[str, Any]:
         "seeds": list(SEEDS),
         "files": {},
         "missing": [],
+        "load_during": load_average(),
     }
     for name, load in {**TUNED_ON, **HELD_OUT}.items():
         path = INTRADAY / name

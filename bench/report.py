@@ -9,7 +9,7 @@ Rules of this file:
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +289,33 @@ def _sim(found: Mapping[str, Any]) -> list[str]:
     return [_row(what, found["order_to_ack_us"], beside, f"{found['ratio_to_floor_p50']}", 1)]
 
 
+GAPS_OF = ("us_equity_XXX_2018-01-02_trades.csv.gz", "SPY_2011-01_1min_bars.csv.gz")
+NAIVE = "refuse > 3%"
+
+
+def _filter(found: Mapping[str, Any]) -> list[str]:
+    """Return what passed of isolated errors, and how long a genuine gap waits, beside naive."""
+    files = found["files"]
+    ours = [one["filter"]["bursts"]["1"] for one in files.values()]
+    other = [one["naive"][NAIVE]["bursts"]["1"] for one in files.values()]
+    put, put_other = (_total(each, "errors_of_3_percent_or_more") for each in (ours, other))
+    passed, passed_other = (_total(each, "of_these_passed_live") for each in (ours, other))
+    what = f"sanity filter: of {put:,} isolated errors of 3 % and more, passed as live"
+    share = f"refuse > 3 %: {passed_other:,} of {put_other:,}"
+    rows = [f"| {what} | {passed} | | {share} | |"]
+    for name in GAPS_OF:
+        if name in files:
+            gaps, naive = files[name]["filter"]["gaps"], files[name]["naive"][NAIVE]["gaps"]
+            lost = f"refuse > 3 %: {naive['never_accepted_in_ticks']['gaps']} of {naive['gaps']}"
+            what = f"sanity filter: a genuine gap → its level passes, {name.partition('.')[0]}"
+            rows.append(_row(what, gaps["seconds"], f"{lost} never", "", 1_000_000))
+    return rows
+
+
+def _total(rows: Sequence[Mapping[str, int]], name: str) -> int:
+    return sum(row[name] for row in rows)
+
+
 def _stand_in(found: Mapping[str, Any]) -> str:
     """Return what the stand-in world serves at once on one core, and what it holds."""
     ticks, memory = found["ticks"], found["memory_mb"]
@@ -366,6 +393,7 @@ ROWS = {
     "isolation": _isolation,
     "runtime": _runtime,
     "console": _console,
+    "filter": _filter,
     "sim": _sim,
     "backtest": _backtest,
 }
