@@ -2,9 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tradebox.domain.filter_values import Check
 from tradebox.domain.market import TIER
+from tradebox.domain.tick_filter import is_blocked, is_halted
 
 if TYPE_CHECKING:
+    from tradebox.actors.feed_slot import FeedSlot
     from tradebox.app.engine import Plant
 
 
@@ -41,6 +44,23 @@ def header(plant: "Plant") -> dict[str, Any]:
     }
 
 
+def _beside(slot: "FeedSlot", symbol: str) -> dict[str, Any]:
+    """Return bid and ask where a source quotes them, and what a symbol waits for, if anything."""
+    memory = slot.memories.get(slot.active or "")
+    state = None if memory is None else memory.states.get(symbol)
+    if state is None:
+        return {}
+    found: dict[str, Any] = {}
+    quote = state.rest.quote
+    if quote is not None:
+        found = {"bid_micros": quote.bid_micros, "ask_micros": quote.ask_micros}
+    if is_blocked(state):
+        found["waits"] = Check.SPLIT
+    elif is_halted(state):
+        found["waits"] = Check.HALT
+    return found
+
+
 def feed_rows(plant: "Plant") -> list[dict[str, Any]]:
     """Return one row per symbol with its last admitted price and what it is worth now."""
     return [
@@ -57,6 +77,7 @@ def feed_rows(plant: "Plant") -> list[dict[str, Any]]:
             "epoch": tick.epoch,
             "ticks": plant.hub.flow(tick.symbol)[0],
             "gaps": plant.hub.flow(tick.symbol)[1],
+            **_beside(plant.slot, tick.symbol),
         }
         for tick in sorted(plant.hub.lasts(), key=lambda each: each.symbol)
     ]

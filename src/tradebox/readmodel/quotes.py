@@ -120,6 +120,9 @@ def explain(
     """
     row = word.prices.get(symbol, {})
     waiting = word.waiting or ("" if row else NOT_ADMITTED)
+    waits = str(row.get("waits", ""))
+    if not row and not word.waiting and refusals and refusals[0]["check_name"] == Check.SPLIT:
+        waiting = CHECK_WORDS[Check.SPLIT]
     quality = "stale" if row and word.waiting else row.get("quality")
     event_ns = row.get("event_ns")
     return {
@@ -131,7 +134,7 @@ def explain(
         "source": row.get("source"),
         "tier": row.get("tier"),
         "quality": quality,
-        "quality_why": QUALITY_WORDS.get(str(quality)) if row else None,
+        "quality_why": CHECK_WORDS.get(waits, QUALITY_WORDS.get(str(quality))) if row else None,
         "event_ns": event_ns,
         "recv_ns": row.get("recv_ns"),
         "age_s": _age_s(word, event_ns),

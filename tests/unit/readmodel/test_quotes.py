@@ -86,6 +86,24 @@ def test_a_refusal_tells_its_check_in_words():
     assert (refusal["number"], refusal["ticks"]) == (13, 1)
 
 
+def test_bid_and_ask_are_those_that_a_source_told():
+    quoted = {**PRICE, "bid_micros": 101_240_000, "ask_micros": 101_260_000}
+    shown = explain(word([quoted]), "NVDA", ())
+    assert (str(shown["bid"]), str(shown["ask"])) == ("101.24", "101.26")
+
+
+@pytest.mark.parametrize("check", ["split", "halt"])
+def test_a_price_that_waits_says_for_what(check):
+    shown = explain(word([{**PRICE, "quality": "suspect", "waits": check}]), "NVDA", ())
+    assert shown["quality_why"] == CHECK_WORDS[check]
+
+
+def test_a_symbol_blocked_before_its_first_price_says_what_to_do():
+    row = {"event_ns": 5, "recorded_at": None, "source": "finnhub", "verdict": "hold",
+           "check_name": "split", "price_micros": 50_000_000, "ticks": 1}  # fmt: skip
+    assert "tradebox ctl confirm" in explain(word([]), "NVDA", [row])["waiting"]
+
+
 def test_a_check_of_another_version_has_no_number():
     row = {"event_ns": 5, "recorded_at": None, "source": "finnhub", "verdict": "hold",
            "check_name": "unheard of", "price_micros": 1, "ticks": 2}  # fmt: skip
