@@ -180,7 +180,7 @@ class Case:
         roles = {
             self.role(life.ref)
             for life in self.lives.of(account, symbol)
-            if life.placed_ns < to_ns and (life.ended_ns is None or life.ended_ns >= from_ns)
+            if life.placed_ns <= to_ns and (life.ended_ns is None or life.ended_ns >= from_ns)
         }
         for role, cause in (("exit", "exit"), ("slice", "scale_out"), ("entry", "entry_partial")):
             if role in roles:

@@ -202,6 +202,11 @@ def test_a_position_without_a_stop(tale):
     assert tale.rules() == set(), "a person was told"
 
 
+def test_the_time_until_an_exit_stands_is_the_exits(tale):
+    (window,) = [one for one in Case(left(tale).seen).windows() if one.lasted_s > 0.1]
+    assert (window.cause, round(window.lasted_s, 1)) == ("exit", 0.3)
+
+
 def test_a_stop_of_another_size(tale):
     tale.state(10.0, 102, total=30, armed=30)
     assert "I3" in tale.rules()
