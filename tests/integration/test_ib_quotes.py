@@ -322,8 +322,10 @@ async def test_a_halt_is_said_and_stands_on_the_ticks():
         await it.trade(100.01)
         it.tws.market.halt("AAPL")
         await eventually(lambda: "ib_halt" in it.notes(), "the note")
+        await eventually(lambda: it.sink.all[-1].conditions == ("halted",), "the tick")
         it.tws.market.halt("AAPL", is_halted=False)
         await eventually(lambda: it.notes().count("ib_halt") == 2, "the end of it")
+        await eventually(lambda: it.sink.all[-1].conditions == (), "the tick of the end")
         assert (await it.trade(100.02)).conditions == ()
 
 

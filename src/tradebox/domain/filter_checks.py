@@ -18,6 +18,8 @@ from tradebox.domain.money import MICROS_PER_UNIT
 
 PRICE_MICROS_MAX = 1_000_000 * MICROS_PER_UNIT
 ROUND_LOT = 100
+HALTED = "halted"
+"""The word that a tick carries among its conditions while its symbol is halted."""
 COARSE_SOURCES = frozenset({Source.ALPHAVANTAGE, Source.YAHOO, Source.IB})
 """Sources that tell whole seconds."""
 
@@ -40,9 +42,16 @@ def refusal(state: SymbolState, tick: Tick, limits: FilterLimits) -> Check | Non
         return Check.FUTURE
     if tick.conditions and has_condition(limits.ineligible, tick):
         return Check.CONDITION
-    if mark_of(tick) in state.seen:
+    if mark_of(tick) in state.seen and not tells_halt(state, tick):
         return Check.DUPLICATE
     return None
+
+
+def tells_halt(state: SymbolState, tick: Tick) -> bool:
+    """Say whether a quote tells that a halt has begun or ended, be it as old as it may (17)."""
+    if not tick.is_quote or tick.source is not Source.IB:
+        return False
+    return (HALTED in tick.conditions) is not (state.rest.halt_ns > 0)
 
 
 def is_late(state: SymbolState, tick: Tick, limits: FilterLimits) -> bool:

@@ -15,7 +15,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tradebox.domain import luld
-from tradebox.domain.filter_checks import has_condition, is_late, is_odd_lot, refusal, remembered
+from tradebox.domain.filter_checks import (
+    HALTED,
+    has_condition,
+    is_late,
+    is_odd_lot,
+    refusal,
+    remembered,
+)
 from tradebox.domain.filter_hold import Known, gap_after, hold, hold_ns
 from tradebox.domain.filter_jump import REOPEN_GAP_NS, find_jump
 from tradebox.domain.filter_quotes import after_quote, is_crossed_for_long, is_outside_quote
@@ -36,7 +43,7 @@ from tradebox.domain.filter_values import (
     Verdict,
     bps,
 )
-from tradebox.domain.market import Quality, Tick
+from tradebox.domain.market import Quality, Source, Tick
 from tradebox.domain.splits import (
     NIGHT_NS,
     adjusted,
@@ -62,8 +69,7 @@ __all__ = [
     "with_split",
 ]
 
-HALTED, RESUMED = "halted", "resumed"
-"""Words that a source's ticks carry as conditions where it tells trading halts."""
+RESUMED = "resumed"
 
 ACCEPTED = Judged(Verdict.ACCEPT, Check.NONE, Quality.LIVE)
 FLAGGED = {
@@ -122,7 +128,7 @@ def judge(
             return state._replace(seen=seen, rest=rest), _hold(Check.CROSSED)
     if state.source is not None and (rest.said or tick.source is not state.source):
         rest = after_source(state, rest, tick, limits)
-    if tick.conditions:
+    if tick.conditions or rest.halt_ns:
         rest = _after_halt(rest, tick)
     state, rest, jump = _after_split(state, rest, tick, limits)
     if jump is None:
@@ -167,10 +173,13 @@ def _judge_slow(
 
 
 def _after_halt(rest: Rest, tick: Tick) -> Rest:
-    """Note the begin or the end of a halt (17); what comes after it is a reopening."""
+    """Note the begin or the end of a halt (17); what comes after it is a reopening.
+
+    IB says of each tick whether its symbol is halted; of others a word ends it, or nothing does.
+    """
     if HALTED in tick.conditions:
         return rest if rest.halt_ns else rest._replace(halt_ns=tick.event_ns)
-    if RESUMED in tick.conditions and rest.halt_ns:
+    if rest.halt_ns and (tick.source is Source.IB or RESUMED in tick.conditions):
         return rest._replace(halt_ns=0, is_reopening=True)
     return rest
 

@@ -380,9 +380,18 @@ def test_17_while_halted_prices_are_suspect_and_silence_is_no_alarm(quiet):
     assert is_halted(quiet.state)
     judged = quiet.see(100, 32, recv_s=90)
     assert judged == (Verdict.FLAG, Check.HALT, Quality.SUSPECT)
-    assert quiet.take(tick(100, 33, source=Source.IB, conditions=("resumed",))).passes
+    assert quiet.see(100, 32.5, size=7).check is Check.HALT
+    assert quiet.take(tick(100, 33, source=Source.IB)).passes
     assert not is_halted(quiet.state)
     assert quiet.see(100, 34).quality is Quality.LIVE
+
+
+def test_17_the_same_quote_again_tells_a_halt_and_its_end(quiet):
+    assert quiet.take(quote(99.99, 100.01, 31)).passes
+    assert quiet.take(quote(99.99, 100.01, 31, conditions=("halted",))).check is Check.HALT
+    assert quiet.take(quote(99.99, 100.01, 31, conditions=("halted",))).check is Check.DUPLICATE
+    assert quiet.take(quote(99.99, 100.01, 31)).quality is Quality.LIVE
+    assert not is_halted(quiet.state)
 
 
 def test_17_the_price_after_a_halt_is_a_reopening(quiet):

@@ -170,6 +170,10 @@ class Line:
             return self._printed()
         return self._shown(0, is_quote=True) if self._is_quoted else None
 
+    def again(self) -> Shown | None:
+        """Show the quote once more: something beside it has changed."""
+        return self._shown(0, is_quote=True)
+
     def _printed(self) -> Shown | None:
         self._is_pending = self._is_moved = self._is_timed = False
         return self._shown(self._last_size, is_quote=False)

@@ -292,6 +292,7 @@ class QuoteSession:
             line.is_halted = is_halted
             word = "is halted" if is_halted else "trades again"
             self._told.noted("ib_halt", f"ib says that {line.symbol} {word}")
+            self._show(line.again())
 
     def data_type(self, request_id: int, data_type: int) -> None:
         """Take note of what a line's data are; what is not known counts as frozen."""
