@@ -167,7 +167,10 @@ class YahooWorker:
         return answer
 
     async def _end(self) -> None:
-        """Kill the process that is there, and put off the next start."""
+        """Kill the process that is there, and put off the next start.
+
+        What must be done is done before the first wait: who waits here may be given up.
+        """
         process, self._process = self._process, None
         if process is None:
             return
@@ -176,12 +179,12 @@ class YahooWorker:
         self._deaths += 1
         pause_s = min(PAUSE_S_MAX, PAUSE_S * 2.0 ** (min(self._deaths, 20) - 1))
         self._not_before_s = self._clock.now() + (pause_s if self._deaths > 1 else 0.0)
-        until_s = self._clock.now() + REAP_S_MAX
-        while process.child.poll() is None and self._clock.now() < until_s:
-            await self._clock.sleep(REAP_S)
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)  # a killed process leaves it behind
             self._folder = ""
+        until_s = self._clock.now() + REAP_S_MAX
+        while process.child.poll() is None and self._clock.now() < until_s:
+            await self._clock.sleep(REAP_S)
 
     def _environment(self) -> dict[str, str]:
         ours = str(Path(__file__).parents[3])

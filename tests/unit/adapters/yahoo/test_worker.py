@@ -100,14 +100,20 @@ async def test_whatever_it_says_instead_is_the_vendors_fault(script):
 
 
 @pytest.mark.asyncio
-async def test_a_wish_that_is_given_up_leaves_no_process():
-    one = worker(LOOP + "time.sleep(3600)")
+async def test_a_wish_that_is_given_up_leaves_no_process_and_no_folder(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    hello = HEAD + f"say({{'ready': True, 'folder': {str(folder)!r}}})\n"
+    one = worker(LOOP.replace(READY, hello) + "time.sleep(3600)")
     asking = asyncio.ensure_future(one.ask(do="quote"))
-    await eventually(lambda: one.pid is not None)
+    await eventually(lambda: one._folder)
     pid = one.pid
     asking.cancel()
+    await asyncio.sleep(0)
+    asking.cancel()  # whoever ends it does not wait until it has ended
     with pytest.raises(asyncio.CancelledError):
         await asking
+    assert not folder.exists()
     await eventually(lambda: not is_alive(pid))
     await one.close()
 
