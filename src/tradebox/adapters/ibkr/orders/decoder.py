@@ -55,8 +55,7 @@ class FactReader:
         self.accounts: tuple[str, ...] = ()
         self.next_valid_id = 0
         self._contracts: dict[int, list[ContractDetails]] = {}
-        self.completed: CompletedOrderFact | None = None
-        """The last completed order that was read."""
+        self._completed: CompletedOrderFact | None = None
 
     # The names below are the library's.
 
@@ -138,8 +137,13 @@ class FactReader:
         self, contract: Contract, order: Order, state: OrderState
     ) -> None:
         """An order that is done today."""
-        self.completed = wire.completed_of(contract, order, state)
-        self._fact(self.completed)
+        self._completed = wire.completed_of(contract, order, state)
+        self._fact(self._completed)
+
+    def take_completed(self) -> CompletedOrderFact | None:
+        """Return the completed order that was read last, once."""
+        found, self._completed = self._completed, None
+        return found
 
     def again(self, fact: CompletedOrderFact) -> None:
         """A completed order that was read before."""
@@ -244,10 +248,10 @@ class FactDecoder(Decoder):
         if fact is not None:
             self._reader.again(fact)
             return
-        self._reader.completed = None
         super().completedOrder(fields)  # type: ignore[no-untyped-call]
-        if self._reader.completed is not None:
-            _keep(self._completed, words, self._reader.completed)
+        fact = self._reader.take_completed()
+        if fact is not None:
+            _keep(self._completed, words, fact)
 
     def _execution(self, fields: list[str], *, is_live: bool) -> ExecutionFact:
         return ExecutionFact(
