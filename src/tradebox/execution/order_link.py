@@ -47,6 +47,7 @@ _BLIND_CODES: Final = frozenset({1100, 2110})
 _RESTORED_CODES: Final = frozenset({1101, 1102})
 _ENTRY_STATES: Final = frozenset({LinkState.CLEAN})
 _COUNT_MIN: Final = 10
+_TAKEN_MAX: Final = 20_000
 _REDUCE_STATES: Final = frozenset({LinkState.CLEAN, LinkState.WINDOW})
 
 
@@ -232,6 +233,8 @@ class OrderLink:
         if not isinstance(fact, ExecutionFact | CompletedOrderFact):
             self._hand_on(fact)
         elif fact not in self._taken and self._hand_on(fact):
+            if len(self._taken) >= _TAKEN_MAX:
+                self._taken.clear()
             self._taken.add(fact)
 
     @property

@@ -10,6 +10,7 @@ Rules of this file:
 
 from collections.abc import Callable
 from datetime import UTC, tzinfo
+from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 from ib_async.contract import Contract, ContractDetails
@@ -202,8 +203,8 @@ class FactDecoder(Decoder):
         self._reader = reader
         self._default_zone = default_zone
         self.unknown_messages = 0
-        self._executions: dict[tuple[str, ...], ExecutionFact] = {}
-        self._completed: dict[tuple[str, ...], CompletedOrderFact] = {}
+        self._executions: dict[bytes, ExecutionFact] = {}
+        self._completed: dict[bytes, CompletedOrderFact] = {}
         super().__init__(reader, 0)  # type: ignore[arg-type]  # it names its own wrapper class
 
     def wrap(self, methodName: str, types: list[type], skip: int = 2) -> Callable[..., None]:  # noqa: N803
@@ -234,7 +235,7 @@ class FactDecoder(Decoder):
     def execDetails(self, fields: list[str]) -> None:  # noqa: N802
         """Read an execution by position, with exact decimals and the zone of its text."""
         request_id = int(fields[1])
-        words = (str(request_id == -1), *fields[2:])
+        words = _digest([str(request_id == -1), *fields[2:]])
         fact = self._executions.get(words)
         if fact is None:
             fact = self._execution(fields, is_live=request_id == -1)
@@ -243,7 +244,7 @@ class FactDecoder(Decoder):
 
     def completedOrder(self, fields: list[str]) -> None:  # noqa: N802
         """Read a completed order by the library, or know it again."""
-        words = tuple(fields)
+        words = _digest(fields)
         fact = self._completed.get(words)
         if fact is not None:
             self._reader.again(fact)
@@ -271,7 +272,12 @@ class FactDecoder(Decoder):
         )
 
 
-def _keep(known: dict[tuple[str, ...], F], words: tuple[str, ...], fact: F) -> None:
+def _digest(fields: list[str]) -> bytes:
+    """Return what stands for a message's words: 16 bytes instead of some thousand."""
+    return blake2b("\0".join(fields).encode(), digest_size=16).digest()
+
+
+def _keep(known: dict[bytes, F], words: bytes, fact: F) -> None:
     if len(known) >= KNOWN_MAX:
         known.clear()
     known[words] = fact
