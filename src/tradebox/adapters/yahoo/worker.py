@@ -5,7 +5,8 @@ Rules of this file:
   process, never the caller: a fresh one is made for the next wish;
 - a worker that keeps dying is started again with pauses that grow;
 - it is started by vfork (subprocess), not by the loop's own fork: a large engine would stand still
-  for as long as its page tables take to copy;
+  for as long as its page tables take to copy; it stays in its owner's session: a niceness counts
+  nothing between sessions where the kernel groups them (sched_autogroup);
 - neither yfinance nor pandas is imported here.
 """
 
@@ -130,7 +131,6 @@ class YahooWorker:
                     stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,
                     env=self._environment(),
-                    start_new_session=True,
                 )
             except OSError as error:
                 ours.close()
