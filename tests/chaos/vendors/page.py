@@ -19,7 +19,7 @@ ledger. After each row:
 
 - no price that was told as one of now was further than 5 % from the market;
 - no price was live though its event was older than any source's limit;
-- no live price of a source went back in time;
+- no live price of a source went back in time by more than `feed.filter.late_s_max`;
 - positions that only a wrong price could move (a target 8 % up, a stop 20 % down) sent no order;
 - no order that opens risk left without a live price just before.
 
