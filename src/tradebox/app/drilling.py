@@ -83,7 +83,13 @@ async def drill(
                 raise NotDone(f"{symbol}: the broker knows no such stock")
             port.close()
             bench = DrillBench(
-                port, probe, instrument, identity.account_id, clock, secrets.token_hex(3)
+                port,
+                probe,
+                instrument,
+                identity.account_id,
+                clock,
+                secrets.token_hex(3),
+                client_id=ORDER_CLIENT_ID,
             )
             bench.connected(await port.connect(bench.took))
             if await bench.position():

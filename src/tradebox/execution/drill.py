@@ -79,6 +79,7 @@ class DrillBench:
         clock: Clock,
         token: str,
         *,
+        client_id: int,
         calm_s: float = CALM_S,
     ) -> None:
         self.port = port
@@ -87,6 +88,7 @@ class DrillBench:
         self.account_id = account_id
         self.clock = clock
         self._token = token
+        self._client_id = client_id
         self.calm_s = calm_s
         """How long nothing more is said before it counts as said."""
         self._next_id = 0
@@ -95,7 +97,13 @@ class DrillBench:
         self.ours: list[int] = []
 
     def took(self, fact: BrokerFact) -> None:
-        """Keep a fact with the time it came."""
+        """Keep a fact with the time it came.
+
+        Of another client nothing is kept: lists name its orders, and its order ids are as ours.
+        """
+        is_named = isinstance(fact, OpenOrderFact | OrderStatusFact | ExecutionFact)
+        if is_named and fact.client_id != self._client_id:  # type: ignore[union-attr]  # is_named
+            return
         self.facts.append((self.clock.now(), fact))
 
     def connected(self, info: LinkInfo) -> None:

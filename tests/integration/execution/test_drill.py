@@ -49,7 +49,7 @@ async def drill_bench(answer="delayed", **variants):
     port = IbOrderPort(*tws.address, 30, clock)
     bench = DrillBench(
         port, ScriptedQuotes(tws.market, answer), INSTRUMENTS["AAPL"], ACCOUNT_ID, clock, "t",
-        calm_s=0.15,
+        client_id=30, calm_s=0.15,
     )  # fmt: skip
     bench.connected(await port.connect(bench.took))
     try:
@@ -96,3 +96,15 @@ async def test_the_drill_finds_what_the_simulator_plays(name, alternative):
         assert found[name].found == alternative, found[name].evidence
         assert tws.bench.position("AAPL") == 0
         assert tws.bench.exchange.open_orders("paper") == []
+
+
+async def test_another_client_s_orders_are_none_of_the_drill_s():
+    """The engine trades beside it, under the same order ids: only our own facts are evidence."""
+    async with drill_bench(stop_through_market="refused") as (bench, tws):
+        for order_id in range(1, 12):
+            tws.bench.submit(
+                order_id, client=11, quantity=10, side="BUY" if order_id % 2 else "SELL"
+            )
+        (finding,) = await run_steps(bench, ("trigger",))
+        assert finding.found == "refused", finding.evidence
+        assert {fact.client_id for _, fact in bench.facts if hasattr(fact, "client_id")} == {30}
