@@ -27,7 +27,7 @@ def commands(command=None, path=()):
 
 COMMANDS = sorted(commands())
 GROUPS = {
-    ("plan",), ("config",), ("db",), ("backtest",), ("sim", "fault"), ("ctl",),
+    ("plan",), ("config",), ("data",), ("db",), ("backtest",), ("sim", "fault"), ("ctl",),
     ("ctl", "failover"), ("service",), ("drill",), ("gateway",),
 }  # fmt: skip
 PRINTING = [path for path in COMMANDS if path and path != ("tui",) and path not in GROUPS]
