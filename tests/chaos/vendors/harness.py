@@ -10,6 +10,7 @@ Rules of this file:
 
 import json
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from typing import Any
 from chaos.matrix.harness import SPEED, World
 from chaos.vendors.rows import BROKER, POLLED, PREMIUM, STREAM, Row
 from support.price_watch import Item, Watch
-from support.run_bench import bench, eventually
+from support.run_bench import DEADLINE_S, bench, eventually
 
 RESULTS = "TRADEBOX_VENDOR_RESULTS"
 """Where the result of each row is kept, where set."""
@@ -115,7 +116,8 @@ class Vendors:
             made.until_served(made.serves)
             yield made
             if world.run.popen.poll() is None:
-                world.run.stop()
+                world.run.send(signal.SIGTERM)
+                world.run.wait(2 * DEADLINE_S)
 
     # --- faults ---
 

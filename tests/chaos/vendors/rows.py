@@ -12,13 +12,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One fault. arguments: of the fault; and_fault: set after it, to make it felt."""
+    """One fault. arguments: of the fault; and_fault: set after it, to make it felt at once."""
 
     fault: str
     world: str
     expect: str
     arguments: dict[str, Any] = field(default_factory=dict)
     and_fault: str = ""
+    and_arguments: dict[str, Any] = field(default_factory=dict)
     checks: tuple[str, ...] = ()
     is_quick: bool = False
     why_not: str = ""
@@ -91,7 +92,7 @@ _AV_DOWN = (
 )  # fmt: skip
 _YAHOO_DOWN = (
     "rate_limit", "server_error", "html_page", "not_found", "empty_result", "truncated", "slow",
-    "reset", "bad_crumb", "missing_zone", "tls_refuse", "tls_certificate",
+    "reset", "bad_crumb", "missing_zone",
 )  # fmt: skip
 _YAHOO_STREAM = (
     "stream_refuse", "stream_drop", "stream_close", "stream_half_open", "stream_silent_symbol",
@@ -117,7 +118,12 @@ def _alphavantage() -> tuple[Row, ...]:
 def _yahoo() -> tuple[Row, ...]:
     name = "yahoo.{}".format
     slow: dict[str, Any] = {"delay_s": 60.0}
+    anew: dict[str, Any] = {"count": 1}
     return (
+        *(
+            Row(name(one), POLLED, "not_live", {}, "yahoo.reset", anew)
+            for one in ("tls_refuse", "tls_certificate")
+        ),
         *(Row(name(one), POLLED, "not_live", slow if one == "slow" else {}) for one in _YAHOO_DOWN),
         *(Row(name(one), POLLED, "unnoticed") for one in (*_YAHOO_HARMLESS, *_YAHOO_STREAM)),
         Row(name("stale_time"), POLLED, "late", {"age_s": 3600.0}),
@@ -140,8 +146,8 @@ def _broker() -> tuple[Row, ...]:
     mine: dict[str, Any] = {"client_id": 21}
     again = "gateway.disconnect"
     return (
-        Row("gateway.delayed_data", BROKER, "not_live", mine, and_fault=again),
-        Row("gateway.refuse_market_data", BROKER, "not_live", mine, and_fault=again),
+        Row("gateway.delayed_data", BROKER, "not_live", mine, again, mine),
+        Row("gateway.refuse_market_data", BROKER, "not_live", mine, again, mine),
         Row("gateway.freeze_market_data", BROKER, "not_live", mine),
         Row("gateway.competing_session", BROKER, "not_live", {"account": "paper"}),
         Row("gateway.half_open", BROKER, "not_live", mine),

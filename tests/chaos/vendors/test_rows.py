@@ -164,7 +164,7 @@ def not_live(run: Vendors, row: Row) -> dict[str, Any]:
     since_ns = time.monotonic_ns()
     run.set(row.fault, **row.arguments)
     if row.and_fault:
-        run.set(row.and_fault, **row.arguments)
+        run.set(row.and_fault, **row.and_arguments)
     run.until_met(row.fault)
     run.until_not_live()
     gone_s = round((time.monotonic_ns() - since_ns) / 1e9, 2)
