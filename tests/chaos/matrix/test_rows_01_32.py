@@ -188,9 +188,9 @@ def lost_and_restored(world: World, code: int) -> None:
     world.open(held)
     with world.blind("paper", lambda: world.clear("gateway.link_loss")):
         world.fault("gateway.link_loss", account="paper", code=code)
-        world.until_link("paper", "BLIND")
         plan_id = world.add(other)
         world.stays_out(other)
+        world.until_link("paper", "BLIND")
     world.until_state(plan_id, "open")
     assert len(world.entries(other)) == 1
     assert world.is_covered(held)
@@ -213,9 +213,9 @@ def row_08_1100_said_500_times_is_one_transition_and_one_alert(world: World) -> 
     since_ns = mono_ns()
     with world.blind("paper", lambda: world.notice(1102)):
         world.notice(1100, repeats=500)
-        world.until_link("paper", "BLIND")
         plan_id = world.add(other)
         world.stays_out(other)
+        world.until_link("paper", "BLIND")
     world.until_state(plan_id, "open")
     assert len(world.alerts("link_blind", since_ns=since_ns)) == 1
 
@@ -239,10 +239,10 @@ def row_10_2104_does_not_end_what_1100_began(world: World) -> None:
     symbol = world.symbol()
     with world.blind("paper", lambda: world.notice(1102)):
         world.notice(1100)
-        world.until_link("paper", "BLIND")
         world.notice(2104)
         plan_id = world.add(symbol)
         world.stays_out(symbol)
+        world.until_link("paper", "BLIND")
     world.until_state(plan_id, "open")
 
 

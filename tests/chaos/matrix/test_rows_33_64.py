@@ -33,8 +33,8 @@ from chaos.matrix.harm import (
     wall_s,
 )
 from chaos.matrix.harness import World, mono_ns
+from support.official import OfficialClient
 from support.run_bench import bench, eventually
-from support.tws_bench import RawClient
 from tradebox.adapters.embedded.addresses import REDIS_FOLDER, redis_url
 from tradebox.adapters.embedded.secrets import Login
 from tradebox.config import Home, Settings
@@ -53,6 +53,7 @@ ADOPTED = {"side": "long", "entry": {"type": "market"}, "stop": {"percent": 10}}
 MISMATCH = "SELECT text FROM trade.alert WHERE kind = 'account_mismatch'"
 FLOOD = 1_000
 BULK = 600
+BULK_CLIENTS = range(21, 27)
 FAST = 200
 """Market seconds per second, where a night has to pass."""
 NIGHT_S_MAX = 240.0
@@ -153,8 +154,7 @@ def row_36_a_refused_stop_is_placed_again_and_else_the_position_goes(world: Worl
     second = world.add(hopeless)
     world.until_state(second, "closed")
     assert world.held(hopeless) == 0
-    refused = [code for code in world.codes(since_ns=at_ns) if code == 201]
-    assert len(refused) >= 2
+    world.until_told("stop_refused", since_ns=at_ns)
     if world.held(again):
         world.leave(plan_id)
 
@@ -287,9 +287,11 @@ def row_43_absurd_ticks_open_move_and_close_nothing(world: World) -> None:
     empty, late = starved(world)
     with world.span("spoilt", symbol=empty):
         for price in ("0", "-1", "NaN", "Infinity", "1e-9"):
-            world.fault("gateway.bad_tick", symbol=empty, price=price, count=3)
-            world.fault("gateway.bad_tick", symbol=symbol, price=price, count=3)
-        world.clear("gateway.freeze_market_data")
+            world.fault("gateway.bad_tick", price=price)
+            world.clear("gateway.freeze_market_data")
+            world.stays_out(empty, seconds=0.5)
+            world.fault("gateway.freeze_market_data", symbol=empty)
+            world.clear("gateway.bad_tick")
         world.fault("finnhub.zero_price", symbol=symbol, count=5)
         for percent in (900.0, -90.0):
             world.fault("finnhub.spike", symbol=symbol, percent=percent, count=1)
@@ -506,24 +508,18 @@ def row_58_an_exit_does_not_wait_behind_bulk_requests(world: World) -> dict:
     symbol = world.symbol()
     plan_id = world.open(symbol)
     host, _, port = ready_line(world)["gateway_paper"].rpartition(":")
-
-    async def bulk() -> None:
-        clients = [await RawClient.open((host, int(port)), number) for number in range(21, 27)]
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(OfficialClient((host, int(port)), number))
+            for number in BULK_CLIENTS
+        ]
         for number in range(BULK):
-            clients[number % len(clients)].send(49, 1)
+            clients[number % len(clients)]._client.reqCurrentTime()
         asked_ns = mono_ns()
-        await asyncio.to_thread(world.leave, plan_id)
-        shown["ask_to_first_bytes_ms"] = first_message_ms(asked_ns)
-        for client in clients:
-            await client.close()
-
-    def first_message_ms(asked_ns: int) -> float:
-        later = [row["mono_ns"] for row in world.ledger("message", client_id=11)
-                 if row["mono_ns"] > asked_ns]  # fmt: skip
-        return round((min(later) - asked_ns) / 1e6, 1)
-
-    shown: dict[str, float] = {}
-    asyncio.run(bulk())
+        world.leave(plan_id)
+    later = [row["mono_ns"] for row in world.ledger("message", client_id=11)
+             if row["mono_ns"] > asked_ns]  # fmt: skip
+    shown = {"ask_to_first_bytes_ms": round((min(later) - asked_ns) / 1e6, 1)}
     assert world.held(symbol) == 0
     return shown
 
@@ -531,10 +527,9 @@ def row_58_an_exit_does_not_wait_behind_bulk_requests(world: World) -> dict:
 @acts.row(
     59,
     own=True,
-    PAPER_LIMITS_ORDERS_PER_S_MAX="10",
-    PAPER_LIMITS_ORDERS_PER_MIN_MAX="120",
-    PAPER_LIMITS_RATE_LATCH_MAX="50",
-    PAPER_LIMITS_ENTRIES_PER_SYMBOL_MIN_MAX="20",
+    PAPER_LIMITS_ORDERS_PER_S_MAX="5",
+    PAPER_LIMITS_ORDERS_PER_MIN_MAX="10",
+    PAPER_LIMITS_RATE_LATCH_MAX="10",
 )
 def row_59_a_flood_of_intents_meets_the_buckets_and_the_latch(world: World) -> dict:
     held = world.symbol()
@@ -554,7 +549,7 @@ def row_59_a_flood_of_intents_meets_the_buckets_and_the_latch(world: World) -> d
         (sum(0 <= row["mono_ns"] - first["mono_ns"] < 1e9 for row in sent) for first in sent),
         default=0,
     )
-    assert in_a_second <= 22, "a bucket of ten a second, twice at most across its edge"
+    assert in_a_second <= 12, "a bucket of five a second, twice at most across its edge; exits"
     for one in plans:
         world.clerk.command("paper", "exit", plan_id=one)
     assert world.clerk.command("paper", "resume").get("done")
