@@ -3,7 +3,8 @@
 Rules of this file:
 - data comes by a path that every worker can read, or is scattered once and written down there;
 - a cluster ends its own workers and watches its own memory: we neither signal nor measure them;
-- results are the same bytes as anywhere: the task is the same function.
+- results are the same bytes as anywhere: the task is the same function;
+- what Dask logs of connections that end is noise: what matters of a task comes with its future.
 """
 
 import contextlib
@@ -24,8 +25,35 @@ from tradebox.errors import ConfigInvalid
 
 CONNECT_S_MAX: Final = 20.0
 READY_S_MAX: Final = 180.0
+QUIET: Final = logging.CRITICAL
+"""What Dask may still say, here and in workers of a cluster of our own."""
 
 Files = Mapping[str, bytes]
+
+
+class EndedConnections(logging.Filter):
+    """Drops what a loop says of a task that nobody awaits when its connection ends.
+
+    Dask leaves such tasks behind when a cluster closes: a heartbeat on its way, an answer that is
+    not needed any more. Anything else passes.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is worth showing."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not type(error).__module__.startswith(("distributed.", "tornado."))
+
+
+_ENDED: Final = EndedConnections()
+
+
+def hush() -> None:
+    """Keep this process from showing how Dask's connections end; harmless twice."""
+    logging.getLogger("distributed").setLevel(QUIET)
+    for name in ("asyncio", "tornado.application"):
+        logger = logging.getLogger(name)
+        if _ENDED not in logger.filters:
+            logger.addFilter(_ENDED)
 
 
 class DaskSlot:
@@ -86,7 +114,7 @@ class DaskPool:
         Raises: ConfigInvalid when no scheduler answers or it has no workers.
         """
         dask: Any = importlib.import_module("distributed")  # it is not typed
-        logging.getLogger("distributed").setLevel(logging.ERROR)
+        hush()
         try:
             if self._address is None:
                 self._cluster = dask.LocalCluster(
@@ -94,7 +122,7 @@ class DaskPool:
                     threads_per_worker=1,
                     dashboard_address=None,
                     host="127.0.0.1",
-                    silence_logs=logging.ERROR,
+                    silence_logs=QUIET,
                 )
             self._client = dask.Client(self._cluster or self._address, timeout=CONNECT_S_MAX)
             self._client.wait_for_workers(1, timeout=READY_S_MAX)

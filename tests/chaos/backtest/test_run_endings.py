@@ -33,6 +33,9 @@ class Command:
             text=True,
         )  # fmt: skip
 
+    said = ""
+    """What it said on stderr until its end."""
+
     def workers(self) -> list[int]:
         return [pid for pid in tree_of(self.process.pid) if is_worker(pid)]
 
@@ -42,6 +45,7 @@ class Command:
     def end(self) -> dict:
         out, err = self.process.communicate(timeout=DEADLINE_S)
         assert self.process.returncode == 0, err
+        self.said = err
         return json.loads(out)
 
 
@@ -219,4 +223,6 @@ def test_one_process_two_and_dask_give_the_same_hashes(home, expected) -> None:
         ["--executor", "dask"],
         ["--executor", "dask", "--scatter"],
     ):
-        assert Command(home, *words).end()["run_hash"] == expected
+        command = Command(home, *words)
+        assert command.end()["run_hash"] == expected
+        assert all("progress" in json.loads(line) for line in command.said.splitlines())
