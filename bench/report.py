@@ -153,6 +153,23 @@ def _price_path(found: Mapping[str, Any]) -> list[str]:
     return [_row(what, spread, beside, f"{found['ratio_to_floor_p50']}", 1)]
 
 
+def _data(found: Mapping[str, Any]) -> list[str]:
+    """Return the latency at each rate, beside what one core takes and what redis-py alone does."""
+    most, bare = found["sustained"]["ticks_per_s"], found["redis_ticks_per_s"]["bare"]
+    beside = f"one core takes {thousands(most)} ticks/s; bare redis-py {thousands(bare)}"
+    return [
+        _row(
+            f"vendor's hand → live controller, two feeds, Redis with {found['readers']['count']}"
+            f" readers, {one['per_s']:,} ticks/s",
+            one["latency_us"],
+            beside,
+            f"{found['path_to_bare_pipeline']}",
+            1,
+        )
+        for one in found["rates"]
+    ]
+
+
 def _restart(found: Mapping[str, Any]) -> list[str]:
     fresh_us = found["fresh_start_ms"]["p50"] * 1000
     rows = {"engine SIGKILL → new loop": found["kill_to_loop_ms"]}
@@ -385,6 +402,7 @@ def _universe(found: Mapping[str, Any]) -> str:
 ROWS = {
     "orders": _orders,
     "price_path": _price_path,
+    "data": _data,
     "restart": _restart,
     "recovery": _recovery,
     "reconcile": _reconcile,

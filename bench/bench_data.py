@@ -1,0 +1,275 @@
+"""Vendor bytes to a controller's mailbox and to Redis with five readers: what one core takes.
+
+Rules of this file:
+- the path runs alone on one core; vendor, readers and Redis share the others;
+- latency runs from the vendor's hand to the live controller's handler; a tick that a newer one of
+  its symbol replaced in the mailbox has none and is counted;
+- the floor is a bare redis-py pipeline that writes the same batches in the same run;
+- live beside a paper that stops reading: pairs of windows, the median of the pairs' ratios.
+"""
+
+import contextlib
+import gc
+import os
+import shutil
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+
+from bench.data_path import DataPath, Part
+from bench.machine import load_average, memory_mb, ratio, spread
+from bench.sampler import Sampler
+from tradebox.adapters.embedded import valkey
+from tradebox.adapters.embedded.addresses import redis_url
+from tradebox.adapters.embedded.secrets import Login
+from tradebox.adapters.redis.bus import RedisBus
+from tradebox.adapters.redis.client import make_client
+from tradebox.adapters.redis.prices import CHANNEL, QUOTE_PREFIX, RedisPrices, blob
+from tradebox.config import Home, Settings
+from tradebox.domain.market import AdmittedTick, Quality, Source
+
+SYMBOLS = [f"S{number:04d}" for number in range(50)]
+MANY = [f"S{number:04d}" for number in range(1000)]
+RATES = (500, 2000, 8000)
+STEADY_S = 6.0
+QUIET_RATE, QUIET_S = 60, 10.0
+FLOOD_TICKS, FRAME_TICKS = 60_000, 10
+"""Fewer frames than a mailbox holds: nothing is dropped, and nothing counted that was not done."""
+WARM_TICKS = 3000
+PAIRS, PAIR_S, PAIR_RATE = 5, 4.0, 500
+BATCH, BATCHES = 50, 400
+MANY_FLOODS = 2
+TTL_MS = 15_000
+
+
+@contextmanager
+def own_core() -> Iterator[int | None]:
+    """Keep this process on one core; yield another one for the rest, where there is one."""
+    before = os.sched_getaffinity(0)
+    cores = sorted(before)
+    os.sched_setaffinity(0, {cores[0]})
+    try:
+        yield cores[1] if len(cores) > 1 else None
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def own_redis() -> Iterator[str]:
+    """A Valkey of this bench alone; its engine's address."""
+    folder = Path(tempfile.mkdtemp(prefix="tradebox-bench-"))
+    home = Home(folder / "h")
+    home.root.mkdir(mode=0o700)
+    valkey.start(home, 256)
+    try:
+        yield redis_url(home, Settings(), Login.REDIS_ENGINE)
+    finally:
+        valkey.stop(home)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def path_of(
+    symbols: Sequence[str], url: str, core: int | None
+) -> AsyncIterator[tuple[DataPath, Part, Part]]:
+    """A path with its vendor and its readers, warm."""
+    path = DataPath(symbols, url)
+    vendor = Part(
+        "vendor",
+        core,
+        symbols=list(symbols),
+        seed=1,
+        speed=1.0,
+        mono_ns=path.market.mono_ns,
+        market_ns=path.market.market_ns,
+    )
+    readers = Part("readers", core, url=url, symbols=list(symbols))
+    try:
+        await path.start(vendor.first["port"])
+        warm = max(WARM_TICKS, 20 * len(symbols))
+        await vendor.ask(do="send", per_s=2000, seconds=warm / 2000, ticks=10)
+        await path.received(warm)
+        yield path, vendor, readers
+    finally:
+        await path.stop()
+        vendor.close()
+        readers.close()
+
+
+def latencies_us(path: DataPath, frames: Sequence[Sequence[int]], ticks: int) -> list[float]:
+    """Return from the vendor's hand to live's handler, of the ticks that were handled."""
+    sent = {}
+    for before, mono_ns in frames:
+        for number in range(before + 1, before + ticks + 1):
+            sent[number] = mono_ns
+    return [(at_ns - sent[number]) / 1000 for number, at_ns in path.seen if number in sent]
+
+
+async def steady(path: DataPath, vendor: Part, per_s: int, seconds: float) -> dict[str, Any]:
+    """Measure one rate."""
+    ticks = 1 if per_s <= 1000 else 4
+    path.seen.clear()
+    counters = path.hub.counters
+    before, published = counters.received, counters.published
+    cpu_s, began_s = time.process_time(), time.monotonic()
+    answer = await vendor.ask(do="send", per_s=per_s, seconds=seconds, ticks=ticks)
+    count = len(answer["frames"]) * ticks
+    await path.received(before + count)
+    took_s = time.monotonic() - began_s
+    cpu_share = (time.process_time() - cpu_s) / took_s
+    found = latencies_us(path, answer["frames"], ticks)
+    return {
+        "per_s": per_s,
+        "reached_per_s": round(count / took_s),
+        "latency_us": spread(found, 1),
+        "conflated_in_the_mailbox": count - len(found),
+        "cpu_share": round(cpu_share, 3),
+        "written_to_redis": counters.published - published,
+    }
+
+
+async def flood(path: DataPath, vendor: Part) -> dict[str, Any]:
+    """Measure what one core takes, with the profile attached."""
+    counters = path.hub.counters
+    before, admitted = counters.received, counters.admitted
+    gc.collect()
+    with Sampler() as sampler:
+        cpu_s, began_s = time.process_time(), time.monotonic()
+        await vendor.ask(do="flood", count=FLOOD_TICKS, ticks=FRAME_TICKS)
+        await path.received(before + FLOOD_TICKS)
+        took_s, spent_s = time.monotonic() - began_s, time.process_time() - cpu_s
+    return {
+        "ticks": FLOOD_TICKS,
+        "ticks_per_s": round(FLOOD_TICKS / took_s),
+        "cpu_us_per_tick": round(1e6 * spent_s / FLOOD_TICKS, 1),
+        "admitted": counters.admitted - admitted,
+        "profile": sampler.told(),
+    }
+
+
+async def stopped_reader(path: DataPath, vendor: Part, readers: Part) -> dict[str, Any]:
+    """Measure live with paper reading and with paper deaf, in pairs."""
+    pairs = []
+    for _ in range(PAIRS):
+        found = []
+        for is_reading in (True, False):
+            if not is_reading:
+                path.paper_reads.clear()
+                os.kill(readers.pid, signal.SIGSTOP)
+            try:
+                one = await steady(path, vendor, PAIR_RATE, PAIR_S)
+            finally:
+                path.paper_reads.set()
+                os.kill(readers.pid, signal.SIGCONT)
+            found.append(one["latency_us"])
+            await path.clock.sleep(0.3)
+        pairs.append(found)
+    return {
+        "pairs": PAIRS,
+        "per_s": PAIR_RATE,
+        "reading_us": pairs[-1][0],
+        "stopped_us": pairs[-1][1],
+        "ratios_p99": [ratio(two["p99"], one["p99"]) for one, two in pairs],
+        "median_ratio_p99": round(statistics.median(b["p99"] / a["p99"] for a, b in pairs), 3),
+        "median_ratio_p50": round(statistics.median(b["p50"] / a["p50"] for a, b in pairs), 3),
+    }
+
+
+async def bare_pipeline(url: str) -> dict[str, Any]:
+    """Measure redis-py alone and our publisher's adapter with the same batches."""
+    now_ns = time.time_ns()
+    ticks = [
+        AdmittedTick(
+            symbol, 100_010_000, 100, now_ns, now_ns, Source.FINNHUB, Quality.LIVE, 1, 1, 1
+        )
+        for symbol in SYMBOLS[:BATCH]
+    ]
+    rates: dict[str, list[float]] = {"bare": [], "ours": []}
+    client, bus = make_client(url), RedisBus(url)
+    prices = RedisPrices(bus)
+    await prices.publish(1, ticks)
+    for _ in range(3):
+        began_s = time.monotonic()
+        for _ in range(BATCHES):
+            blobs = [blob(tick) for tick in ticks]
+            pipeline = client.pipeline(transaction=False)
+            for tick, data in zip(ticks, blobs, strict=True):
+                pipeline.set(QUOTE_PREFIX + tick.symbol, data, px=TTL_MS)
+            pipeline.publish(CHANNEL, b"[" + b",".join(blobs) + b"]")
+            await pipeline.execute()
+        rates["bare"].append(BATCH * BATCHES / (time.monotonic() - began_s))
+        began_s = time.monotonic()
+        for _ in range(BATCHES):
+            await prices.publish(1, ticks)
+        rates["ours"].append(BATCH * BATCHES / (time.monotonic() - began_s))
+    await client.aclose()
+    await bus.close()
+    return {name: round(statistics.median(found)) for name, found in rates.items()}
+
+
+async def crowd(url: str, core: int | None) -> dict[str, Any]:
+    """Measure memory with 1,000 symbols whose windows are full."""
+    gc.collect()
+    before = memory_mb(os.getpid())
+    async with path_of(MANY, url, core) as (path, vendor, _):
+        for _ in range(MANY_FLOODS):
+            received = path.hub.counters.received
+            await vendor.ask(do="flood", count=FLOOD_TICKS, ticks=FRAME_TICKS)
+            await path.received(received + FLOOD_TICKS)
+        path.seen.clear()
+        gc.collect()
+        after = memory_mb(os.getpid())
+    return {
+        "symbols": len(MANY),
+        "ticks_each": MANY_FLOODS * FLOOD_TICKS // len(MANY) + 20,
+        "rss_mb": after["rss_mb"],
+        "grown_mb": round(after["rss_mb"] - before["rss_mb"], 1),
+    }
+
+
+async def _measure(url: str, core: int | None) -> dict[str, Any]:
+    async with path_of(SYMBOLS, url, core) as (path, vendor, readers):
+        quiet = await steady(path, vendor, QUIET_RATE, QUIET_S)
+        rates = [await steady(path, vendor, per_s, STEADY_S) for per_s in RATES]
+        floods = [await flood(path, vendor) for _ in range(3)]
+        pairs = await stopped_reader(path, vendor, readers)
+        seen = await readers.ask(tell=True)
+        gate = path.gate
+        events = {"gaps": gate.gaps, "duplicates": gate.duplicates, "fenced": gate.fenced}
+    floods.sort(key=lambda one: one["ticks_per_s"])
+    most = floods[len(floods) // 2]
+    bare = await bare_pipeline(url)
+    return {
+        "sustained": most,
+        "sustained_per_s_each": [one["ticks_per_s"] for one in floods],
+        "rates": rates,
+        "quiet": quiet,
+        "stopped_reader": pairs,
+        "readers": {**seen, "count": len(seen["batches"])},
+        "gate": events,
+        "redis_ticks_per_s": bare,
+        "ratio_to_bare_pipeline": ratio(bare["ours"], bare["bare"]),
+        "path_to_bare_pipeline": ratio(most["ticks_per_s"], bare["bare"]),
+    }
+
+
+def run() -> dict[str, Any]:
+    """Measure once and return the figures. Units stand in the names."""
+    with own_redis() as url, own_core() as core:
+        load = load_average()
+        measured = uvloop.run(_measure(url, core))
+        many = uvloop.run(crowd(url, core))
+    return {"load_during": load, "cores_of_the_path": 1, **measured, "memory": many}
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        print(orjson.dumps(run(), option=orjson.OPT_INDENT_2).decode())
