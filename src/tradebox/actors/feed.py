@@ -184,9 +184,9 @@ class Feed(Actor[FeedMessage]):
 
     def _ruled(self, tick: Tick, mono_ns: int) -> tuple[Outcome, Judged]:
         """Judge a tick, ask who serves its symbol, and say what is to be let through."""
-        memory, symbol = self.memory, tick.symbol
+        memory, symbol, tiers = self.memory, tick.symbol, self.memory.tiers
         before = memory.states.get(symbol)
-        if before is not None and memory.tiers.is_vacant(symbol, tick.source):
+        if before is not None and tiers.is_vacant(symbol, tick.source):
             before = self._rebased(before, tick)
         state, judged = judge(
             before,
@@ -195,10 +195,8 @@ class Feed(Actor[FeedMessage]):
             is_open=self._is_open(tick.event_ns),
             around=memory.around,
         )
-        passes = judged.passes or (
-            judged.check is Check.DUPLICATE and memory.tiers.is_said_again(tick)
-        )
-        ruling = memory.tiers.tick(tick, passes=passes)
+        passes = judged.passes or (judged.check is Check.DUPLICATE and tiers.is_said_again(tick))
+        ruling = tiers.tick(tick, passes=passes)
         if before is not None:
             if not ruling.serves:
                 # A witness is heard, but it makes the serving source's next tick no later.
@@ -207,7 +205,8 @@ class Feed(Actor[FeedMessage]):
                 memory.rebased.pop(symbol, None)
                 memory.around = moved(memory.around, before, state, symbol)
             memory.states[symbol] = state
-            memory.tiers.halt(symbol, is_halted=is_halted(state))
+            if is_halted(state) is not (symbol in tiers.halts):
+                tiers.halt(symbol, is_halted=is_halted(state))
         admit: Tick | None = None
         if not ruling.serves:
             pass
@@ -222,7 +221,7 @@ class Feed(Actor[FeedMessage]):
             admit = replace(
                 tick, price_micros=before.last_price_micros, event_ns=before.last_event_ns, size=0
             )
-        quality = memory.tiers.quality(tick, judged) if admit is tick else judged.quality
+        quality = tiers.quality(tick, judged) if admit is tick else judged.quality
         return Outcome(tick.source, tick.key, admit, quality, mono_ns, ruling.notes), judged
 
     def _rebased(self, before: SymbolState, tick: Tick) -> SymbolState:

@@ -56,11 +56,12 @@ class TierMachine:
              subscribed has no track.
     """
 
-    __slots__ = ("_clock_ns", "_cursor", "_names", "breakers", "halts", "hours", "hours_ns",
-                 "limits", "lines", "now_ns", "tracks")  # fmt: skip
+    __slots__ = ("_clock_ns", "_cursor", "_live_ns", "_names", "breakers", "halts", "hours",
+                 "hours_ns", "limits", "lines", "now_ns", "tracks")  # fmt: skip
 
     def __init__(self, limits: TierLimits) -> None:
         self.limits = limits
+        self._live_ns = {source: rule.live_ns for source, rule in limits.ages.rules.items()}
         self.now_ns = 0
         self.hours = Hours.UNKNOWN
         self.hours_ns = 0
@@ -157,6 +158,11 @@ class TierMachine:
         track = self.tracks.get(symbol)
         if track is None:
             return Ruling(serves=False, notes=notes) if notes else STANDS_BY
+        if source is track.serving and passes and not track.is_stale and not notes:
+            old = self.lines.get((symbol, source))
+            if old is not None and now_ns - old.heard_ns <= self._live_ns[source]:
+                self.lines[symbol, source] = _after(old, tick, now_ns, old.since_ns)
+                return SERVES
         line = self._heard(symbol, source, tick, now_ns, passes=passes)
         if source is track.serving:
             if track.is_stale and passes and not self._is_aged(line, source, now_ns):
@@ -259,17 +265,7 @@ class TierMachine:
         if not passes:
             line = old._replace(heard_ns=now_ns, since_ns=since_ns)
         else:
-            silence_ns = tick.event_ns - old.event_ns
-            line = Line(
-                max(tick.event_ns, old.event_ns),
-                tick.price_micros,
-                now_ns,
-                since_ns,
-                usual_gap_ns(old.gap_ns, silence_ns) if old.event_ns and silence_ns > 0
-                else old.gap_ns,
-                tick.delay_s,
-                tick.is_eod,
-            )  # fmt: skip
+            line = _after(old, tick, now_ns, since_ns)
         self.lines[symbol, source] = line
         return line
 
@@ -462,3 +458,14 @@ class TierMachine:
             )
             if is_needed:
                 yield source, known.get(source, self.now_ns)
+
+
+def _after(old: Line, tick: Tick, now_ns: int, since_ns: int) -> Line:
+    """Return a line after one more price that passed."""
+    event_ns, gap_ns = old.event_ns, old.gap_ns
+    silence_ns = tick.event_ns - event_ns
+    if silence_ns > 0:
+        if event_ns:
+            gap_ns = usual_gap_ns(gap_ns, silence_ns)
+        event_ns = tick.event_ns
+    return Line(event_ns, tick.price_micros, now_ns, since_ns, gap_ns, tick.delay_s, tick.is_eod)
