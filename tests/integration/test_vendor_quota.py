@@ -1,15 +1,24 @@
 """The quota of a vendor's key in PostgreSQL: one statement counts and judges."""
 
 import asyncio
+import itertools
 
 import pytest
 
+from support.sim_market import market_at
+from tradebox.adapters.alphavantage.client import AlphaVantage, AlphaVantageLimits
+from tradebox.adapters.alphavantage.times import day_of
 from tradebox.adapters.postgres.pool import PgPool
 from tradebox.adapters.postgres.quota import PgQuota
 from tradebox.errors import StoreUnavailable
+from tradebox.sim.alphavantage.faults import alphavantage_faults
+from tradebox.sim.alphavantage.server import AlphaVantage as StandIn
+from tradebox.sim.http import HttpServer
+from tradebox.sim.market import hours
 from tradebox.supervision.clock import MonotonicClock
 
 DAY = "2026-11-23"
+NOON_NS = hours.session(5).open_ns + 150 * hours.MINUTE_NS
 
 
 @pytest.mark.asyncio
@@ -52,3 +61,40 @@ async def test_a_store_that_is_away_is_an_error_of_its_own():
     with pytest.raises(StoreUnavailable):
         await PgQuota(pool).take("av:1", DAY, 25)
     await pool.close()
+
+
+@pytest.mark.asyncio
+async def test_an_engine_that_is_started_again_goes_on_counting(pg_dsn):
+    market, faults = market_at(NOON_NS), alphavantage_faults()
+    seconds = itertools.count(step=2)
+    stand_in = StandIn(market, "free", "premium", faults, lambda: next(seconds))
+    asked = []
+
+    def take(request):
+        asked.append(request.query["symbol"])
+        return stand_in(request)
+
+    server = HttpServer("alphavantage", take)
+    host, port = await server.start()
+    try:
+        for engine in range(5):
+            pool = PgPool(pg_dsn, MonotonicClock())
+            client = AlphaVantage(
+                f"http://{host}:{port}", "free", PgQuota(pool), market.clock, MonotonicClock(),
+                limits=AlphaVantageLimits(25, 10, gap_s=0.0, retry_s=0.0),
+                is_held=lambda symbol: symbol.startswith("HELD"),
+            )  # fmt: skip
+            try:
+                for number in range(5):
+                    await client.quote(f"S{engine}{number}")
+                for number in range(5 if engine == 4 else 0):
+                    await client.quote(f"HELD{number}")
+                    await client.quote(f"HELD{number}X")
+                used = await PgQuota(pool).used(client.account, day_of(NOON_NS))
+            finally:
+                await client.close()
+                await pool.close()
+    finally:
+        await server.stop()
+    assert used == len(asked) == 25
+    assert len([one for one in asked if not one.startswith("HELD")]) == 15
