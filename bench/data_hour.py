@@ -100,7 +100,7 @@ class Log:
         for number, event_ns, price, size in RECORD.iter_unpack(data):
             end_ns = (event_ns // MINUTE_NS + 1) * MINUTE_NS
             minutes.setdefault((SYMBOLS[number], end_ns), []).append((event_ns, price, size))
-        found = {}
+        found: dict[Key, tuple[int, ...]] = {}
         for key, ticks in minutes.items():
             ordered = sorted(ticks, key=lambda tick: tick[0])
             prices = [price for _, price, _ in ticks]

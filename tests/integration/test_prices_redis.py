@@ -300,9 +300,10 @@ async def test_events_that_wait_too_long_are_dropped_oldest_first_and_counted(pa
     for place in range(EVENTS_MAX + 3):
         path.publish(ProviderChanged(Source.YAHOO, "open", place))
     path.bus.is_away = False
-    publisher = path.publishers[0]
-    await eventually(lambda: publisher.events_written == EVENTS_MAX)
-    assert publisher.events_dropped == 3
+    book = path.publishers[0].events
+    await eventually(lambda: book.written == EVENTS_MAX)
+    assert book.dropped == 3
+    assert book.taken == book.written + book.dropped
     _, fields = (await raw.xrange("md:ev", count=1))[0]
     assert orjson.loads(fields[b"e"])["at_ns"] == 3
 

@@ -57,12 +57,32 @@ class Flush:
     """To self: a period is over."""
 
 
-class Publisher(Actor[Flush]):
-    """Drains the outbox and the events to the bus.
+class EventBook:
+    """Events that wait for the bus; outlives the publisher.
 
-    Units:   period_s: the time between two batches.
-    Holds:   events taken = written + waiting + dropped, unless the answer to a write was lost.
+    Holds: events taken = written + waiting + dropped, unless the answer to a write was lost.
     """
+
+    def __init__(self, events_max: int = EVENTS_MAX) -> None:
+        self._events_max = events_max
+        self.waiting: deque[object] = deque()
+        self.taken = self.written = self.dropped = 0
+
+    def take(self, event: object) -> None:
+        """Keep an event; the oldest goes where there is no room."""
+        self.taken += 1
+        if len(self.waiting) >= self._events_max:
+            self.waiting.popleft()
+            self.dropped += 1
+        self.waiting.append(event)
+
+    def figures(self) -> dict[str, float]:
+        """Return what was counted."""
+        return {"written": self.written, "dropped": self.dropped, "waiting": len(self.waiting)}
+
+
+class Publisher(Actor[Flush]):
+    """Drains the outbox and the events to the bus. Units: period_s: between two batches."""
 
     mailbox_capacity = 64
 
@@ -73,6 +93,7 @@ class Publisher(Actor[Flush]):
         hub: MarketHub,
         market_clock: MarketClock,
         period_s: float = 0.020,
+        events: EventBook | None = None,
     ) -> None:
         self._bus = bus
         self._gate = gate
@@ -84,27 +105,19 @@ class Publisher(Actor[Flush]):
         self._asserted_s = float("-inf")
         self._look_s = float("-inf")
         self._aged: dict[str, tuple[int, int]] = {}
-        self._events: deque[object] = deque()
+        self.events = EventBook() if events is None else events
         self._sink: Sink | None = None
         self._was_fenced = False
         self.is_up = True
         self.failures = 0
         self.batches = 0
-        self.events_written = 0
-        self.events_dropped = 0
 
     async def init(self, ctx: Context) -> None:
         """Start the periods."""
         self._ctx = ctx
-        self._sink = ctx.events.attach(EVENTS, self._take)
+        self._sink = ctx.events.attach(EVENTS, self.events.take)
         self._next_s = ctx.clock.now()
         self._arm(self._period_s)
-
-    def _take(self, event: object) -> None:
-        if len(self._events) >= EVENTS_MAX:
-            self._events.popleft()
-            self.events_dropped += 1
-        self._events.append(event)
 
     def _arm(self, wait_s: float) -> None:
         """Aim at the next period on an absolute grid; a late one is not made up for."""
@@ -172,18 +185,19 @@ class Publisher(Actor[Flush]):
             )
 
     async def _flush_events(self) -> None:
-        epoch = self._gate.epoch
-        if not self._events or epoch < 0:
+        book, epoch = self.events, self._gate.epoch
+        waiting = book.waiting
+        if not waiting or epoch < 0:
             return
-        events = [self._events[place] for place in range(min(EVENTS_A_BATCH, len(self._events)))]
-        dropped = self.events_dropped
+        events = [waiting[place] for place in range(min(EVENTS_A_BATCH, len(waiting)))]
+        dropped = book.dropped
         answer = await self._bus.log(epoch, [worded(event, epoch) for event in events])
         if isinstance(answer, BusFenced):
             self._fenced(answer)
             return
-        for _ in range(len(events) - (self.events_dropped - dropped)):
-            self._events.popleft()
-        self.events_written += answer.count
+        for _ in range(len(events) - (book.dropped - dropped)):
+            waiting.popleft()
+        book.written += answer.count
 
     def _fenced(self, answer: BusFenced) -> None:
         """Leave the batch for the owner of the newer epoch; if that is us, it goes out next."""

@@ -3,8 +3,8 @@
 root                    one_for_one
 ├─ stores               journal, claim, bus, verdicts, splits, timekeeper, sessions: start
 │                       degraded, never escalate
-├─ market               ingest (one a vendor), feed_a, feed_b, publisher, monitor: capped backoff,
-│                       never escalates
+├─ market               ingest (one a vendor), feed_a, feed_b, monitor, publisher, bars, recorder:
+│                       capped backoff, never escalates
 ├─ managers             manager_a, manager_b
 ├─ dashboard, alerts, event_log, metrics, printer: who listens, before who acts
 └─ trading              live, paper: rest_for_one of order link, reconciler, controller
@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tradebox.actors.alerts import Alerts
-from tradebox.actors.bars import Bars
 from tradebox.actors.bus import BusActor
 from tradebox.actors.claim_keeper import ClaimKeeper
 from tradebox.actors.dashboard import Dashboard
@@ -30,22 +29,19 @@ from tradebox.actors.ingest import QUIET_S, Ingest
 from tradebox.actors.journal import JournalActor
 from tradebox.actors.metrics import Metrics
 from tradebox.actors.printer import Printer
-from tradebox.actors.publisher import Publisher
-from tradebox.actors.recorder import Recorder, TapeBook
 from tradebox.actors.redundancy import Manager, PairTimes, ProbeTarget
 from tradebox.actors.sessions import SessionKeeper
 from tradebox.actors.split_keeper import SplitKeeper
 from tradebox.actors.timekeeper import Timekeeper
 from tradebox.actors.verdicts import VerdictWriter
-from tradebox.adapters.postgres.bars import PgMinuteBars
 from tradebox.adapters.postgres.splits import PgSplits
 from tradebox.adapters.postgres.verdicts import PgVerdicts
+from tradebox.app.keepers import Keepers
 from tradebox.app.quote_link import quote_ingests
 from tradebox.app.status import feed_rows, header
 from tradebox.app.trading import account_names, account_spec
 from tradebox.app.vendors import finnhub_stream, polled
 from tradebox.domain.market import Source
-from tradebox.domain.minute_bars import SETTLE_NS, BarBook
 from tradebox.domain.tier_values import STREAMS, TierLimits
 from tradebox.supervision.actor import Actor
 from tradebox.supervision.gate import EpochGate
@@ -79,15 +75,15 @@ def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
     Who listens stands before trading, so that no first word of a link is missed, and what the
     dashboard has seen survives its restarts: links are told when they change, not again.
     """
-    seen = DashboardState()
+    seen, keepers = DashboardState(), Keepers(plant)
     children = [
         _branch("stores", _stores(plant)),
-        _branch("market", _market(plant)),
+        _branch("market", _market(plant, keepers)),
         _branch("managers", _managers(plant)),
         _leaf("dashboard", lambda: _dashboard(plant, runtime, seen), STORE_CHECKIN_S),
         _leaf("alerts", lambda: Alerts(plant.market_clock), CHECKIN_S),
         _leaf("event_log", EventLog, CHECKIN_S),
-        _leaf("metrics", lambda: Metrics(_figures(plant)), CHECKIN_S),
+        _leaf("metrics", lambda: Metrics({**_figures(plant), **keepers.figures()}), CHECKIN_S),
         # The launcher mutes its lines while a console has the terminal.
         _leaf("printer", lambda: _printer(plant), CHECKIN_S),
         _branch(
@@ -160,7 +156,7 @@ def _verdicts(plant: "Plant") -> VerdictWriter:
     )
 
 
-def _market(plant: "Plant") -> list[ChildSpec]:
+def _market(plant: "Plant", keepers: Keepers) -> list[ChildSpec]:
     settings = plant.settings.feed
     return [
         _leaf("feed_a", lambda: _feed(plant), CHECKIN_S),
@@ -178,45 +174,9 @@ def _market(plant: "Plant") -> list[ChildSpec]:
                 *(_leaf(name, start, CHECKIN_S) for name, start in quote_ingests(plant).items()),
             ],
         ),
-        _leaf(
-            "publisher",
-            lambda: Publisher(
-                plant.prices,
-                plant.slot.gate,
-                plant.hub,
-                plant.market_clock,
-                settings.publish_period_ms / 1000,
-            ),
-            STORE_CHECKIN_S,
-        ),
-        *_keepers(plant),
+        _leaf("publisher", keepers.publisher, STORE_CHECKIN_S),
+        *(_leaf(name, start, STORE_CHECKIN_S) for name, start in keepers.actors().items()),
     ]
-
-
-def _keepers(plant: "Plant") -> list[ChildSpec]:
-    """Return who keeps what was admitted; their books outlive their restarts."""
-    settings, found = plant.settings, list[ChildSpec]()
-    if settings.bars.enabled:
-        scale = max(1.0, plant.market_clock.speed)
-        bars, store = BarBook(round(SETTLE_NS * scale)), PgMinuteBars(plant.pool)
-        days = settings.bars.retention_days
-        found.append(
-            _leaf(
-                "bars",
-                lambda: Bars(bars, store, plant.hub, plant.market_clock, days),
-                STORE_CHECKIN_S,
-            )
-        )
-    if settings.tape.enabled:
-        tape, folder, files = TapeBook(), plant.home.tape_dir, settings.tape.days_max
-        found.append(
-            _leaf(
-                "recorder",
-                lambda: Recorder(tape, folder, plant.hub, plant.market_clock, files),
-                STORE_CHECKIN_S,
-            )
-        )
-    return found
 
 
 def tier_limits(plant: "Plant") -> TierLimits:
