@@ -159,6 +159,11 @@ async def test_what_the_gateway_delays_is_never_live():
         await eventually(lambda: it.sink.all, "a delayed tick")
         assert all(one.delay_s == 900 for one in it.sink.all)
         assert it.stream.figures.not_live == len(it.sink.all)
+        it.tws.faults.clear("delayed_data")
+        await eventually(
+            lambda: not any(one.is_delayed for one in it.tws.paper.streams.all()), "asked anew"
+        )
+        assert (await it.trade(100.05)).delay_s == 0
 
 
 @pytest.mark.parametrize("code", [354, 10168, 10089, 10186, 200])

@@ -1,7 +1,8 @@
 """One connection for quotes: what is asked on it, what its codes mean, and how it ends.
 
 Rules of this file:
-- a request that nothing answers is asked again; one that is refused is asked again later;
+- a request that nothing answers is asked again; one that is refused, or brings what is not live,
+  is asked again later;
 - what the gateway says while it has lost the broker is not told: it is of before;
 - a heartbeat that stays unanswered ends the connection: TCP alone does not notice a peer that is
   gone.
@@ -257,8 +258,9 @@ class QuoteSession:
         for symbol in [one for one, until_s in self._refused.items() if until_s <= now_s]:
             del self._refused[symbol]
         for line in tuple(self._asked.values()):
-            if not line.is_heard and now_s - line.asked_s >= timing.answer_s:
-                self._cancel(line)
+            limit_s = timing.refused_s if line.is_heard else timing.answer_s
+            if not (line.is_heard and line.is_live) and now_s - line.asked_s >= limit_s:
+                self._cancel(line)  # asked for anew below
         self._apply()
         self._look_later()
 
