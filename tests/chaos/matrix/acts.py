@@ -159,6 +159,7 @@ def started(settings: dict[str, Any]) -> Iterator[World]:
             world.close()
         if world.run.popen.poll() is None:
             world.run.stop()
+            assert world.run.err == "", "a person's terminal is told by events alone"
         assert box.processes() == []
 
 

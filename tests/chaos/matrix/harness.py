@@ -95,7 +95,11 @@ def compressed(**more: str) -> dict[str, str]:
             **{f"LIMITS_{limit}": value for limit, value in LIMITS.items()},
         }.items()
     }
-    own = {"TRADEBOX_SIM_DEMO_PLANS": "false", "TRADEBOX_LAUNCHER_DEATHS_MAX": "1000"}
+    own = {
+        "TRADEBOX_SIM_DEMO_PLANS": "false",
+        "TRADEBOX_LAUNCHER_DEATHS_MAX": "1000",
+        "TRADEBOX_LAUNCHER_STOP_S_MAX": "30",
+    }
     return {**found, **own, **{f"TRADEBOX_{name}": value for name, value in more.items()}}
 
 

@@ -53,7 +53,7 @@ ADOPTED = {"side": "long", "entry": {"type": "market"}, "stop": {"percent": 10}}
 MISMATCH = "SELECT text FROM trade.alert WHERE kind = 'account_mismatch'"
 FLOOD = 1_000
 BULK = 600
-BULK_CLIENTS = range(21, 27)
+BULK_CLIENTS = range(101, 107)
 FAST = 200
 """Market seconds per second, where a night has to pass."""
 NIGHT_S_MAX = 240.0
