@@ -20,7 +20,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from bench.filter_data import Recording
-from tradebox.domain.filter_values import Check, Verdict
+from tradebox.domain.filter_values import Check
 from tradebox.domain.market import Quality, Tick
 from tradebox.domain.tick_filter import SymbolState, judge, with_previous_close
 
@@ -292,6 +292,3 @@ def measure(
         found["bursts"][str(length)] = tally.row()
     found["gaps"] = gaps(make, ticks, gap_count, seeds[0])
     return found
-
-
-__all__ = ["NaiveRule", "OurRule", "Tally", "Verdict", "clean", "gaps", "measure", "trial"]

@@ -59,6 +59,7 @@ class Check(StrEnum):
     OUTSIDE = "outside"
     SPIKE = "spike"
     REGIME = "regime"
+    CONTESTED = "contested"
     FIRST = "first"
     LULD = "luld"
     SPLIT = "split"
@@ -89,6 +90,7 @@ NUMBER: Final[Mapping[Check, int]] = MappingProxyType(
         Check.OUTSIDE: 12,
         Check.SPIKE: 13,
         Check.REGIME: 13,
+        Check.CONTESTED: 13,
         Check.FIRST: 14,
         Check.LULD: 15,
         Check.SPLIT: 16,

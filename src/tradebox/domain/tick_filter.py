@@ -70,6 +70,10 @@ __all__ = [
 ]
 
 RESUMED = "resumed"
+CONTESTED_HELD = 2
+"""So many that wait at another level make the next price of the old one no more than unconfirmed:
+an error may look like the old level just when the market has left it."""
+
 
 ACCEPTED = Judged(Verdict.ACCEPT, Check.NONE, Quality.LIVE)
 FLAGGED = {
@@ -86,6 +90,7 @@ FLAGGED = {
         (Check.WIDE, Quality.SUSPECT),
         (Check.FROZEN, Quality.SUSPECT),
         (Check.REGIME, Quality.UNCONFIRMED),
+        (Check.CONTESTED, Quality.UNCONFIRMED),
         (Check.LOCKED, Quality.LIVE),
         (Check.ODD_LOT, Quality.LIVE),
     )
@@ -137,6 +142,8 @@ def judge(
         return state._replace(seen=seen, rest=rest), _hold(Check.SPLIT)
     known = Known(seen, rest)
     if jump is None:
+        if len(state.held) >= CONTESTED_HELD and odd is Check.NONE:
+            odd = Check.CONTESTED
         state = _book(state, tick, limits, known, around)
     else:
         state, is_confirmed = hold(state, tick, jump, limits, known)
@@ -310,7 +317,7 @@ def _grade(
         found = Check.FROZEN
     elif state.regime_ns:
         found = Check.REGIME
-    elif odd is Check.LOCKED:
+    elif odd is Check.LOCKED or odd is Check.CONTESTED:
         found = odd
     elif is_odd_lot(tick):
         found = Check.ODD_LOT

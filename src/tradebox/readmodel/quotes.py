@@ -48,6 +48,7 @@ CHECK_WORDS: Final = {
     "outside": "a trade far outside bid and ask",
     "spike": "too far from the last prices; held until others agree",
     "regime": "a new level that one source alone has shown",
+    "contested": "back at the old level while others wait at a new one",
     "first": "a first price far from the last close; held until others agree",
     "luld": "outside the limit-up, limit-down band",
     "split": "the ratio of a split; blocked until `tradebox ctl confirm` or a calendar says so",

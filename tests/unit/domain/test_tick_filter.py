@@ -154,6 +154,15 @@ def test_more_than_half_needs_twice_the_ticks(quiet):
     assert quiet.see(40, 36).quality is Quality.UNCONFIRMED
 
 
+def test_the_old_level_is_unconfirmed_once_while_two_wait_at_another(quiet):
+    quiet.see(110, 31)
+    assert quiet.see(100, 31.5).quality is Quality.LIVE
+    quiet.see(110, 32)
+    quiet.see(110, 32.5)
+    assert quiet.see(100, 33) == (Verdict.FLAG, Check.CONTESTED, Quality.UNCONFIRMED)
+    assert quiet.see(100, 33.5).quality is Quality.LIVE
+
+
 def test_a_hold_expires_by_the_pace_of_its_symbol(quiet):
     quiet.see(110, 31)
     quiet.see(110, 32)
