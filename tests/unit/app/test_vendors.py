@@ -22,7 +22,7 @@ from tradebox.supervision.clock import ManualClock
 PAPER = {"profile": "paper", "paper": {"account": "DU1", "port": 4002}, "finnhub": {"key": "one"}}
 SIM_PLACES = Endpoints(
     finnhub_ws="ws://127.0.0.1:1", alphavantage="http://127.0.0.1:2",
-    yahoo="https://127.0.0.1:3", yahoo_ca="/home/sim/tls/ca.crt",
+    yahoo="https://127.0.0.1:3", yahoo_ca="/sim/tls/ca.crt",
 )  # fmt: skip
 
 
@@ -53,8 +53,8 @@ def test_profile_sim_polls_its_own_stand_ins(tmp_path, identity):
     assert set(found) == {"alphavantage", "yahoo"}
     pollers = {name: make() for name, make in found.items()}
     assert all(isinstance(one, Poller) and one.source == name for name, one in pollers.items())
-    assert yahoo_route(plant) == "3,/home/sim/tls/ca.crt"
-    assert pollers["yahoo"]._port._worker._route == "3,/home/sim/tls/ca.crt"
+    assert yahoo_route(plant) == "3,/sim/tls/ca.crt"
+    assert pollers["yahoo"]._port._worker._route == "3,/sim/tls/ca.crt"
     assert pollers["yahoo"]._rules.poll_s == 1.0, "polled as fast as its market goes"
     assert alphavantage_key(plant) == identity.alphavantage_key
     premium = plant_of(tmp_path, alphavantage={"plan": "realtime"})
@@ -66,7 +66,7 @@ def test_profile_sim_polls_its_own_stand_ins(tmp_path, identity):
     [
         Endpoints(),
         Endpoints(yahoo="https://127.0.0.1:3"),
-        Endpoints(yahoo_ca="/home/sim/tls/ca.crt"),
+        Endpoints(yahoo_ca="/sim/tls/ca.crt"),
     ],
 )
 def test_profile_sim_without_a_stand_in_polls_nobody(tmp_path, identity, places):
