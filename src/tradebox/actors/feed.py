@@ -202,7 +202,7 @@ class Feed(Actor[FeedMessage]):
                 # A witness is heard, but it makes the serving source's next tick no later.
                 state = state._replace(last_event_ns=before.last_event_ns)
             elif judged.passes:
-                memory.rebased.pop(symbol, None)
+                memory.rebased.discard(symbol)
                 memory.around = moved(memory.around, before, state, symbol)
             memory.states[symbol] = state
             if is_halted(state) is not (symbol in tiers.halts):
@@ -225,10 +225,10 @@ class Feed(Actor[FeedMessage]):
         return Outcome(tick.source, tick.key, admit, quality, mono_ns, ruling.notes), judged
 
     def _rebased(self, before: SymbolState, tick: Tick) -> SymbolState:
-        """Let a source that may take over be judged from the old level as from a close, once."""
-        if self.memory.rebased.get(tick.symbol) is tick.source:
+        """Let who may take over be judged from the old level as from a close, once a vacancy."""
+        if tick.symbol in self.memory.rebased:
             return before
-        self.memory.rebased[tick.symbol] = tick.source
+        self.memory.rebased.add(tick.symbol)
         return rebased(before)
 
     def _settle(self, outcome: Outcome, tick: Tick, judged: Judged) -> None:
@@ -321,7 +321,7 @@ def _learn(memory: FeedMemory, message: Control) -> tuple[TierNote, ...]:
         case Subscribed(symbols=symbols, near=near):
             for symbol in states.keys() - symbols:
                 del states[symbol]
-                memory.rebased.pop(symbol, None)
+                memory.rebased.discard(symbol)
             for symbol in symbols - states.keys():
                 states[symbol] = SymbolState()
             memory.tiers.subscribed(symbols, near)

@@ -166,15 +166,15 @@ class FeedMemory:
     """What a feed knows.
 
     states: the filter's, by symbol. keys: how far it got in each source. tiers: which source
-    serves. rebased: for which source a symbol was made ready to be taken over. around: what the
-    filter is told beside a symbol.
+    serves. rebased: symbols that were made ready to be taken over. around: what the filter is told
+    beside a symbol.
     """
 
     states: dict[str, SymbolState] = field(default_factory=dict)
     keys: dict[Source, int] = field(default_factory=dict)
     seq: int = 0
     tiers: TierMachine = field(default_factory=default_tiers)
-    rebased: dict[str, Source] = field(default_factory=dict)
+    rebased: set[str] = field(default_factory=set)
     around: Around = NOWHERE
 
     def copy(self) -> "FeedMemory":
@@ -184,7 +184,7 @@ class FeedMemory:
             dict(self.keys),
             self.seq,
             self.tiers.copy(),
-            dict(self.rebased),
+            set(self.rebased),
             self.around,
         )
 

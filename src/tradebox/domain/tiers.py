@@ -94,11 +94,11 @@ class TierMachine:
         return None if track is None else track.serving
 
     def is_vacant(self, symbol: str, source: Source) -> bool:
-        """Say whether another source would be heard: nothing serves, or what does is left."""
+        """Say whether what served a symbol is left, so that another source may take it over."""
         track = self.tracks.get(symbol)
-        if track is None or source is track.serving:
+        if track is None or track.serving is None or source is track.serving:
             return False
-        return track.serving is None or self._is_left(symbol, track.serving)
+        return self._is_left(symbol, track.serving)
 
     def breaker(self, source: Source) -> Breaker:
         """Return a provider's breaker."""
@@ -211,7 +211,7 @@ class TierMachine:
 
     def is_said_again(self, tick: Tick) -> bool:
         """Say whether a polled source only repeats its last price where it might take over."""
-        if tick.source in STREAMS or not self.is_vacant(tick.symbol, tick.source):
+        if tick.source in STREAMS or self.serving(tick.symbol) is tick.source:
             return False
         line = self.lines.get((tick.symbol, tick.source), NEW_LINE)
         return (line.event_ns, line.price_micros) == (tick.event_ns, tick.price_micros)
