@@ -115,7 +115,7 @@ class HistoryStore:
             file.write(text.encode())
         _replace(self.data_file(symbol, period), packed.getvalue())
         _replace(self._about_file(symbol, period), json.dumps(asdict(about)).encode())
-        _replace(self.folder / STAMP_FILE, repr(now_s).encode())
+        _replace(self.folder / STAMP_FILE, repr(self._next_expiry_s(now_s, expires_s)).encode())
         return about
 
     def read(self, symbol: str, period: str) -> Kept | None:
@@ -149,13 +149,23 @@ class HistoryStore:
             if about is not None and path.name == f"{_name(about.symbol)}.json":
                 yield about
 
-    def stamp(self) -> str:
-        """Return a text that changes with every series written."""
+    def stamp(self, now_s: float) -> str:
+        """Return a text that changes with every series written, and when the first one expires."""
+        path = self.folder / STAMP_FILE
         try:
-            status = (self.folder / STAMP_FILE).stat()
-        except OSError:
+            status, expiry_s = path.stat(), float(path.read_bytes())
+        except (OSError, ValueError):
             return ""
-        return f"{status.st_mtime_ns} {status.st_ino}"
+        word = "expired" if now_s >= expiry_s else "usable"
+        return f"{status.st_mtime_ns} {status.st_ino} {word}"
+
+    def _next_expiry_s(self, now_s: float, expires_s: float) -> float:
+        """Return when the first of the series that are usable now is no longer so."""
+        try:
+            known_s = float((self.folder / STAMP_FILE).read_bytes())
+        except (OSError, ValueError):
+            return expires_s
+        return min(known_s, expires_s) if known_s > now_s else expires_s
 
     def data_file(self, symbol: str, period: str) -> Path:
         """Return where a series lies."""

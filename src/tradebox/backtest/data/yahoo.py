@@ -55,12 +55,12 @@ class YahooSource:
         return f"yahoo:{self._period}" + (STAND_IN if os.environ.get(ROUTE_VARIABLE) else "")
 
     def fingerprint(self) -> str | None:
-        """The part of the day, and what was fetched last: adjusted history is kept for hours."""
+        """The part of the day, what was fetched last, and whether it may still be used."""
         if os.environ.get(ROUTE_VARIABLE):
             return None  # the stand-in's days pass in minutes
-        store = history_store()
-        stamp = "" if store is None else store.stamp()
-        return f"{self.name} {int(time.time() // KEPT_S)} {stamp}"
+        store, now_s = history_store(), time.time()
+        stamp = "" if store is None else store.stamp(now_s)
+        return f"{self.name} {int(now_s // KEPT_S)} {stamp}"
 
     def symbols(self) -> Sequence[str]:
         """Yahoo lists nothing."""

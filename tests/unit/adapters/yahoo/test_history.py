@@ -52,11 +52,20 @@ def test_a_close_that_comes_ends_it_earlier(store):
 
 def test_a_new_series_takes_the_place_of_the_old_one_whole(store):
     first = store.write("A", "10y", series(20), 1000.0)
-    before = store.stamp()
+    before = store.stamp(1000.0)
     second = store.write("A", "10y", series(2, close=5.0), 2000.0)
     assert store.read("A", "10y").series == series(2, close=5.0)
     assert first.data_hash != second.data_hash
-    assert store.stamp() != before
+    assert store.stamp(1000.0) != before
+
+
+def test_the_stamp_changes_when_the_first_series_expires(store):
+    store.write("A", "10y", series(), 1000.0, next_close_s=1000.0 + HOUR_S)
+    store.write("B", "10y", series(), 1001.0)
+    assert store.stamp(1002.0) == store.stamp(1000.0 + 1.4 * HOUR_S)
+    assert store.stamp(1000.0 + 1.6 * HOUR_S) != store.stamp(1002.0)
+    store.write("A", "10y", series(), 1000.0 + 1.6 * HOUR_S)
+    assert "usable" in store.stamp(1000.0 + 2 * HOUR_S)
 
 
 @pytest.mark.parametrize("harm", ["content", "cut", "other", "about", "format"])
