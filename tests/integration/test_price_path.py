@@ -18,7 +18,7 @@ from tradebox.config import FilterSettings
 from tradebox.domain.events import AlertRaised, StreamChanged, TickRefused
 from tradebox.domain.feed_pair import Role
 from tradebox.domain.market import Quality
-from tradebox.domain.tick_filter import FilterLimits
+from tradebox.domain.tick_filter import FilterLimits, is_blocked
 from tradebox.ports.ticks import KEY_BITS
 from tradebox.sim.exchange.market_port import SECOND_NS, Trade
 from tradebox.sim.finnhub.faults import finnhub_faults
@@ -247,3 +247,23 @@ async def test_more_wishes_than_the_budget_are_told(world):
     many = frozenset(f"S{number:03d}" for number in range(46))
     world.hub.want("live", many)
     await eventually(lambda: [one.kind for one in world.kinds(AlertRaised)] == ["symbol_budget"])
+
+
+@pytest.mark.asyncio
+async def test_a_first_price_at_half_its_close_reaches_nobody_until_a_person_confirms(world):
+    await eventually(lambda: set(world.slot.closes) == set(SYMBOLS))
+    for symbol in SYMBOLS:  # as a vendor tells it on the day of a split that it has not adjusted
+        unadjusted = 2 * world.slot.closes[symbol].price_micros
+        world.slot.tell(world.slot.note_close(symbol, unadjusted))
+    await world.move(40)
+    states = world.slot.memories[world.slot.active].states
+    blocked = {symbol for symbol in SYMBOLS if is_blocked(states[symbol])}
+    assert blocked
+    assert blocked.isdisjoint(one.symbol for one in world.admitted)
+    refused = [one for one in world.kinds(TickRefused) if one.symbol in blocked]
+    assert {one.check for one in refused} == {"split"}
+    for symbol in blocked:
+        world.slot.confirm(symbol)
+    await world.move(40)
+    assert all(world.hub.last(symbol).quality is Quality.LIVE for symbol in blocked)
+    assert world.slot.memories[NAMES[0]].states == world.slot.memories[NAMES[1]].states
