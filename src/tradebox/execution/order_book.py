@@ -74,6 +74,8 @@ class OrderRecord:
     is_ageing: bool = False
     """Its good-till-cancelled date is near: a change renews it."""
     cancel_asked_s: float | None = None
+    is_ended_by_us: bool = False
+    """A cancel of ours was sent at any time: its end is no surprise."""
     change_wanted: tuple[int, Decimal] | None = None
     change_asked_s: float = 0.0
     change_doubted_ns: int | None = None

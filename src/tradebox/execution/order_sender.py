@@ -390,6 +390,8 @@ class OrderSender:
             self._link.cancel(row.order_id)
         except BrokerUnavailable:
             record.cancel_asked_s = None
+        else:
+            record.is_ended_by_us = True
 
     # the send itself
 

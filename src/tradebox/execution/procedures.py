@@ -82,6 +82,8 @@ class PlanDesk:
         self._was_awaited = ""
         self._retry_s = float("-inf")
         self._is_flipped = False
+        self._lost: tuple[str, float, int] | None = None
+        """The stop that the broker ended by itself, and since when that is known: s, ns."""
 
     # what is so
 
@@ -280,7 +282,8 @@ class PlanDesk:
         if quantity == 0:
             return self._cancel(stops[0], "nothing is held", now_s) if stops else None
         if not stops:
-            return self._place_stop(quantity)
+            look = self._look_first(now_s, now_ns)
+            return self._place_stop(quantity) if look is None else look
         if len(stops) > 1:
             surplus = min(stops, key=lambda record: (record.is_armed, record.remaining))
             return self._cancel(surplus, "one stop is enough", now_s)
@@ -302,6 +305,30 @@ class PlanDesk:
         total = stop.filled + quantity
         reason = "renew its date" if fits and is_sound else "fit the position"
         return [ChangeStop(stop, total, self.stop_level, reason)]
+
+    def _look_first(self, now_s: float, now_ns: int) -> list[Action] | None:
+        """Have the position read before a stop replaces one that the broker ended; None: go on.
+
+        A split takes the stop and changes shares and price: a new one at the old level would
+        fire at once. Where no read comes in time, or books and broker differ by something else,
+        the stop is placed all the same.
+        """
+        last = next((one for one in reversed(self.records) if one.row.role is OrderRole.STOP), None)
+        entry = self.entry
+        is_cascade = entry is not None and entry.state is OrderState.CANCELLED
+        if last is None or last.state is not OrderState.CANCELLED or last.is_ended_by_us:
+            return None
+        if last.change_wanted is not None:
+            return None
+        if last.row.parent_ref is not None and is_cascade:
+            return None
+        if self._lost is None or self._lost[0] != last.ref:
+            self._lost = (last.ref, now_s, now_ns)
+            return [Look("the broker ended a stop")]
+        _ref, since_s, since_ns = self._lost
+        if self.read_done_ns > since_ns or now_s - since_s >= self.patience.change_s:
+            return None
+        return []
 
     def _ratchet(self) -> None:
         """Take over a tighter level that a stop already had.

@@ -20,6 +20,7 @@ from tradebox.domain.path import (
 )
 from tradebox.errors import AccountMismatch, BrokerUnavailable, ClientIdInUse, HeartbeatMissed
 from tradebox.ports.order_store import IntentRefused
+from tradebox.sim.market.actions import Action
 
 SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
 
@@ -364,3 +365,31 @@ async def test_a_limit_entry_beyond_the_collar_never_leaves(tmp_path):
         assert world.of(RequestDenied)[-1].denied.check == "collar"
         assert world.orders() == []
         assert world.path.orders_sent == 0
+
+
+@pytest.mark.asyncio
+async def test_a_split_that_took_the_stop_brings_none_back_at_the_old_price(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        market = world.bench.market
+        at_ns = market.clock.now_ns() + 1_000_000_000
+        market.actions.append(Action("split", "AAPL", 0, at_ns, numerator=2, denominator=1))
+        market.tick(2_000)
+        market.show(49.99, 50.01, last=50.0)
+        market.print_trade(50.0)
+        assert world.bench.bench.position() == 200
+        await world.until(lambda: "AAPL" in world.store.quarantined, "a person is told")
+        assert world.bench.bench.position() == 200, "a stop at the old level would have sold"
+        assert world.bench.bench.exchange.open_orders("paper") == []
+
+
+@pytest.mark.asyncio
+async def test_a_stop_that_the_broker_ended_is_placed_again_after_a_look(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        await covered(world, 100)
+        (stop,) = world.bench.bench.exchange.open_orders("paper")
+        world.bench.bench.cancel(stop.order_id, client=stop.client_id)
+        await covered(world, 100)
+        assert world.path.holding("p1").stop_price == Decimal(95)
+        assert world.judge.faults == []
