@@ -37,6 +37,7 @@ EXPECTED = {
     "unnoticed_elsewhere": "that symbol goes on by whoever has it, the others notice nothing",
     "reconnected": "live again by itself",
     "handed_on": "the next source serves until the fault ends, then the first again",
+    "given_up": "the next source serves; a key that is refused is not tried again before a restart",
     "refused": "the price is refused by a check, and no consumer ever sees it",
     "late": "what is late is never told as live",
     "held": "the burst at its end: nothing old of it is live",
@@ -86,8 +87,8 @@ def _finnhub() -> tuple[Row, ...]:
 
 
 _AV_DOWN = (
-    "burst_limit", "day_spent", "old_note", "bad_key", "premium_only", "invalid_call",
-    "empty_quote", "empty_object", "html_page", "server_error", "truncated", "blank_values",
+    "burst_limit", "day_spent", "old_note", "invalid_call", "empty_quote",
+    "empty_object", "html_page", "server_error", "truncated", "blank_values",
     "wrong_symbol", "slow", "reset",
 )  # fmt: skip
 _YAHOO_DOWN = (
@@ -108,6 +109,8 @@ def _alphavantage() -> tuple[Row, ...]:
     slow: dict[str, Any] = {"delay_s": 30.0}
     return (
         *(Row(name(one), PREMIUM, "handed_on", slow if one == "slow" else {}) for one in _AV_DOWN),
+        Row(name("bad_key"), PREMIUM, "given_up"),
+        Row(name("premium_only"), PREMIUM, "given_up"),
         Row(name("stale_day"), PREMIUM, "handed_on"),
         Row(name("delayed_suffix"), PREMIUM, "late"),
         Row(name("spike"), PREMIUM, "refused", {"percent": 20.0},
@@ -118,7 +121,7 @@ def _alphavantage() -> tuple[Row, ...]:
 def _yahoo() -> tuple[Row, ...]:
     name = "yahoo.{}".format
     slow: dict[str, Any] = {"delay_s": 60.0}
-    anew: dict[str, Any] = {"count": 1}
+    anew: dict[str, Any] = {"count": 6}
     return (
         *(
             Row(name(one), POLLED, "not_live", {}, "yahoo.reset", anew)

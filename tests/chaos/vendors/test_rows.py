@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaos.vendors.harness import BAITS, NEXT, Runs, Vendors, keep, played
+from chaos.vendors.harness import BAITS, NEXT, ROWS_MAX, Runs, Vendors, keep, played
 from chaos.vendors.page import PAGE, text
 from chaos.vendors.rows import BROKER_ROWS, ROWS, Row
 from support.run_bench import eventually
@@ -76,6 +76,22 @@ def handed_on(run: Vendors, row: Row) -> dict[str, Any]:
     run.clear(row.fault)
     back_s = run.until_served(run.serves)
     return {"switched_s": switched_s, "back_s": back_s, **run.judge(since_ns)}
+
+
+def given_up(run: Vendors, row: Row) -> dict[str, Any]:
+    """A refused key is not tried again: the next source serves, and a person is told."""
+    since_ns, since_s = time.monotonic_ns(), time.time()
+    run.set(row.fault, **row.arguments)
+    switched_s = run.until_served(NEXT[run.kind])
+    run.until_more(3, BAIT, NEXT[run.kind])
+    told = run.world.clerk.rows(
+        "SELECT DISTINCT kind FROM trade.alert WHERE recorded_at >= to_timestamp($1)", since_s
+    )
+    run.clear(row.fault)
+    run.until_more(3, BAIT, NEXT[run.kind])
+    run.failures = ROWS_MAX
+    kinds = sorted(each["kind"] for each in told)
+    return {"switched_s": switched_s, "told": kinds, **run.judge(since_ns)}
 
 
 def refused(run: Vendors, row: Row) -> dict[str, Any]:
@@ -184,6 +200,7 @@ EXPECT = {
     "unnoticed_elsewhere": unnoticed_elsewhere,
     "reconnected": reconnected,
     "handed_on": handed_on,
+    "given_up": given_up,
     "refused": refused,
     "late": late,
     "held": held,
