@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +47,8 @@ class Parameter:
         assert self.values == tuple(sorted(set(self.values))), self
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Signals:
-    """An opinion per bar.
+class Signals(NamedTuple):
+    """An opinion per bar; a tuple, because a search makes thousands a second.
 
     entry: +1 long, -1 short, 0 none. exit_long, exit_short: leave at the next open.
     stop_distance: price units, > 0 wherever entry != 0.

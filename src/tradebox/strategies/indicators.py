@@ -37,63 +37,87 @@ class Indicators:
     def __init__(self, bars: Bars) -> None:
         self.bars = bars
         self._talib = _import_talib()
-        self._kept: dict[tuple[str, float, float], Floats] = {}
+        self._kept: dict[tuple[str, int], Floats] = {}
 
     def sma(self, period: int) -> Floats:
         """Simple moving average of the close."""
-        return self._get("sma", period, lambda: self._talib.SMA(self.bars.close, period))
+        kept = self._kept.get(("sma", period))
+        if kept is None:
+            kept = self._keep("sma", period, lambda: self._talib.SMA(self.bars.close, period))
+        return kept
 
     def atr(self, period: int = 14) -> Floats:
         """Average true range, in price units."""
-        bars = self.bars
-        return self._get(
-            "atr", period, lambda: self._talib.ATR(bars.high, bars.low, bars.close, period)
-        )
+        kept = self._kept.get(("atr", period))
+        if kept is None:
+            bars = self.bars
+            kept = self._keep(
+                "atr", period, lambda: self._talib.ATR(bars.high, bars.low, bars.close, period)
+            )
+        return kept
 
     def rsi(self, period: int) -> Floats:
         """Relative strength index of the close, 0 to 100."""
-        return self._get("rsi", period, lambda: self._talib.RSI(self.bars.close, period))
+        kept = self._kept.get(("rsi", period))
+        if kept is None:
+            kept = self._keep("rsi", period, lambda: self._talib.RSI(self.bars.close, period))
+        return kept
 
     def highest(self, period: int) -> Floats:
         """Highest high of the `period` bars that end one bar earlier."""
-        return self._get(
-            "highest", period, lambda: _lagged(self._talib.MAX(self.bars.high, period))
-        )
+        kept = self._kept.get(("highest", period))
+        if kept is None:
+            kept = self._keep(
+                "highest", period, lambda: _lagged(self._talib.MAX(self.bars.high, period))
+            )
+        return kept
 
     def lowest(self, period: int) -> Floats:
         """Lowest low of the `period` bars that end one bar earlier."""
-        return self._get("lowest", period, lambda: _lagged(self._talib.MIN(self.bars.low, period)))
+        kept = self._kept.get(("lowest", period))
+        if kept is None:
+            kept = self._keep(
+                "lowest", period, lambda: _lagged(self._talib.MIN(self.bars.low, period))
+            )
+        return kept
 
     def deviation(self, period: int) -> Floats:
         """Standard deviation of the close."""
-        return self._get("deviation", period, lambda: self._talib.STDDEV(self.bars.close, period))
+        kept = self._kept.get(("deviation", period))
+        if kept is None:
+            kept = self._keep(
+                "deviation", period, lambda: self._talib.STDDEV(self.bars.close, period)
+            )
+        return kept
 
     def change(self, period: int) -> Floats:
         """Rate of change of the close over `period` bars, as a share."""
-        return self._get("change", period, lambda: self._talib.ROCP(self.bars.close, period))
+        kept = self._kept.get(("change", period))
+        if kept is None:
+            kept = self._keep("change", period, lambda: self._talib.ROCP(self.bars.close, period))
+        return kept
 
     def squeeze(self, period: int) -> Floats:
         """Width of the Bollinger band (2 deviations) over that of the Keltner channel (1.5 ATR)."""
 
         def width() -> Floats:
-            return 2.0 * self.deviation(period) / (1.5 * self.atr(period))
+            with np.errstate(all="ignore"):
+                return 2.0 * self.deviation(period) / (1.5 * self.atr(period))
 
-        return self._get("squeeze", period, width)
+        kept = self._kept.get(("squeeze", period))
+        return self._keep("squeeze", period, width) if kept is None else kept
 
     def recent_low(self, name: str, period: int, of: Callable[[], Floats]) -> Floats:
         """Lowest value of another indicator over `period` bars up to and with this one."""
-        return self._get(name, period, lambda: self._talib.MIN(of(), period))
-
-    def _get(self, name: str, period: float, make: Callable[[], Floats]) -> Floats:
-        key = (name, period, 0.0)
-        kept = self._kept.get(key)
+        kept = self._kept.get((name, period))
         if kept is None:
-            if period >= len(self.bars):
-                kept = np.full(len(self.bars), np.nan)
-            else:
-                with np.errstate(all="ignore"):
-                    kept = make()
-            self._kept[key] = kept
+            kept = self._keep(name, period, lambda: self._talib.MIN(of(), period))
+        return kept
+
+    def _keep(self, name: str, period: int, make: Callable[[], Floats]) -> Floats:
+        is_long_enough = period < len(self.bars)
+        kept = make() if is_long_enough else np.full(len(self.bars), np.nan)
+        self._kept[name, period] = kept
         return kept
 
 

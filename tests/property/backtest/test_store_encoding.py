@@ -13,6 +13,7 @@ from support.stock_results import signed, stock_result
 from tradebox.backtest.records import ORDER_DTYPE, TRADE_DTYPE, StockResult, result_hash
 from tradebox.backtest.store_encoding import (
     EQUITY_COLUMNS,
+    R_PART,
     RESULT_COLUMNS,
     TRADE_COLUMNS,
     decode,
@@ -94,9 +95,9 @@ def test_every_decided_field_changes_the_hash():
 
 def test_a_document_holds_no_number_that_json_lacks():
     row = encode(replace(stock_result("AAA"), metrics={"out": {"sharpe": math.inf}}))
-    assert dict(zip(RESULT_COLUMNS, row.result, strict=True))["metrics"] == {
-        "out": {"sharpe": None}
-    }
+    metrics = dict(zip(RESULT_COLUMNS, row.result, strict=True))["metrics"]
+    assert sum(metrics.pop(R_PART).values()) == len(stock_result("AAA").trades)
+    assert metrics == {"out": {"sharpe": None}}
     assert plain({"a": np.float64("nan"), 1: np.arange(2), "c": (np.int8(3),)}) == {
         "a": None,
         "1": [0, 1],

@@ -58,16 +58,17 @@ def sweep_strategy(
     count = len(settings) // step
     entries = np.empty((count, len(bars)), np.int8)
     exits_long, exits_short = (np.empty((count, len(bars)), np.bool_) for _ in range(2))
-    distances: dict[int, Floats] = {}
+    distances: list[Floats] = []
+    row_of: dict[int, int] = {}
     which = np.empty(count, np.int64)
     for place in range(count):
         opinion = strategy.opine(indicators, settings[place * step])
-        entries[place] = opinion.entry
-        exits_long[place], exits_short[place] = opinion.exit_long, opinion.exit_short
-        distances.setdefault(id(opinion.stop_distance), opinion.stop_distance)
-        which[place] = list(distances).index(id(opinion.stop_distance))
+        entries[place], exits_long[place], exits_short[place], distance = opinion
+        which[place] = row = row_of.setdefault(id(distance), len(distances))
+        if row == len(distances):
+            distances.append(distance)
     by_exit, by_entry = kernel.sweep(
-        seen, entries, exits_long, exits_short, np.array(list(distances.values())), which, rows,
+        seen, entries, exits_long, exits_short, np.array(distances), which, rows,
         known, per_bar, blocks.of_exit, blocks.of_entry, blocks.count,
     )  # fmt: skip
     return Sweep(strategy, by_exit, by_entry)
