@@ -43,7 +43,8 @@ STEADY_S = 6.0
 QUIET_RATE, QUIET_S = 60, 10.0
 FLOOD_TICKS, FRAME_TICKS = 60_000, 10
 """Fewer frames than a mailbox holds: nothing is dropped, and nothing counted that was not done."""
-WARM_TICKS = 3000
+WARM_TICKS, WARM_PER_S = 3000, 500
+"""Slow enough that each symbol's first level is confirmed: two seconds of it."""
 PAIRS, PAIR_S, PAIR_RATE = 5, 4.0, 500
 BATCH, BATCHES = 50, 400
 MANY_FLOODS = 2
@@ -95,7 +96,8 @@ async def path_of(
     try:
         await path.start(vendor.first["port"])
         warm = max(WARM_TICKS, 20 * len(symbols))
-        await vendor.ask(do="send", per_s=2000, seconds=warm / 2000, ticks=10)
+        per_s = max(WARM_PER_S, 2 * len(symbols))
+        await vendor.ask(do="send", per_s=per_s, seconds=warm / per_s, ticks=10)
         await path.received(warm)
         yield path, vendor, readers
     finally:

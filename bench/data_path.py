@@ -25,7 +25,7 @@ from tradebox.adapters.redis.bus import RedisBus
 from tradebox.adapters.redis.prices import RedisPrices
 from tradebox.config import FilterSettings, FinnhubSettings, TierSettings
 from tradebox.domain.filter_values import FilterLimits
-from tradebox.domain.market import AdmittedTick
+from tradebox.domain.market import AdmittedTick, Source
 from tradebox.domain.staleness import AgeLimits
 from tradebox.domain.tier_values import TierLimits
 from tradebox.supervision.actor import Actor
@@ -162,12 +162,20 @@ class DataPath:
             await self.clock.sleep(0.01)
 
     async def received(self, count: int, within_s: float = 120.0) -> None:
-        """Wait until so many ticks have come and the gate has settled the last of them."""
+        """Wait until so many ticks have come, and both feeds have dealt with the last of them."""
         until_s = self.clock.now() + within_s
-        while self.hub.counters.received < count:
+        while self.hub.counters.received < count or self._dealt_with() < count:
             if self.clock.now() > until_s:
-                raise TimeoutError(f"{self.hub.counters.received} of {count} ticks came")
+                came = self.hub.counters.received
+                raise TimeoutError(
+                    f"{came} of {count} ticks came, {self._dealt_with()} were judged"
+                )
             await self.clock.sleep(0.002)
+
+    def _dealt_with(self) -> int:
+        """Return the vendor's number up to which gate and both feeds are."""
+        keys = (self.slot.memories[name].keys.get(Source.FINNHUB, 0) for name in NAMES)
+        return min(self.gate.settled(Source.FINNHUB), *keys) & KEY_MASK
 
     async def stop(self) -> None:
         await self.runtime.stop()
