@@ -4,6 +4,7 @@ import contextlib
 from types import SimpleNamespace
 
 from support.ticks import Market
+from tradebox.actors.market_hub import TickCounters
 from tradebox.domain.events import AlertRaised, StreamChanged
 from tradebox.ports.ticks import TickBatch
 from tradebox.supervision.actor import Actor
@@ -53,7 +54,7 @@ class VendorWorld:
     """make: returns the actor under test, named market.vendor; called again after a crash."""
 
     def __init__(self, make):
-        self.slot, self.market = Slot(), Market()
+        self.slot, self.market, self.counters = Slot(), Market(), TickCounters()
         self.fed = {name: [] for name in NAMES}
         self.alerts, self.changes, self.actors = [], [], []
         self._make = make

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tradebox.actors.feed_slot import FeedSlot
+from tradebox.actors.market_hub import TickCounters
 from tradebox.domain.breaker import ProviderKind, ProviderTold
 from tradebox.domain.events import AlertRaised
 from tradebox.domain.market import Source, Tick
@@ -123,8 +124,10 @@ class Poller(Actor[PollerMessage]):
         wanted: Callable[[], Sequence[str]],
         on_wanted: Callable[[Callable[[], object], str], object] = lambda _call, _name: None,
         refresh_clock: Callable[[], object] = lambda: None,
+        counters: TickCounters | None = None,
     ) -> None:
         self.source = source
+        self._counters = TickCounters() if counters is None else counters
         self.figures = PollFigures()
         self._port = port
         self._slot = slot
@@ -228,6 +231,7 @@ class Poller(Actor[PollerMessage]):
             self._refused(answer)
             return
         self.figures.quotes += 1
+        self._counters.received += 1
         self._tell_provider(ProviderKind.OK)
         self._note_close(answer)
         tick = self._tick(answer)

@@ -108,6 +108,7 @@ def _poller(plant: "Plant", source: Source, port: QuotePort, rules: PollRules) -
         wanted=lambda: plant.hub.wanted_of(source),
         on_wanted=plant.hub.on_wanted,
         refresh_clock=plant.market_clock.refresh,
+        counters=plant.hub.counters,
     )
 
 

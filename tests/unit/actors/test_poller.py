@@ -55,6 +55,7 @@ async def polling(port, *wanted, poll_s=0.01, symbols_max=50, fresh_s_max=90.0):
             PollRules(poll_s, symbols_max, fresh_s_max),
             wanted=lambda: world.wanted,
             on_wanted=lambda call, name: callbacks.__setitem__(name, call),
+            counters=world.counters,
         )
 
     async with vendor_world(make) as world:
@@ -84,6 +85,7 @@ async def test_both_feeds_get_the_same_ticks_with_rising_keys():
     assert (tick.delay_s, tick.is_eod) == (0, False)
     assert world.slot.closes == {"A": 4_900_000, "B": 4_900_000}
     assert world.kinds() == {ProviderKind.OK}
+    assert world.counters.received >= len(keys)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tradebox.actors.market_hub import MarketHub
 from tradebox.actors.poller import Poller
 from tradebox.adapters.finnhub.pair import FinnhubPair
 from tradebox.adapters.finnhub.stream import FinnhubStream
@@ -40,7 +41,7 @@ def plant_of(tmp_path: Path, places=SIM_PLACES, speed=20.0, **settings):
         home=SimpleNamespace(sim_dir=tmp_path / "sim"),
         market_clock=SimpleNamespace(speed=speed, refresh=lambda: None),
         clock=ManualClock(),
-        hub=SimpleNamespace(wanted_of=lambda _: [], on_wanted=None, need_of=lambda _: None),
+        hub=MarketHub(SimpleNamespace(speed=speed, now_ns=lambda: 0), 1),
         slot=None,
         pool=None,
         finnhub_key=lambda: "one",
