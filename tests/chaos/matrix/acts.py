@@ -8,6 +8,7 @@ Rules of this file:
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -158,7 +159,8 @@ def started(settings: dict[str, Any]) -> Iterator[World]:
         finally:
             world.close()
         if world.run.popen.poll() is None:
-            world.run.stop()
+            world.run.send(signal.SIGTERM)
+            assert world.run.wait() == 0, world.run.out[-3000:]
             assert world.run.err == "", "a person's terminal is told by events alone"
         assert box.processes() == []
 

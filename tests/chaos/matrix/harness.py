@@ -99,6 +99,7 @@ def compressed(**more: str) -> dict[str, str]:
         "TRADEBOX_SIM_DEMO_PLANS": "false",
         "TRADEBOX_LAUNCHER_DEATHS_MAX": "1000",
         "TRADEBOX_LAUNCHER_STOP_S_MAX": "30",
+        "TRADEBOX_LAUNCHER_LEASH_MS": "5000",  # a busy machine is no hung engine
     }
     return {**found, **own, **{f"TRADEBOX_{name}": value for name, value in more.items()}}
 

@@ -619,6 +619,8 @@ def row_30_partial_fills_are_covered_exactly_or_repaired(world: World) -> dict[s
     quantity = int(700_000 / price)
     entry = {"type": "limit", "price": round(price * 1.0005, 2), "valid_until": 300}
     plan_id = world.add(thin, size={"quantity": quantity}, entry=entry)
+    eventually(lambda: executed(world, thin), "a part is filled")
+    world.gap(thin, 2)  # the rest stays where no seller goes
     world.until_state(plan_id, "open")
 
     def is_over() -> bool:
