@@ -218,6 +218,7 @@ EATEN = 1 << 30
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_a_neighbour_that_holds_real_memory_is_waited_for(
     pg_research_dsn, tmp_path, monkeypatch
 ) -> None:
