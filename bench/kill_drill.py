@@ -178,13 +178,15 @@ class Drill:
         self.read()
         until_s = time.monotonic() + PHASE_S_MAX
         while time.monotonic() < until_s:
+            has_come = False
             for row in self.tail.rows():
                 is_new = row["kind"] == "order_placed"  # its role is known once it is taken
-                is_it = not is_new and fits(row, self.fold)
+                has_come = has_come or (not is_new and fits(row, self.fold))
                 self.fold.take(row)
-                if is_it or (is_new and fits(row, self.fold)):
-                    await asyncio.sleep(delay_s)
-                    return True
+                has_come = has_come or (is_new and fits(row, self.fold))
+            if has_come:
+                await asyncio.sleep(delay_s)
+                return True
             await asyncio.sleep(WATCH_S)
         return False
 

@@ -27,14 +27,14 @@ class LedgerTail:
         self._file = path.open("rb")
         self._held = b""
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows that came since the last look."""
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows that came since the last look."""
         self._held += self._file.read()
         whole, cut, rest = self._held.rpartition(b"\n")
-        if cut:
-            self._held = rest
-            for line in whole.splitlines():
-                yield json.loads(line)
+        if not cut:
+            return []
+        self._held = rest
+        return [json.loads(line) for line in whole.splitlines()]
 
     def close(self) -> None:
         self._file.close()
