@@ -26,6 +26,7 @@ from tradebox.errors import ConfigInvalid, NotRunning
 from tradebox.sim.control.client import ask
 
 CHANNEL = "md:t"
+STREAM = "md:ev"
 BLOB = "md:q:{}"
 TRUTH_S = 0.2
 NS_PER_S = 1_000_000_000
@@ -110,6 +111,13 @@ class Watch:
         with self.redis() as client:
             raw = client.get(BLOB.format(symbol))
         return None if raw is None else _item(json.loads(raw), time.monotonic_ns())
+
+    def events(self, kind: str, since_s: float) -> list[dict[str, Any]]:
+        """Return the events of a kind in the stream since a wall clock time."""
+        with self.redis() as client:
+            rows = client.xrange(STREAM, min=f"{round(since_s * 1000)}-0")
+        told = [json.loads(fields[b"e"]) for _, fields in rows]
+        return [one for one in told if one["k"] == kind]
 
     def since(self, mono_ns: int, symbols: Iterable[str] = ()) -> list[Item]:
         """Return what was read from a time on, of these symbols or of all."""

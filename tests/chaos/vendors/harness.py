@@ -214,6 +214,18 @@ class Vendors:
         times = [since_ns, *(one.mono_ns for one in self.watch.since(since_ns, [symbol]))]
         return round(max(b - a for a, b in pairwise(times)) / NS_PER_S, 2)
 
+    def switches(self, since_s: float) -> list[str]:
+        """Return every change of source since a wall clock time, as the stream of events tells."""
+        return [
+            f"{one['symbol']} {one['before']} to {one['after']}: {one['reason']}"
+            for one in self.watch.events("price_source_changed", since_s)
+        ]
+
+    def aged(self, since_s: float) -> list[str]:
+        """Return every symbol that was said to be stale since a wall clock time."""
+        told = self.watch.events("price_age_changed", since_s)
+        return [one["symbol"] for one in told if one["is_stale"]]
+
     # --- what PostgreSQL keeps ---
 
     def refusals(self, since_s: float, symbol: str = "") -> list[dict[str, Any]]:
@@ -301,7 +313,9 @@ class Vendors:
             "entries without a live price": self.fired_blind(since_ns),
         }
         assert not any(found.values()), {name: rows[:5] for name, rows in found.items() if rows}
-        return {"seen": self.seen(since_ns), **dict.fromkeys(found, 0)}
+        since_s = time.time() - (time.monotonic_ns() - since_ns) / NS_PER_S
+        told = {"switches": self.switches(since_s), "said stale": self.aged(since_s)}
+        return {"seen": self.seen(since_ns), **told, **dict.fromkeys(found, 0)}
 
     @property
     def is_worn(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chaos.vendors.harness import BAITS, Runs, Vendors, keep
-from chaos.vendors.rows import POLLED, PREMIUM, STREAM
+from chaos.vendors.rows import PREMIUM, STREAM
 from support.run_bench import eventually
 
 BAIT = BAITS[0]
@@ -38,8 +38,8 @@ def nothing_enters(run: Vendors) -> tuple[str, str]:
     """Have a plan that would enter at the next live price; return its symbol and id."""
     symbol = run.world.symbol()
     plan_id = run.world.add(symbol, **ENTRY)
-    run.world.until_state(plan_id, "armed", "waiting", "entering")
-    run.until_not_live()
+    run.world.until_state(plan_id, "armed")
+    run.pass_market_s(60)
     assert run.world.placed(symbol) == []
     return symbol, plan_id
 
@@ -47,8 +47,10 @@ def nothing_enters(run: Vendors) -> tuple[str, str]:
 def all_down(run: Vendors, since_ns: int) -> dict[str, Any]:
     """No vendor is left: stale by its deadline, said, no entry; then all comes back."""
     down(run, *VENDORS)
+    since_s = time.time()
     not_live_s = run.until_not_live()
     symbol, plan_id = nothing_enters(run)
+    eventually(lambda: set(BAITS) <= set(run.aged(since_s - 60)), "it is said that they are stale")
     up(run, *VENDORS)
     back_s = run.until_served("finnhub")
     run.world.until_state(plan_id, "open")
@@ -56,8 +58,8 @@ def all_down(run: Vendors, since_ns: int) -> dict[str, Any]:
 
 
 def test_free_keys_go_from_finnhub_to_yahoo_to_nothing_and_back(runs: Runs) -> None:
-    since_ns = time.monotonic_ns()
     with runs.lent(STREAM) as run:
+        since_ns = time.monotonic_ns()
         down(run, "finnhub")
         to_yahoo_s = run.until_served("yahoo")
         assert not any(one.source == "alphavantage" and one.is_live for one in run.watch.items)
@@ -66,8 +68,8 @@ def test_free_keys_go_from_finnhub_to_yahoo_to_nothing_and_back(runs: Runs) -> N
 
 
 def test_a_premium_key_goes_to_alphavantage_then_yahoo_then_nothing_and_back(runs: Runs) -> None:
-    since_ns = time.monotonic_ns()
     with runs.lent(PREMIUM) as run:
+        since_ns = time.monotonic_ns()
         down(run, "alphavantage")
         to_yahoo_s = run.until_served("yahoo")
         up(run, "alphavantage")
@@ -83,12 +85,3 @@ def test_a_premium_key_goes_to_alphavantage_then_yahoo_then_nothing_and_back(run
             "shown": shown,
         },
     )
-
-
-def test_what_happened_to_the_sources_is_told(runs: Runs) -> None:
-    """Each switch is an event of its own, by symbol, with before, after and a reason."""
-    with runs.lent(POLLED) as run:
-        for symbol in BAITS:
-            eventually(
-                lambda at=symbol: run.switches(at, "finnhub", "yahoo"), f"the switch of {symbol}"
-            )
