@@ -10,7 +10,7 @@ from typing import Final
 from tradebox.adapters.postgres.pool import PgPool
 
 _TAKE: Final = """
-INSERT INTO trade.vendor_quota (account, day, calls) 
+INSERT INTO trade.vendor_quota (account, day, calls)
     SELECT $1::text, $2::date, 1 WHERE $3::integer >= 1
 ON CONFLICT (account, day) DO UPDATE
     SET calls = trade.vendor_quota.calls + 1, updated_at = clock_timestamp()
