@@ -435,7 +435,9 @@ class World:
 
     def look(self, *, by_client: bool = True) -> Seen:
         """Look at everything from outside; without the official client it is cheap."""
-        return look(self.box, self.spans, self.clerk.rows, by_client=by_client)
+        seen = look(self.box, self.spans, self.clerk.rows, by_client=by_client)
+        seen.entry_wait_s = float(PERIODS["ENTRY_PARTIAL_WAIT_S"])
+        return seen
 
     def until_settled(self) -> None:
         """End every fault, and wait until links are clean and nothing is under way."""

@@ -42,6 +42,8 @@ partial entry) are shortened by configuration; nothing else of it is changed.
 | I11 | one sender, under its own client id |
 | I12 | what is sold is held |
 
+A partly filled entry has its wait (`entry_partial_wait_s`) before the 5 s of I3 begin.
+
 The judge has tests of its own: for each invariant a made-up ledger or book that breaks it is caught
 (`tests/chaos/matrix/test_judge.py`).
 
