@@ -22,6 +22,7 @@ from tradebox.ports.order_store import (
     Change,
     CommissionSeen,
     Noted,
+    PermSeen,
     PositionAdjusted,
     SymbolQuarantined,
 )
@@ -156,7 +157,11 @@ class Intake:
 
     def _of(self, found: tuple[OrderRecord | None, list[Change]]) -> Learnt:
         record, changes = found
-        return Learnt(changes, [record] if record is not None else [])
+        if record is None:
+            return Learnt(changes)
+        if record.perm_ids and any(isinstance(change, PermSeen) for change in changes):
+            self._link.want_look(f"{record.ref} has a second permId")
+        return Learnt(changes, [record])
 
     def _commission(self, fact: CommissionFact) -> Learnt:
         stem = stem_of(fact.exec_id)[0]

@@ -393,3 +393,13 @@ async def test_a_stop_that_the_broker_ended_is_placed_again_after_a_look(tmp_pat
         await covered(world, 100)
         assert world.path.holding("p1").stop_price == Decimal(95)
         assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
+async def test_a_change_that_forked_is_looked_up_at_once_and_told(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        world.bench.faults.set("fork_modify", count=1)
+        await world.ask(MoveStopRequest("p1", Decimal(97), SEEN, "trail"))
+        await world.until(lambda: "forked_order" in [a.kind for a in alerts(world)], "an alarm")
+        assert "AAPL" in world.store.quarantined
