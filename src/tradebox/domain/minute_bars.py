@@ -5,8 +5,9 @@ Rules of this file:
 - one bar has one source, that of its first tick: ticks of another in the same minute are counted,
   not folded;
 - a suspect price and a close of the day are in no bar;
-- a bar is done when its minute and the time for late ticks are over; what comes later is counted,
-  never folded: a bar that was handed out does not change.
+- a bar is done when its minute and the time for late ticks are over, by the newest tick of any
+  symbol: an engine that is behind closes nothing early; by the clock where nothing comes for long;
+- what comes later is counted, never folded: a bar that was handed out does not change.
 """
 
 from collections import deque
@@ -17,6 +18,7 @@ from tradebox.domain.market import AdmittedTick, Quality, Source
 
 MINUTE_NS: Final = 60_000_000_000
 SETTLE_NS: Final = 5_000_000_000
+IDLE_SETTLES: Final = 12
 DONE_MAX: Final = 100_000
 IN_NO_BAR: Final = frozenset({Quality.SUSPECT, Quality.EOD})
 
@@ -79,7 +81,8 @@ class _Bar:
 class BarBook:
     """The open bars of every symbol, and the done ones that nobody has taken yet.
 
-    Units:   settle_ns market ns after a minute's end in which late ticks still count.
+    Units:   settle_ns market ns after a minute's end in which late ticks still count; after
+             IDLE_SETTLES of them without a tick the clock alone decides.
     Holds:   each bar is handed out once and is the fold of its source's ticks of that minute;
              folded + foreign + late + skipped = ticks taken; at most done_max bars wait.
     """
@@ -87,6 +90,7 @@ class BarBook:
     def __init__(self, settle_ns: int = SETTLE_NS, done_max: int = DONE_MAX) -> None:
         self._settle_ns = settle_ns
         self._done_max = done_max
+        self._newest_ns = 0
         self._open: dict[str, _Bar] = {}
         self._before: dict[str, _Bar] = {}
         self._closed: dict[str, int] = {}
@@ -99,6 +103,7 @@ class BarBook:
             self.skipped += 1
             return
         symbol, minute = tick.symbol, tick.event_ns // MINUTE_NS
+        self._newest_ns = max(self._newest_ns, tick.event_ns)
         bar = self._open.get(symbol)
         if bar is None:
             self._begin(symbol, minute, tick)
@@ -140,7 +145,9 @@ class BarBook:
 
     def close_until(self, now_ns: int) -> None:
         """Hand out the bars whose minute and settling are over."""
-        last = (now_ns - self._settle_ns) // MINUTE_NS
+        is_idle = now_ns - self._newest_ns > IDLE_SETTLES * self._settle_ns
+        reached_ns = now_ns if is_idle else min(now_ns, self._newest_ns)
+        last = (reached_ns - self._settle_ns) // MINUTE_NS
         for bars in (self._before, self._open):
             for symbol in [symbol for symbol, bar in bars.items() if bar.minute < last]:
                 self._hand_out(symbol, bars.pop(symbol))

@@ -65,14 +65,37 @@ def test_a_late_tick_counts_while_its_bar_is_open_and_never_after():
     book.take(one(59, 100))
     book.take(one(60.2, 101))
     book.take(one(59.9, 102))
-    book.close_until(T0 + (BEGIN_S + 65) * S)
+    book.take(one(65.1, symbol="AAPL"))
+    book.close_until(T0 + (BEGIN_S + 66) * S)
     assert [bar.close_micros for bar in book.done] == [102_000_000]
     book.take(one(59.95, 103))
     assert book.late == 1
     book.close_until(T0 + (BEGIN_S + 200) * S)
     book.take(one(119, 104))
     assert book.late == 2
-    assert [bar.close_micros for bar in book.done] == [102_000_000, 101_000_000]
+    closes = [bar.close_micros for bar in book.done if bar.symbol == "SPY"]
+    assert closes == [102_000_000, 101_000_000]
+
+
+def test_an_engine_that_is_behind_closes_nothing_early():
+    book = BarBook()
+    for at_s in (1, 30):
+        book.take(one(at_s))
+    book.close_until(T0 + (BEGIN_S + 80) * S)
+    assert not book.done, "the clock is past the minute, the ticks are not"
+    book.take(one(59, 101))
+    book.take(one(66, 102))
+    book.close_until(T0 + (BEGIN_S + 81) * S)
+    assert [(bar.close_micros, bar.ticks) for bar in book.done] == [(101_000_000, 3)]
+
+
+def test_where_nothing_comes_any_more_the_clock_closes():
+    book = BarBook()
+    book.take(one(1))
+    book.close_until(T0 + (BEGIN_S + 60) * S)
+    assert not book.done
+    book.close_until(T0 + (BEGIN_S + 66) * S)
+    assert len(book.done) == 1
 
 
 def test_sources_are_never_blended_in_one_bar():
