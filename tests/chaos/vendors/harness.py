@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.matrix.harness import SPEED, World
-from chaos.vendors.rows import BROKER, POLLED, PREMIUM, STREAM, Row
+from chaos.vendors.rows import BROKER, DELAYED, POLLED, PREMIUM, STREAM, Row
 from support.price_watch import Item, Watch
 from support.run_bench import DEADLINE_S, bench, eventually
 
@@ -54,9 +54,16 @@ OWN = {
     STREAM: {},
     POLLED: {},
     PREMIUM: {"ALPHAVANTAGE_PLAN": "realtime"},
+    DELAYED: {"ALPHAVANTAGE_PLAN": "delayed", "YAHOO_ENABLED": "false"},
     BROKER: {"IBQUOTES_ENABLED": "true"},
 }
-SERVES = {STREAM: "finnhub", POLLED: "yahoo", PREMIUM: "alphavantage", BROKER: "ib"}
+SERVES = {
+    STREAM: "finnhub",
+    POLLED: "yahoo",
+    PREMIUM: "alphavantage",
+    DELAYED: "alphavantage",
+    BROKER: "ib",
+}
 NEXT = {STREAM: "yahoo", PREMIUM: "yahoo"}
 FINNHUB_DOWN = ("finnhub.refuse_stream", "finnhub.server_error")
 RECENT_S = 2.0
@@ -113,7 +120,10 @@ class Vendors:
             if kind == BROKER:
                 made.set("yahoo.server_error")
                 made.set("alphavantage.server_error")
-            made.until_served(made.serves)
+            if kind == DELAYED:
+                made.until_shown("alphavantage", "delayed")
+            else:
+                made.until_served(made.serves)
             yield made
             if world.run.popen.poll() is None:
                 world.run.send(signal.SIGTERM)
@@ -184,6 +194,18 @@ class Vendors:
             )
         return round(time.monotonic() - began_s, 2)
 
+    def until_shown(self, source: str, quality: str) -> None:
+        """Wait until the baits are told by a source in a quality."""
+        for symbol in BAITS:
+            eventually(
+                lambda at=symbol: (
+                    (item := self.watch.last(at)) is not None
+                    and (item.source, item.quality) == (source, quality)
+                ),
+                f"{symbol} {quality} by {source}; last {self.watch.last(symbol)}",
+                BACK_S_MAX,
+            )
+
     def is_not_live(self, symbol: str) -> bool:
         """Say whether the blob of a symbol is gone, not live, or too old by its own event time."""
         blob = self.watch.blob(symbol)
@@ -236,14 +258,15 @@ class Vendors:
     # --- the judge ---
 
     def wrong(self, since_ns: int) -> list[str]:
-        """Return each price that was told as one of now and was far from the market."""
+        """Return each price that was far from the market: of now, or delayed."""
         found = []
         for one in self.watch.since(since_ns):
             around = self.watch.true_around(one.symbol, one.mono_ns)
-            if around is None or one.quality in ("delayed", "eod", "closed"):
+            if around is None or one.quality in ("eod", "closed"):
                 continue
             low, high = around
-            if not low * (1 - WRONG_SHARE) <= one.price <= high * (1 + WRONG_SHARE):
+            share = WRONG_SHARE * (2 if one.quality == "delayed" else 1)
+            if not low * (1 - share) <= one.price <= high * (1 + share):
                 found.append(f"{one.symbol} {one.price} by {one.source} as {one.quality}: {around}")
         return found
 

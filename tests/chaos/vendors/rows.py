@@ -26,10 +26,12 @@ class Row:
 
 
 STREAM, POLLED, PREMIUM, BROKER = "stream", "polled", "premium", "broker"
+DELAYED = "delayed"
 WORLDS = {
     STREAM: "Finnhub serves; free keys",
     POLLED: "Finnhub is down and Yahoo serves; free keys",
     PREMIUM: "Finnhub is down and Alpha Vantage serves; premium key, realtime plan",
+    DELAYED: "Finnhub and Yahoo are down; Alpha Vantage's delayed plan serves, quote by quote",
     BROKER: "every vendor is down and the broker's quotes serve what is held",
 }
 EXPECTED = {
@@ -41,6 +43,7 @@ EXPECTED = {
     "refused": "the price is refused by a check, and no consumer ever sees it",
     "late": "what is late is never told as live",
     "held": "the burst at its end: nothing old of it is live",
+    "never_wrong": "no live price, no wrong one, no entry",
     "over_budget": "what has no subscription is served all the same, and it is said",
     "not_live": "no source is left: not live by its deadline, no entry; then all comes back",
     "halted": "not live while no print comes; live again when it trades",
@@ -88,8 +91,7 @@ def _finnhub() -> tuple[Row, ...]:
 
 _AV_DOWN = (
     "burst_limit", "day_spent", "old_note", "invalid_call", "empty_quote",
-    "empty_object", "html_page", "server_error", "truncated", "blank_values",
-    "wrong_symbol", "slow", "reset",
+    "empty_object", "html_page", "server_error", "truncated", "slow", "reset",
 )  # fmt: skip
 _YAHOO_DOWN = (
     "rate_limit", "server_error", "html_page", "not_found", "empty_result", "truncated", "slow",
@@ -111,10 +113,11 @@ def _alphavantage() -> tuple[Row, ...]:
         *(Row(name(one), PREMIUM, "handed_on", slow if one == "slow" else {}) for one in _AV_DOWN),
         Row(name("bad_key"), PREMIUM, "given_up"),
         Row(name("premium_only"), PREMIUM, "given_up"),
-        Row(name("stale_day"), PREMIUM, "handed_on"),
-        Row(name("delayed_suffix"), PREMIUM, "late"),
-        Row(name("spike"), PREMIUM, "refused", {"percent": 20.0},
-            checks=("spike", "luld", "first")),
+        Row(name("spike"), DELAYED, "never_wrong", {"percent": 20.0, "count": 1}),
+        *(
+            Row(name(one), DELAYED, "never_wrong")
+            for one in ("stale_day", "delayed_suffix", "blank_values", "wrong_symbol")
+        ),
     )  # fmt: skip
 
 

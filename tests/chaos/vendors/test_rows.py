@@ -195,7 +195,22 @@ def not_live(run: Vendors, row: Row) -> dict[str, Any]:
     return {"not_live_s": gone_s, "back_s": back_s, **run.judge(since_ns, fresh)}
 
 
+def never_wrong(run: Vendors, row: Row) -> dict[str, Any]:
+    """What comes is delayed at best: no live price, no wrong one, and nothing enters."""
+    since_ns = time.monotonic_ns()
+    run.set(row.fault, **row.arguments)
+    run.until_met(row.fault)
+    fresh = run.world.symbol()
+    run.world.until_state(run.world.add(fresh, **ENTRY), "armed")
+    run.pass_market_s(120)
+    assert run.world.placed(fresh) == []
+    assert not any(one.is_live for one in run.watch.since(since_ns))
+    run.clear(row.fault)
+    return run.judge(since_ns)
+
+
 EXPECT = {
+    "never_wrong": never_wrong,
     "unnoticed": unnoticed,
     "unnoticed_elsewhere": unnoticed_elsewhere,
     "reconnected": reconnected,
