@@ -42,13 +42,16 @@ _TABLES = ("adjustment", "quarantine", "denial")
 _ALERTS = "SELECT kind, count(*) AS count FROM trade.alert WHERE severity = 'critical' GROUP BY 1"
 
 
-async def books_fault(pool: PgPool, fold: LedgerFold, read: Callable[[], object]) -> str:
-    """Return how PostgreSQL and the ledger differ now; "" where they are equal.
+async def books_fault(
+    pool: PgPool, fold: LedgerFold, read: Callable[[], object], known: Mapping[str, Any]
+) -> str:
+    """Return how PostgreSQL and the ledger differ; "" where they are equal.
 
-    What came while PostgreSQL was asked may be in it or not.
+    known: the executions that must be booked by now. What came since may be under way; positions
+    are compared where nothing is.
     """
     read()
-    before = dict(fold.executions)
+    before = len(fold.executions)
     async with pool.connection() as connection:
         rows = await connection.fetch(_FILLS)
         held = {(row["account"], row["symbol"]): row["quantity"] for row in
@@ -58,14 +61,14 @@ async def books_fault(pool: PgPool, fold: LedgerFold, read: Callable[[], object]
         row["exec_id"]: (row["account"], row["symbol"], row["side"], row["quantity"])
         for row in rows
     }
-    lost = [exec_id for exec_id, what in before.items() if booked.get(exec_id) != what]
+    lost = [exec_id for exec_id, what in known.items() if booked.get(exec_id) != what]
     if lost:
         return f"not booked as executed: {lost[:3]} of {len(lost)}"
     invented = [exec_id for exec_id in booked if exec_id not in fold.executions]
     if invented:
         return f"booked and never executed: {invented[:3]} of {len(invented)}"
-    if len(fold.executions) != len(before):
-        return "the market moved while the books were read"
+    if len(fold.executions) != before or len(booked) != before:
+        return ""
     return "" if held == fold.held() else f"positions: {held} booked, {fold.held()} held"
 
 

@@ -212,10 +212,14 @@ class Drill:
     async def recovered(self) -> None:
         """Wait until both links are CLEAN under a new engine, and books equal the broker."""
         killed_ns = self.kills_ns[-1]
-        await self._until(lambda: self._clean_since(killed_ns), "both links CLEAN", BACK_S_MAX)
-        began_s = time.monotonic()
+        try:
+            await self._until(lambda: self._clean_since(killed_ns), "both links CLEAN", BACK_S_MAX)
+        except TimeoutError as error:
+            self.faults.append(f"kill {len(self.kills_ns)}: {error}")
+        self.read()
+        began_s, known = time.monotonic(), dict(self.fold.executions)
         while True:
-            fault = await books_fault(self.flow.pool, self.fold, self.read)
+            fault = await books_fault(self.flow.pool, self.fold, self.read, known)
             if not fault:
                 break
             if time.monotonic() - began_s > BOOKS_S_MAX:
