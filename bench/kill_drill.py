@@ -42,7 +42,7 @@ from tradebox.errors import NotRunning
 KILLS = 200
 SEED = 1
 SPEED = 20
-BACK_S_MAX = 60.0
+BACK_S_MAX = 180.0
 BOOKS_S_MAX = 60.0
 QUIET_S_MAX = 180.0
 PHASE_S_MAX = 8.0
