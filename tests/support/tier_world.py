@@ -18,6 +18,8 @@ SYMBOL = "AAPL"
 IB, FINNHUB = Source.IB, Source.FINNHUB
 AV, YAHOO = Source.ALPHAVANTAGE, Source.YAHOO
 HOUR_S = 3600.0
+LIVE_S = {IB: 5.0, FINNHUB: 15.0, AV: 130.0, YAHOO: 90.0}
+"""The oldest live price of each."""
 LIMITS = TierLimits.of(TierSettings(), FilterSettings())
 LIVE = Judged(Verdict.ACCEPT, Check.NONE, Quality.LIVE)
 RANK = {source: place for place, source in enumerate(LIMITS.order)}
@@ -130,7 +132,8 @@ class TierWorld:
                       "T5: left though it was well")  # fmt: skip
         if self.shown is not None and tick.event_ns < self.shown[0]:
             age_s = (self.at_ns() - self.shown[0]) / S
-            self.must(age_s > 5.0, "T4: back in event time over a price that is not stale")
+            is_stale = age_s > LIVE_S[note.before]
+            self.must(is_stale, "T4: back in event time over a price that is not stale")
         self.switches.append(self.now_s)
         self.served, self.since_s = source, self.now_s
         self.shown = None

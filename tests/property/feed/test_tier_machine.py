@@ -78,6 +78,24 @@ class TierCourse(RuleBasedStateMachine):
         self.world.tell(source, ProviderKind.OPENED)
 
     @rule()
+    def fails_while_another_is_behind(self):
+        self.world.tick(FINNHUB, lag_s=0.1)
+        self.world.close(FINNHUB)
+        self.world.wait(7)
+        self.world.tick(AV, lag_s=20.0)
+
+    @rule()
+    def comes_back_with_another_price(self):
+        self.world.close(FINNHUB)
+        self.world.wait(16)
+        self.world.tick(AV)
+        self.world.open(FINNHUB)
+        for _ in range(28):
+            self.world.wait(5.0)
+            self.world.tick(AV)
+            self.world.tick(FINNHUB, 101.5)
+
+    @rule()
     def flaps(self):
         for _ in range(6):
             self.world.close(FINNHUB)
