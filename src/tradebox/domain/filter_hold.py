@@ -72,11 +72,22 @@ def hold(
     newest = Held(tick.event_ns, tick.price_micros, tick.source, weight)
     oldest_ns = tick.event_ns - hold_ns(state, limits)
     waiting = [one for one in state.held if one.event_ns >= oldest_ns]
-    held = (*waiting[-(HELD_TICKS_MAX - 1) :], newest)
+    held = (*_thinned(waiting), newest)
     agreeing = _enough(state, held, jump, limits)
     if agreeing is None:
         return state._replace(seen=known.seen, rest=known.rest, held=held, gap_ns=gap_ns), False
     return _new_level(state, tick, agreeing, jump, known, gap_ns), True
+
+
+def _thinned(waiting: list[Held]) -> list[Held]:
+    """Return at most what leaves room for one more; the oldest stays.
+
+    Of a fast symbol the newest alone would never span the time that a confirmation asks for.
+    """
+    if len(waiting) < HELD_TICKS_MAX:
+        return waiting
+    half = len(waiting) // 2
+    return [*waiting[:half:2], *waiting[half:]]
 
 
 def _enough(
