@@ -111,8 +111,12 @@ class LiveRun:
         return _json_lines(self.home.sim_dir / "ledger.jsonl")
 
     def log(self) -> Iterator[dict[str, Any]]:
-        """Yield the engine's log lines."""
-        return _json_lines(self.home.logs_dir / "engine.jsonl")
+        """Yield the engine's log lines, those of rotated files first."""
+        newest = self.home.logs_dir / "engine.jsonl"
+        older = newest.parent.glob(f"{newest.name}.*")
+        for path in sorted(older, key=lambda one: -int(one.suffix[1:])):
+            yield from _json_lines(path)
+        yield from _json_lines(newest)
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
