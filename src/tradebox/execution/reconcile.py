@@ -119,7 +119,8 @@ def examine(book: OrderBook, snapshot: BrokerSnapshot, account_id: str) -> Findi
         external=tuple(external),
         forked=tuple(forked),
         missing=tuple(missing),
-        inactive=tuple(inactive.values()),
+        # Of a forked order one copy may be inactive while its twin works: it is not over.
+        inactive=tuple(one for ref, one in inactive.items() if ref not in listed),
         gaps=tuple(_gaps(book, snapshot, account_id)),
         listed=tuple(listed.values()),
     )

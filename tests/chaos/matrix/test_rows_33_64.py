@@ -656,11 +656,6 @@ def row_64_a_halt_keeps_the_stop_and_the_exit_goes_on_resume(world: World) -> No
     assert world.held(symbol) == 0
 
 
-@pytest.mark.parametrize("number", acts.quick())
-def test_quick_row(number: int, runs: Runs) -> None:
-    acts.play(number, runs)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", acts.numbers())
 def test_row(number: int, runs: Runs) -> None:

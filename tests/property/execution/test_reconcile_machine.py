@@ -8,7 +8,7 @@ Rules of this file:
   nothing of others is booked, and that its symbol is held.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -414,6 +414,9 @@ class ReconcileMachine(RuleBasedStateMachine):
         assert {one.symbol for one in findings.external} <= held_back
         assert {one.record.row.symbol for one in findings.forked} <= held_back
         assert {one.symbol for one in findings.gaps} <= held_back
+        copies = Counter(order.ref for order in self.broker.shown() if order.ref and order.is_live)
+        twice = {order.symbol for order in self.broker.live() if copies[order.ref] > 1}
+        assert twice <= held_back, "an order that works twice is nobody's plan"
         assert held_back <= self.disturbed, "the rest trades on"
         for symbol in SYMBOLS:
             is_equal = self.book.position(symbol) == self.broker.held[symbol]
@@ -544,3 +547,13 @@ def test_a_twin_that_outlives_its_order_holds_its_symbol_back():
     machine.broker_ends(0, "Cancelled", heard=True)
     machine.reconcile()
     assert "AAPL" in machine.book.quarantined
+
+
+def test_a_copy_that_is_inactive_does_not_end_the_one_that_works():
+    """Else each look ends the order and brings it back."""
+    machine = ReconcileMachine()
+    machine.we_send("AAPL", OrderRole.ENTRY, Side.BUY, 1, arrives=True, lag_s=0.0)
+    machine.an_order_forks(0, heard=False)
+    machine.broker_ends(0, "Inactive", heard=False)
+    machine.reconcile()
+    assert not machine.book.orders["tbp-1"].is_over

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-ROUTE_VARIABLE = "TRADEBOX_YAHOO_ROUTE"
+ROUTE_VARIABLE = "_TRADEBOX_YAHOO_ROUTE"
 """PORT,AUTHORITY: lead every connection to this port of loopback and trust that root."""
 
 WAITING_MAX = 64

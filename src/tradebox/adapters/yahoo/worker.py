@@ -27,7 +27,7 @@ import orjson
 from tradebox.errors import VendorUnavailable
 from tradebox.supervision.clock import Clock
 
-ROUTE_VARIABLE: Final = "TRADEBOX_YAHOO_ROUTE"
+ROUTE_VARIABLE: Final = "_TRADEBOX_YAHOO_ROUTE"
 COMMAND: Final = (sys.executable, "-m", "tradebox.adapters.yahoo")
 ANSWER_BYTES_MAX: Final = 1 << 24
 START_S_MAX: Final = 60.0

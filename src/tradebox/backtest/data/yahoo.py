@@ -23,7 +23,7 @@ from tradebox.backtest.data.series import PRICES, RawSeries, as_floats
 from tradebox.errors import ConfigInvalid, VendorUnavailable
 from tradebox.supervision.clock import MonotonicClock
 
-HISTORY_VARIABLE: Final = "TRADEBOX_HISTORY_PLACE"
+HISTORY_VARIABLE: Final = "_TRADEBOX_HISTORY_PLACE"
 """FOLDER,SECONDS: where fetched history is kept, and for how long it may be used again."""
 
 STAND_IN: Final = "@stand-in"
