@@ -98,6 +98,7 @@ class Run:
         line = " ".join(argv)
         pid, self.master = pty.fork()
         if pid == 0:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the runner may be deaf to hang-ups
             os.execve(
                 "/bin/sh",
                 ["sh", "-c", f"{line} 2>{self.folder}/err; echo rc=$?"],

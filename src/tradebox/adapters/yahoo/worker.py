@@ -175,6 +175,7 @@ class YahooWorker:
         if process is None:
             return
         process.kill()
+        _reap_when_ended(process.child)
         process.writer.transport.abort()
         self._deaths += 1
         pause_s = min(PAUSE_S_MAX, PAUSE_S * 2.0 ** (min(self._deaths, 20) - 1))
@@ -192,3 +193,19 @@ class YahooWorker:
         known = {name: value for name, value in os.environ.items() if name != ROUTE_VARIABLE}
         led = {ROUTE_VARIABLE: self._route} if self._route else {}
         return {**known, "PYTHONPATH": path, **dict.fromkeys(THREADS, "1"), **led}
+
+
+def _reap_when_ended(child: subprocess.Popen[bytes]) -> None:
+    """Take a killed process's status as soon as there is one, whether anybody waits or not."""
+    loop = asyncio.get_running_loop()
+    try:
+        handle = os.pidfd_open(child.pid)
+    except OSError:  # its status was taken already
+        return
+
+    def ended() -> None:
+        child.poll()
+        loop.remove_reader(handle)
+        os.close(handle)
+
+    loop.add_reader(handle, ended)
