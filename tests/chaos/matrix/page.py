@@ -22,8 +22,9 @@ python -m pytest tests/chaos/matrix -m slow -k "test_row[36]"       one row
 python -m bench.fault_matrix [NUMBER…]      rows, with what each showed, into bench/results
 ```
 
-A row with * is in `make test` too. Waits of the engine (heartbeat, snapshot, absence proof,
-partial entry) are shortened by configuration; nothing else of it is changed.
+A row with * is in `make test` too. By configuration, waits of the engine are shortened (heartbeat,
+snapshot, absence proof, partial entry), limits that many rows would use up are widened, and the
+launcher has patience with a busy machine (leash 5 s, stop 30 s); nothing else of it is changed.
 
 ## What is judged, after each row, over everything that happened in its run
 
