@@ -62,7 +62,7 @@ def reconnected(run: Vendors, row: Row) -> dict[str, Any]:
     run.until_more(5, BAIT, "finnhub")
     sources = {one.source for one in run.watch.since(since_ns, BAITS)}
     assert "finnhub" in sources
-    assert sources <= {"finnhub", run.serves}
+    assert sources <= {"finnhub", "yahoo"}, "the next source that this key has"
     return {"gap_s": run.longest_gap_s(BAIT, since_ns), **run.judge(since_ns)}
 
 
