@@ -103,9 +103,25 @@ class Chaos:
 
         self._until_well(f"{how} {' and '.join(names)}", began_s, lambda: all(map(is_back, names)))
 
+    def _sigkill_engine(self) -> int:
+        """Kill the engine that runs now; return its pid.
+
+        One that was told of may have ended since: a starved machine costs an engine its leash.
+        """
+
+        def killed() -> int | None:
+            pid = self.engine_pid()
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return None
+            return pid
+
+        return int(eventually(killed, "an engine to kill"))
+
     def kill_engine(self) -> None:
-        pid, began_s = self.engine_pid(), time.monotonic()
-        os.kill(pid, signal.SIGKILL)
+        began_s = time.monotonic()
+        pid = self._sigkill_engine()
         self._until_well("SIGKILL engine", began_s, lambda: self._is_ready_after(pid))
 
     def _is_ready_after(self, pid: int) -> bool:
@@ -114,15 +130,13 @@ class Chaos:
     def kill_server(self, name: str, *, engine_too: bool = False) -> None:
         """Kill a store; with `engine_too` the engine has to come back without it."""
         pid = eventually(lambda: self.server_pid(name), f"{name} runs")
-        engine = self.engine_pid()
         began_s = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        if engine_too:
-            os.kill(engine, signal.SIGKILL)
+        engine = self._sigkill_engine() if engine_too else None
 
         def is_back() -> bool:
             is_other = self.server_pid(name) not in (None, pid)
-            return is_other and (not engine_too or self._is_ready_after(engine))
+            return is_other and (engine is None or self._is_ready_after(engine))
 
         what = f"SIGKILL {name}" + (" and engine" if engine_too else "")
         self._until_well(what, began_s, is_back)

@@ -217,7 +217,6 @@ def test_a_budget_below_one_task_is_refused(home, budget) -> None:
 
 
 def test_one_process_two_and_dask_give_the_same_hashes(home, expected) -> None:
-    pytest.importorskip("distributed")
     for words in (
         ["--executor", "serial"],
         ["--executor", "dask"],

@@ -260,7 +260,6 @@ def test_explain_says_why(told):
 
 
 def test_a_report_is_written_whole_or_not(told, tmp_path):
-    pytest.importorskip("plotly", reason="needs the packages of the backtest")
     target = tmp_path / "run.html"
     code, _, _ = told("report", "last", "--html", str(target), "--symbol", "BBB")
     assert code == ExitCode.OK

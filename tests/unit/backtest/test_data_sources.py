@@ -106,7 +106,6 @@ def test_actions_beside_a_folder_mark_it_unadjusted(tmp_path):
 
 
 def test_parquet_reads_stocks_across_row_groups(tmp_path):
-    pytest.importorskip("pyarrow", reason="needs the packages of the backtest")
     series = [seeded_bars(name, count) for name, count in (("A", 250), ("B", 30), ("CC", 300))]
     source = ParquetSource(write_parquet(tmp_path / "bars.parquet", series))
     assert source.symbols() == ["A", "B", "CC"]
@@ -118,15 +117,15 @@ def test_parquet_reads_stocks_across_row_groups(tmp_path):
 
 
 def test_parquet_takes_symbols_that_are_numbers(tmp_path):
-    pytest.importorskip("pyarrow", reason="needs the packages of the backtest")
     series = [seeded_bars(name) for name in ("1301", "7203")]
     found = series_of(ParquetSource(write_parquet(tmp_path / "bars.parquet", series, names=int)))
     assert_equal(found["7203"], series[1])
 
 
 def test_parquet_says_what_is_missing(tmp_path):
-    pa = pytest.importorskip("pyarrow", reason="needs the packages of the backtest")
-    pq = pytest.importorskip("pyarrow.parquet")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"symbol": ["A"], "date": ["2015-01-05"], "open": [1.0]}), path)
     with pytest.raises(InputError, match="missing column high, low, close, volume"):

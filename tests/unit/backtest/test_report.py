@@ -12,8 +12,6 @@ from tradebox.backtest.report import RunTotals, StockPart, build_report, monthly
 from tradebox.backtest.store_encoding import RESULT_COLUMNS, encode
 from tradebox.strategies.bars import Bars
 
-pytest.importorskip("plotly", reason="needs the packages of the backtest")
-
 
 def run_row(**changes):
     at = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)

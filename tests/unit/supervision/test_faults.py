@@ -401,7 +401,8 @@ def test_restarts_work_on_the_stock_loop_in_real_time():
 
 
 def test_restarts_work_under_uvloop():
-    uvloop = pytest.importorskip("uvloop")
+    import uvloop
+
     assert crash_many_times(uvloop.run) == Shutdown()
 
 

@@ -14,10 +14,11 @@ CASH = 1e9
 
 def theirs(bars, entries, share, target_r, leaves):
     """Return backtesting.py's trades as (entry bar, exit bar, size, entry price, exit price)."""
-    pandas = pytest.importorskip("pandas")
+    import pandas as pd
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        backtesting = pytest.importorskip("backtesting")
+        import backtesting
 
     class Script(backtesting.Strategy):
         def init(self):
@@ -38,9 +39,9 @@ def theirs(bars, entries, share, target_r, leaves):
             order = self.buy if side > 0 else self.sell
             order(size=100, sl=fill * (1 - side * share), tp=target)
 
-    frame = pandas.DataFrame(
+    frame = pd.DataFrame(
         {name.title(): getattr(bars, name) for name in ("open", "high", "low", "close", "volume")},
-        index=pandas.to_datetime(bars.day.astype("datetime64[D]")),
+        index=pd.to_datetime(bars.day.astype("datetime64[D]")),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -4,10 +4,9 @@ import asyncio
 import logging
 
 import pytest
+from distributed.comm import core as comm
 
 from tradebox.backtest import cluster
-
-comm = pytest.importorskip("distributed.comm.core")
 
 
 @pytest.fixture

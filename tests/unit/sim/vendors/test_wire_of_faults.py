@@ -332,7 +332,6 @@ async def test_a_silent_symbol_a_half_open_stream_and_a_bad_message(tls_folder):
 
 @pytest.mark.asyncio
 async def test_a_streamed_price_is_moved(tls_folder):
-    pytest.importorskip("yfinance")
     from base64 import b64decode
 
     from yfinance.pricing_pb2 import PricingData
