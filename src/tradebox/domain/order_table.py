@@ -26,6 +26,8 @@ class Move(StrEnum):
     """The broker echoed it, and it does not work yet (a child of an unfilled parent)."""
     LIVE = "live"
     """The broker echoed it as working, nothing filled."""
+    COPY_LIVES = "copy_lives"
+    """It was forked: the copy that ended is not the only one, and another permId of it works."""
     PART_FILLED = "part_filled"
     """Some of it is filled, some of it still works."""
     ALL_FILLED = "all_filled"
@@ -64,7 +66,7 @@ _EVIDENCE = {
     _M.ENDED: _S.EXPIRED,
 }
 
-_LATE = {_M.PART_FILLED: None, _M.ALL_FILLED: _S.FILLED}
+_OVER = {_M.PART_FILLED: None, _M.ALL_FILLED: _S.FILLED, _M.COPY_LIVES: _S.WORKING}
 
 _TABLE: dict[OrderState, dict[Move, OrderState | None]] = {
     _S.RECORDED: {_M.COMMITTED: _S.SENDING, _M.NOT_SENT: _S.NEVER_SENT},
@@ -87,11 +89,14 @@ _TABLE: dict[OrderState, dict[Move, OrderState | None]] = {
         _M.ENDED: _S.EXPIRED,
         _M.ABSENT: _S.CANCELLED,
     },
-    _S.FILLED: dict.fromkeys(
-        (_M.HELD, _M.LIVE, _M.PART_FILLED, _M.ALL_FILLED, _M.CANCELLED, _M.REFUSED, _M.ENDED)
-    ),
-    _S.CANCELLED: {**_LATE, _M.CANCELLED: None, _M.REFUSED: None, _M.ENDED: None},
-    _S.EXPIRED: {**_LATE, _M.CANCELLED: None, _M.REFUSED: None, _M.ENDED: None},
+    _S.FILLED: {
+        **dict.fromkeys(
+            (_M.HELD, _M.LIVE, _M.PART_FILLED, _M.ALL_FILLED, _M.CANCELLED, _M.REFUSED, _M.ENDED)
+        ),
+        _M.COPY_LIVES: _S.PARTIAL,
+    },
+    _S.CANCELLED: {**_OVER, _M.CANCELLED: None, _M.REFUSED: None, _M.ENDED: None},
+    _S.EXPIRED: {**_OVER, _M.CANCELLED: None, _M.REFUSED: None, _M.ENDED: None},
     # A refusal or an absence that was wrong: the broker has the order after all.
     _S.REJECTED: {**_EVIDENCE, _M.REFUSED: None, _M.CANCELLED: None, _M.ENDED: None},
     _S.NEVER_SENT: {**_EVIDENCE, _M.ABSENT: None, _M.NOT_SENT: None},
@@ -111,7 +116,8 @@ def is_legal(state: OrderState, move: Move) -> bool:
 def next_state(state: OrderState, move: Move) -> OrderState:
     """Return the state after a move; a move that is not in the table changes nothing.
 
-    Holds:   a fill is never undone: from FILLED every move leads to FILLED;
+    Holds:   a fill is never undone: from FILLED every move leads to FILLED, but that another copy
+             of the order works (PARTIAL, its shares filled as they are);
              SENT_UNKNOWN is never left by LOST;
              a terminal order comes back to life only by evidence that it lives.
     """

@@ -14,7 +14,7 @@ from typing import Final
 from tradebox.domain.order_table import Move
 from tradebox.domain.orders import OrderState
 from tradebox.execution.codes import row_of
-from tradebox.execution.order_book import OrderBook, OrderRecord, stem_of
+from tradebox.execution.order_book import ENDED, OrderBook, OrderRecord, stem_of
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.procedures import Alarm
 from tradebox.execution.reconcile import Findings, PositionGap, examine, explains_gap
@@ -138,6 +138,9 @@ class Intake:
             learnt = self._of(self._book.learn_status(fact))
             if fact.status == "Inactive":
                 self._link.want_look("an order is inactive")
+            for record in learnt.records:
+                if record.copies.is_split and fact.status in ENDED:
+                    self._link.want_look(f"a copy of {record.ref} ended, another one may work")
             return learnt
         if isinstance(fact, ExecutionFact):
             if fact.account != self._link.account_id:
@@ -256,7 +259,7 @@ class Intake:
         cause = "two complete reads do not know it"
         if refusal:
             cause = f"{cause}; code {record.code}: {record.code_text}"
-        if record.is_live:
+        if record.is_live and not record.copies.is_split:
             self._vanished.append(record)
         move = Move.REFUSED if refusal else Move.ABSENT
         learnt.changes += self._book.move(record, move, cause)

@@ -14,6 +14,7 @@ from typing import Final
 
 from tradebox.domain.order_table import LIVE, TERMINAL, UNKNOWN, Move, next_state
 from tradebox.domain.orders import OrderRole, OrderState
+from tradebox.execution.order_copies import Copies
 from tradebox.ports.order_store import (
     Change,
     FillRow,
@@ -38,6 +39,9 @@ from tradebox.ports.orders import (
 _HELD_BY_PARENT: Final = "child"
 _ARMED: Final = "trigger"
 _CANCELLED: Final = frozenset({"Cancelled", "ApiCancelled"})
+_ENDS: Final = frozenset({Move.ALL_FILLED, Move.CANCELLED})
+ENDED: Final = _CANCELLED | {"Filled"}
+"""Statuses with which a copy of an order works no more."""
 _WORKING: Final = frozenset({"PreSubmitted", "Submitted", "PendingCancel"})
 _ACKNOWLEDGED: Final = frozenset({"PendingSubmit", "ApiPending"})
 
@@ -61,6 +65,7 @@ class OrderRecord:
 
     row: OrderRow
     perm_ids: set[int] = field(default_factory=set)
+    copies: Copies = field(default_factory=Copies)
     booked: int = 0
     """Shares of booked executions; row.filled also counts what a status said."""
     status: str = ""
@@ -263,6 +268,8 @@ class OrderBook:
         move = _move_of(fact.status, record, record.row.filled, moved.quantity)
         if move is Move.ALL_FILLED:
             moved = replace(moved, filled=moved.quantity)
+        perm_id = 0 if self._is_of_another(record, fact.perm_id) else fact.perm_id
+        move = record.copies.hear(perm_id, move, is_over=record.is_over)
         if move in (Move.LIVE, Move.HELD, Move.PART_FILLED) and fact.status:
             record.status = fact.status
         changes += self._moved(record, moved, move, f"openOrder {fact.status}")
@@ -274,9 +281,13 @@ class OrderBook:
         if record is None:
             return None, []
         changes = self._perm(record, fact.perm_id)
-        record.status, record.why_held = fact.status, fact.why_held
         filled = max(record.row.filled, int(fact.filled))
-        move = _move_of(fact.status, record, filled, record.row.quantity)
+        said = _move_of(fact.status, record, filled, record.row.quantity)
+        move = record.copies.hear(fact.perm_id, said, is_over=record.is_over)
+        if said in _ENDS and move is not said:
+            record.cancel_asked_s = None  # a copy works on: the order may be cancelled again
+        else:
+            record.status, record.why_held = fact.status, fact.why_held
         moved = replace(record.row, filled=filled)
         changes += self._moved(record, moved, move, f"orderStatus {fact.status}")
         return record, changes
@@ -295,6 +306,7 @@ class OrderBook:
             move = Move.CANCELLED
         elif fact.status == "Inactive":
             move = Move.CANCELLED if filled else Move.REFUSED
+        move = record.copies.hear(fact.perm_id, move)
         moved = replace(record.row, filled=filled)
         changes += self._moved(record, moved, move, f"completedOrder {fact.status}")
         return record, changes
@@ -324,23 +336,33 @@ class OrderBook:
         changes: list[Change] = [FillSeen(fill), *self._perm(record, fact.perm_id)]
         booked = record.booked + fill.quantity - (known.quantity if known else 0)
         filled = booked if known else max(record.row.filled, booked)
-        move = Move.ALL_FILLED if filled >= record.row.quantity else Move.PART_FILLED
+        move: Move | None = Move.PART_FILLED
+        if filled >= record.row.quantity:
+            move = record.copies.hear(fact.perm_id, Move.ALL_FILLED)
         moved = replace(record.row, filled=filled)
         changes += self._moved(record, moved, move, f"execution {fact.exec_id}")
         return record, changes
 
     def move(self, record: OrderRecord, move: Move, cause: str) -> list[Change]:
         """Return what a move that we infer (lost, absent, not sent) changes."""
+        if move is Move.ABSENT:
+            record.copies.forget()
         return self._moved(record, record.row, move, cause)
 
     def _perm(self, record: OrderRecord, perm_id: int) -> list[Change]:
-        if not perm_id or perm_id in record.perm_ids:
+        if not perm_id or perm_id in record.perm_ids or self._is_of_another(record, perm_id):
             return []
         return [PermSeen(record.ref, perm_id)]
+
+    def _is_of_another(self, record: OrderRecord, perm_id: int) -> bool:
+        """A permId has one order: an echo that names another order's is mistaken in it."""
+        return self._by_perm.get(perm_id, record) is not record
 
     def _moved(
         self, record: OrderRecord, row: OrderRow, move: Move | None, cause: str
     ) -> list[Change]:
+        if move in (Move.CANCELLED, Move.ABSENT) and row.filled >= row.quantity:
+            move = Move.ALL_FILLED  # the last copy to end was not the one that filled
         state = record.state if move is None else next_state(record.state, move)
         moved = replace(row, state=state)
         if moved == record.row:
@@ -400,6 +422,8 @@ class OrderBook:
         for perm_id in known.perm_ids if known else ():
             record.perm_ids.add(perm_id)
             self._by_perm[perm_id] = record
+        if record.is_over:
+            record.copies = Copies(ended=record.perm_ids)
 
     def _file(self, record: OrderRecord) -> None:
         """Keep the open orders at hand, all and by symbol."""

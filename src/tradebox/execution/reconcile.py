@@ -105,10 +105,14 @@ def examine(book: OrderBook, snapshot: BrokerSnapshot, account_id: str) -> Findi
         for ref, perms in live_perms.items()
         if len(perms | book.orders[ref].perm_ids) > 1
     ]
+    dead_perms: dict[str, set[int]] = {}
+    for done in snapshot.completed:
+        record = book.find(done.order_ref, done.perm_id, -1, -1)
+        if record is not None:
+            dead_perms.setdefault(record.ref, set()).add(done.perm_id)
+    # A copy of a forked order that ended says nothing of the one that was last shown at work.
     known_dead = {
-        record.ref
-        for fact in snapshot.completed
-        if (record := book.find(fact.order_ref, fact.perm_id, -1, -1)) is not None
+        ref for ref, perms in dead_perms.items() if not book.orders[ref].copies.at_work(perms)
     }
     missing = [
         MissingOrder(record)

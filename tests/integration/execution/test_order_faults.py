@@ -403,3 +403,44 @@ async def test_a_change_that_forked_is_looked_up_at_once_and_told(tmp_path):
         await world.ask(MoveStopRequest("p1", Decimal(97), SEEN, "trail"))
         await world.until(lambda: "forked_order" in [a.kind for a in alerts(world)], "an alarm")
         assert "AAPL" in world.store.quarantined
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("dies", [False, True])
+async def test_the_end_of_one_copy_of_a_forked_stop_brings_no_second_stop(tmp_path, dies):
+    async with order_world(tmp_path) as world:
+        exchange = world.bench.bench.exchange
+        await opened(world)
+        world.bench.faults.set("fork_modify", count=1)
+        await world.ask(MoveStopRequest("p1", Decimal(97), SEEN, "trail"))
+        await world.until(lambda: "AAPL" in world.store.quarantined, "a person is told")
+        copies = exchange.open_orders("paper")
+        assert len(copies) == 2
+        world.bench.bench.cancel(copies[0].order_id, client=copies[0].client_id)
+        (left,) = exchange.open_orders("paper")
+        if dies:
+            await world.restart()
+        await covered(world, 100)
+        assert len(world.orders(OrderRole.STOP)) == 1
+        (still,) = exchange.open_orders("paper")
+        assert still.perm_id == left.perm_id
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await world.until(lambda: ended(world, "ExitRequest"), "the exit")
+        assert world.bench.bench.position() == 0
+        assert exchange.open_orders("paper") == []
+
+
+@pytest.mark.asyncio
+async def test_an_exit_cancels_every_copy_of_a_forked_stop_before_it_sells(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        world.bench.faults.set("fork_modify", count=1)
+        await world.ask(MoveStopRequest("p1", Decimal(97), SEEN, "trail"))
+        await world.until(lambda: "AAPL" in world.store.quarantined, "a person is told")
+        world.judge.faults.clear()  # the broker itself made the second stop
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        await world.until(lambda: ended(world, "ExitRequest"), "the exit")
+        assert world.bench.bench.position() == 0
+        assert world.bench.bench.exchange.open_orders("paper") == []
+        assert len(world.orders(OrderRole.STOP)) == 1
+        assert len(world.orders(OrderRole.EXIT)) == 1

@@ -24,10 +24,12 @@ from hypothesis.stateful import (
 )
 
 from support.order_world import MemoryStore
+from tradebox.domain.order_table import TERMINAL
 from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
 from tradebox.execution import intake as intake_module
 from tradebox.execution.intake import Intake
 from tradebox.execution.order_book import OrderBook
+from tradebox.execution.order_copies import Copies
 from tradebox.execution.reconcile import Findings, examine
 from tradebox.ports.order_store import (
     Batch,
@@ -201,11 +203,14 @@ class ReconcileMachine(RuleBasedStateMachine):
         self.alarms: list[object] = []
         self.sent = 0
         self.unheard: set[str] = set()
+        self.told: set[int] = set()
+        """permIds that an openOrder showed at work, since the program began."""
         self.disturbed: set[str] = set()
         """Symbols in which something happened that no fact of ours explains."""
         self.start_anew()
 
     def start_anew(self) -> None:
+        self.told = set()
         self.book = OrderBook()
         self.intake = Intake(self.book, StillLink(self.clock), self.clock, GAP_S)
         load = self.store.load(AccountName.PAPER, OURS)
@@ -229,12 +234,19 @@ class ReconcileMachine(RuleBasedStateMachine):
             if isinstance(change, OrderMoved) and change.cause.startswith("two complete reads"):
                 live = [order for order in self.broker.live() if order.ref == change.order_ref]
                 assert not live, "an order that lives was called absent"
+            if isinstance(change, OrderMoved) and change.state in TERMINAL:
+                told = {order.perm_id for order in self.broker.live()} & self.told
+                copies = {order.perm_id for order in self.broker.orders
+                          if order.ref == change.order_ref}  # fmt: skip
+                assert not told & copies, "a copy that was shown at work was ended by another"
             if isinstance(change, PositionAdjusted):
                 assert change.plan_id is not None, "shares of others were booked"
             if isinstance(change, FillSeen):
                 assert change.fill.order_ref in self.store.orders, "a fill of others was booked"
 
     def hear(self, fact):
+        if isinstance(fact, OpenOrderFact) and fact.status not in DEAD:
+            self.told.add(fact.perm_id)
         learnt = self.intake.learn(fact)
         self.commit(learnt.changes)
         self.alarms += learnt.alarms
@@ -424,8 +436,10 @@ class ReconcileMachine(RuleBasedStateMachine):
         for order in self.broker.live():
             if order.ref == "":
                 assert order.symbol in held_back
-            elif order.symbol not in self.disturbed:
-                assert self.book.orders[order.ref].is_live
+            else:
+                assert self.book.orders[order.ref].is_live, (
+                    "a copy works on, and the books ended it"
+                )
         live = {order.ref for order in self.broker.live()}
         for record in self.book.open_orders():
             assert record.ref in live, "an order that is over works on in the books"
@@ -507,6 +521,11 @@ def holds_everything_back(self, learnt, symbol, kind, text, key):
     self._tell(learnt, "critical", kind, text, key)
 
 
+def ends_with_any_copy(self, perm_id, move, *, is_over=False):
+    """Mutant: the end of one copy of an order ends the order."""
+    return move
+
+
 MISSING, LEARN = Intake._missing, OrderBook.learn_execution
 MUTANTS = {
     "external orders are not seen": (intake_module, "examine", nothing_external),
@@ -517,6 +536,7 @@ MUTANTS = {
     "an alarm each time": (Intake, "_tell", says_it_every_time),
     "one read proves absence": (Intake, "_missing", believes_one_read),
     "a correction is one more": (OrderBook, "learn_execution", adds_corrections),
+    "one copy's end is all copies' end": (Copies, "hear", ends_with_any_copy),
     "nothing trades on": (Intake, "_quarantine", holds_everything_back),
 }
 
@@ -547,6 +567,62 @@ def test_a_twin_that_outlives_its_order_holds_its_symbol_back():
     machine.broker_ends(0, "Cancelled", heard=True)
     machine.reconcile()
     assert "AAPL" in machine.book.quarantined
+
+
+def test_the_end_of_one_copy_ends_no_order_whose_other_copy_works():
+    """Else its cover is placed a second time, and more is for sale than is held."""
+    for number in (0, 1):
+        machine = ReconcileMachine()
+        machine.we_send("AAPL", OrderRole.STOP, Side.SELL, 5, arrives=True, lag_s=0.0)
+        machine.broker_echoes(0)
+        machine.an_order_forks(0, heard=True)
+        machine.broker_ends(number, "Cancelled", heard=True)
+        assert machine.book.orders["tbp-1"].remaining == 5
+        machine.broker_ends(0, "Cancelled", heard=True)
+        assert machine.book.orders["tbp-1"].is_over
+
+
+def test_a_copy_that_nobody_told_of_calls_its_order_back():
+    """The first copy was cancelled, or filled, before the second was seen: it works on."""
+    machine = ReconcileMachine()
+    machine.we_send("AAPL", OrderRole.STOP, Side.SELL, 5, arrives=True, lag_s=0.0)
+    machine.broker_echoes(0)
+    machine.an_order_forks(0, heard=False)
+    machine.broker_ends(0, "Cancelled", heard=True)
+    assert machine.book.orders["tbp-1"].is_over
+    machine.the_program_dies()
+    machine.look()
+    assert machine.book.orders["tbp-1"].remaining == 5
+    machine.broker_fills(0, 5, heard="a")
+    machine.reconcile()
+    assert machine.book.orders["tbp-1"].state is OrderState.FILLED
+
+
+def test_a_permid_of_another_order_keeps_no_order_at_work():
+    machine = ReconcileMachine()
+    for _ in range(2):
+        machine.we_send("AAPL", OrderRole.ENTRY, Side.BUY, 5, arrives=True, lag_s=0.0)
+    machine.broker_echoes(0)
+    first, second = machine.broker.orders
+    machine.hear(replace(machine.broker.open_fact(second), perm_id=first.perm_id))
+    machine.broker_echoes(1)
+    machine.broker_ends(1, "Cancelled", heard=True)
+    assert machine.book.orders["tbp-2"].is_over
+    machine.broker_ends(0, "Cancelled", heard=True)
+    assert machine.book.orders["tbp-1"].is_over
+
+
+def test_a_permid_that_no_list_knows_keeps_an_order_only_until_the_lists_were_read():
+    machine = ReconcileMachine()
+    machine.we_send("AAPL", OrderRole.ENTRY, Side.BUY, 5, arrives=True, lag_s=0.0)
+    (order,) = machine.broker.orders
+    machine.disturbed.add("AAPL")
+    machine.hear(replace(machine.broker.open_fact(order), perm_id=order.perm_id - 1))
+    machine.broker_echoes(0)
+    machine.broker_ends(0, "Cancelled", heard=True)
+    assert not machine.book.orders["tbp-1"].is_over
+    machine.reconcile()
+    assert machine.book.orders["tbp-1"].state is OrderState.CANCELLED
 
 
 def test_a_copy_that_is_inactive_does_not_end_the_one_that_works():
