@@ -6,11 +6,9 @@ Rules of this file:
 - refusals by our own risk or by the broker are values, not errors.
 
 TradeboxError
-├── RetryError     BrokerUnavailable · PacingExceeded · StoreUnavailable · BusUnavailable ·
-│                  VendorUnavailable
-├── RestartError   FeedStale · WireInvalid · HeartbeatMissed
-├── HaltError      LeaseLost · EpochStale · ReconcileMismatch · LossFloorHit · ClockSkewed
-│                  · AccountMismatch · ClientIdInUse
+├── RetryError     BrokerUnavailable · StoreUnavailable · BusUnavailable · VendorUnavailable
+├── RestartError   WireInvalid · HeartbeatMissed
+├── HaltError      AccountMismatch · ClientIdInUse
 └── InputError     ConfigInvalid · NameAmbiguous · PlanInvalid · NotRunning · NotDone
                    · HomeUnusable · AddressInUse
 """
@@ -75,13 +73,6 @@ class BrokerUnavailable(RetryError):
     """
 
 
-class PacingExceeded(RetryError):
-    """A vendor or the gateway told us to slow down.
-
-    Answer: this actor waits out the stated time, then goes on.
-    """
-
-
 class StoreUnavailable(RetryError):
     """PostgreSQL does not answer.
 
@@ -116,13 +107,6 @@ class RestartError(TradeboxError):
     """
 
 
-class FeedStale(RestartError):
-    """A vendor connection is open but silent past its limit.
-
-    Answer: let it crash; the supervisor reconnects with backoff.
-    """
-
-
 class WireInvalid(RestartError):
     """A peer sent bytes that cannot be what the protocol says.
 
@@ -141,41 +125,6 @@ class HaltError(TradeboxError):
     """Going on could lose money.
 
     Answer: open no risk, leave protective stops working, alert a person; no automatic restart.
-    """
-
-
-class LeaseLost(HaltError):
-    """Another engine holds the lock of this home or database.
-
-    Answer: send nothing more; alert a person.
-    """
-
-
-class EpochStale(HaltError):
-    """A write carried an epoch older than the current one.
-
-    Answer: the writer is fenced and sends nothing more.
-    """
-
-
-class ReconcileMismatch(HaltError):
-    """Books and broker differ in a way that facts do not explain.
-
-    Answer: block the symbol, leave its stop, alert a person.
-    """
-
-
-class LossFloorHit(HaltError):
-    """A loss limit of the account was reached.
-
-    Answer: no entries until the limit's period ends or a person resumes.
-    """
-
-
-class ClockSkewed(HaltError):
-    """The wall clock and the gateway's clock differ too much.
-
-    Answer: no entries until they agree.
     """
 
 

@@ -59,7 +59,7 @@ def halted(rows):
         row.update(quality="stale", refused=7)
     for row in rows["health"]:
         if row["name"].startswith("trading.paper."):
-            row.update(state="halted", last_reason="LossFloorHit", restarts=2)
+            row.update(state="halted", last_reason="ClientIdInUse", restarts=2)
     rows["journal"].append(
         {**rows["journal"][-1], "number": 99, "kind": "gave_up", "at_ns": MARKET_NS,
          "text": "trading.paper gave up: 5 restarts in 60 s"}
