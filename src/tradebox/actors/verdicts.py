@@ -12,7 +12,7 @@ Rules of this file:
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from tradebox.domain.events import AlertRaised
 from tradebox.domain.filter_values import Check, Judged, Verdict
@@ -20,7 +20,7 @@ from tradebox.domain.market import Source, Tick
 from tradebox.errors import StoreUnavailable
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.verdicts import VerdictPort, VerdictRow
-from tradebox.supervision.actor import Actor, Context, ReplyTo
+from tradebox.supervision.actor import Actor, Context
 from tradebox.supervision.reasons import ExitReason
 
 SINGLE_ROWS_MAX: Final = 2_000
@@ -42,10 +42,14 @@ class VerdictBook:
     """What the active feed has refused or flagged since the last look.
 
     Holds: noted = taken + waiting + lost, in verdicts; at most SINGLE_ROWS_MAX single rows and
-           COUNTED_KEYS_MAX counted ones.
+           COUNTED_KEYS_MAX counted ones. Of rows: taken = written + on their way + dropped.
+    rows: taken and not yet written, at most ROWS_WAITING_MAX; a restarted writer finds them.
     """
 
     def __init__(self) -> None:
+        self.rows: deque[VerdictRow] = deque()
+        self.rows_taken = self.rows_written = self.rows_dropped = self.rows_forgotten = 0
+        self.failures = 0
         self._single: list[VerdictRow] = []
         self._counted: dict[_Key, VerdictRow] = {}
         self._listed: dict[_Key, int] = {}
@@ -108,21 +112,29 @@ class VerdictBook:
             self._counted, self._listed = {}, {}
         return rows
 
+    def figures(self) -> dict[str, float]:
+        """Return what was noted, and what became of it."""
+        return {
+            "noted": self.noted,
+            "lost": self.lost,
+            "rows_taken": self.rows_taken,
+            "rows_written": self.rows_written,
+            "rows_waiting": len(self.rows),
+            "rows_dropped": self.rows_dropped,
+            "rows_forgotten": self.rows_forgotten,
+            "failures": self.failures,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _Flush:
     """To self: write what waits."""
 
 
-class VerdictFigures:
-    """Asked of the writer: its figures as a dict."""
-
-
 class VerdictWriter(Actor[_Flush]):
     """Writes the book's rows in batches, and deletes what has been kept for long enough.
 
     received: how many ticks have come so far; prices from the future are a share of them.
-    Holds: rows taken = written + waiting + dropped.
     """
 
     def __init__(
@@ -141,11 +153,8 @@ class VerdictWriter(Actor[_Flush]):
         self._received = received
         self._received_before = 0
         self._days = (flag_days, refusal_days)
-        self._waiting: deque[VerdictRow] = deque()
         self._counted_s = 0.0
         self._forget_s = 0.0
-        self.rows_taken = self.rows_written = self.rows_dropped = self.rows_forgotten = 0
-        self.failures = 0
 
     async def init(self, ctx: Context) -> None:
         """Begin at once; PostgreSQL may come later."""
@@ -165,10 +174,10 @@ class VerdictWriter(Actor[_Flush]):
         try:
             await self._write()
             if now_s >= self._forget_s:
-                self.rows_forgotten += await self._port.forget(*self._days)
+                self._book.rows_forgotten += await self._port.forget(*self._days)
                 self._forget_s = now_s + FORGET_S
         except StoreUnavailable:
-            self.failures += 1
+            self._book.failures += 1
         self._ctx.send_after(FLUSH_S, _Flush())
 
     def _watch_clocks(self) -> None:
@@ -183,39 +192,23 @@ class VerdictWriter(Actor[_Flush]):
                 self._ctx.events.publish(AlertRaised("warning", "vendor_clock", text, at_ns=at_ns))
 
     def _take(self, *, with_counted: bool) -> None:
-        rows = self._book.take(with_counted=with_counted)
-        self.rows_taken += len(rows)
-        self._waiting.extend(rows)
-        while len(self._waiting) > ROWS_WAITING_MAX:
-            self._waiting.popleft()
-            self.rows_dropped += 1
+        book = self._book
+        rows = book.take(with_counted=with_counted)
+        book.rows_taken += len(rows)
+        book.rows.extend(rows)
+        while len(book.rows) > ROWS_WAITING_MAX:
+            book.rows.popleft()
+            book.rows_dropped += 1
 
     async def _write(self) -> None:
-        while self._waiting:
-            batch = [self._waiting[place] for place in range(min(BATCH_ROWS, len(self._waiting)))]
+        book = self._book
+        while book.rows:
+            batch = [book.rows[place] for place in range(min(BATCH_ROWS, len(book.rows)))]
             await self._port.write(batch)
-            for _ in batch:
-                self._waiting.popleft()
-            self.rows_written += len(batch)
-
-    def figures(self) -> dict[str, int]:
-        """Return what was noted, and what became of it."""
-        return {
-            "verdicts_noted": self._book.noted,
-            "verdicts_lost": self._book.lost,
-            "rows_taken": self.rows_taken,
-            "rows_written": self.rows_written,
-            "rows_waiting": len(self._waiting),
-            "rows_dropped": self.rows_dropped,
-            "rows_forgotten": self.rows_forgotten,
-            "failures": self.failures,
-        }
-
-    async def handle_call(self, req: Any, reply_to: ReplyTo) -> Any:
-        """Answer VerdictFigures."""
-        if isinstance(req, VerdictFigures):
-            return self.figures()
-        return await super().handle_call(req, reply_to)
+            for row in batch:
+                if book.rows and book.rows[0] is row:
+                    book.rows.popleft()
+            book.rows_written += len(batch)
 
     async def terminate(self, reason: ExitReason) -> None:
         """Write what waits, as far as PostgreSQL answers."""
@@ -225,5 +218,5 @@ class VerdictWriter(Actor[_Flush]):
         try:
             await self._write()
         except StoreUnavailable:
-            self.rows_dropped += len(self._waiting)
-            self._waiting.clear()
+            self._book.rows_dropped += len(self._book.rows)
+            self._book.rows.clear()

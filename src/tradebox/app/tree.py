@@ -270,5 +270,6 @@ def _figures(plant: "Plant") -> dict[str, Callable[[], dict[str, float]]]:
             "fenced": gate.fenced,
             "gaps": gate.gaps,
         },
+        "verdicts": plant.verdicts.figures,
         "engine": plant.vitals.figures,
     }

@@ -53,6 +53,10 @@ class Bench:
     def __init__(self):
         self.book, self.table, self.clock = VerdictBook(), Table(), ManualClock(0.0)
         self.received, self.alerts = 0, []
+        self.renew()
+
+    def renew(self):
+        """A writer, as the supervisor makes another."""
         self.writer = VerdictWriter(self.book, self.table, Market(), received=lambda: self.received)
         events = SimpleNamespace(publish=self.alerts.append)
         ctx = SimpleNamespace(clock=self.clock, send_after=lambda *_: None, events=events)
@@ -124,13 +128,13 @@ def test_while_postgresql_is_away_rows_wait_bounded_and_then_come(bench):
             bench.book.note(tick(100, sent, symbol=f"S{n}"), SPIKE)
             sent += 1
         bench.pass_time()
-    figures = bench.writer.figures()
+    figures = bench.book.figures()
     assert figures["rows_waiting"] == ROWS_WAITING_MAX
     assert figures["rows_dropped"] == sent - ROWS_WAITING_MAX
     assert figures["failures"] > 0
     bench.table.is_up = True
     bench.pass_time()
-    figures = bench.writer.figures()
+    figures = bench.book.figures()
     assert (figures["rows_written"], figures["rows_waiting"]) == (ROWS_WAITING_MAX, 0)
     assert figures["rows_taken"] == figures["rows_written"] + figures["rows_dropped"]
     assert bench.table.rows[-1].event_ns == tick(100, sent - 1).event_ns
@@ -152,7 +156,7 @@ def test_old_rows_are_forgotten_now_and_then(bench):
     bench.pass_time()
     assert bench.table.forgotten == 1
     bench.pass_time(FORGET_S)
-    assert (bench.table.forgotten, bench.writer.rows_forgotten) == (2, 14)
+    assert (bench.table.forgotten, bench.book.rows_forgotten) == (2, 14)
 
 
 def test_an_ordered_end_writes_what_waits(bench):
@@ -165,4 +169,16 @@ def test_an_ordered_end_without_postgresql_counts_what_is_lost(bench):
     bench.table.is_up = False
     bench.book.note(tick(100), SPIKE)
     asyncio.run(bench.writer.terminate(Shutdown("stop")))
-    assert bench.writer.rows_dropped == 1
+    assert bench.book.rows_dropped == 1
+
+
+def test_a_restarted_writer_finds_what_waits(bench):
+    bench.table.is_up = False
+    bench.book.note(tick(100), SPIKE)
+    bench.pass_time()
+    bench.table.is_up = True
+    bench.renew()
+    bench.pass_time()
+    assert [row.price_micros for row in bench.table.rows] == [100_000_000]
+    figures = bench.book.figures()
+    assert (figures["rows_taken"], figures["rows_written"], figures["failures"]) == (1, 1, 1)
