@@ -125,7 +125,7 @@ async def _hour(dsn: str, url: str, folder: Path, speed: float) -> dict[str, Any
     pool = PgPool(dsn, MonotonicClock())
     path = DataPath(SYMBOLS, url, speed=speed, market_ns=START_NS)
     book, log = BarBook(round(SETTLE_NS * speed)), Log(folder / "admitted")
-    path.hub.subscribe("log", log.take, None)
+    path.hub.subscribe("log", log.take, None, is_tape=True)
     bars: list[Bars] = []
 
     def keeper() -> Bars:

@@ -215,6 +215,31 @@ async def test_a_dead_bus_costs_conflation_and_comes_back_with_the_newest(path, 
 
 
 @pytest.mark.asyncio
+async def test_what_waited_for_a_dead_bus_until_it_was_old_is_not_told_as_live(path, raw):
+    path.admit("SPY", 1, T0)
+    await shows(raw, "SPY", 1)
+    path.bus.is_away = True
+    path.admit("SPY", 2, T0 + 1)
+    calls = path.bus.calls
+    await eventually(lambda: path.bus.calls >= calls + 2)
+    path.market.ns = T0 + 2 + LIMITS.stale_ns_max
+    path.bus.is_away = False
+    await shows(raw, "SPY", 2)
+    assert orjson.loads(await raw.get("md:q:SPY"))["q"] == "stale"
+
+
+@pytest.mark.asyncio
+async def test_a_print_that_is_behind_never_replaces_a_newer_one(path, raw):
+    path.admit("SPY", 5, T0 + 9)
+    await shows(raw, "SPY", 5)
+    path.admit("SPY", 4, T0 + 8)
+    path.admit("AAPL", 6, T0)
+    await shows(raw, "AAPL", 6)
+    assert await price_of(raw, "SPY") == 5
+    assert path.gate.outbox.behind == 1
+
+
+@pytest.mark.asyncio
 async def test_after_a_flush_every_last_value_is_there_again(path, raw, stores):
     path.admit("SPY", 5, T0)
     path.admit("AAPL", 6, T0)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from tradebox.domain.market import AdmittedTick, Quality, Source, Tick
+from tradebox.domain.market import AdmittedTick, Quality, Source, Tick, is_older
 from tradebox.domain.tier_values import TierNote
 from tradebox.ports.ticks import KEY_BITS
 from tradebox.supervision.gate import EpochGate
@@ -46,23 +46,26 @@ class Outbox:
     """The newest admitted tick of each symbol that is not yet on the bus.
 
     Holds:   at most one tick a symbol; committed ≤ admitted; a tick leaves by commit or by a
-             newer one of its symbol, which is counted.
+             newer one of its symbol, which is counted; the event time of a source never falls,
+             from one batch to the next either: a print that is behind is counted alone.
     """
 
     def __init__(self) -> None:
         self._box: dict[str, tuple[int, AdmittedTick]] = {}
+        self._newest: dict[str, AdmittedTick] = {}
         self.admitted = 0
         self.committed = 0
         self.conflated = 0
+        self.behind = 0
 
     def put(self, tick: AdmittedTick) -> None:
-        """Keep an admitted tick; one that is older than what waits of its source only counts."""
+        """Keep an admitted tick; one that is older than what its source has shown only counts."""
         self.admitted += 1
-        waiting = self._box.get(tick.symbol)
-        if waiting is not None:
-            self.conflated += 1
-            if waiting[1].source is tick.source and waiting[1].event_ns > tick.event_ns:
-                return
+        if is_older(tick, self._newest.get(tick.symbol)):
+            self.behind += 1
+            return
+        self._newest[tick.symbol] = tick
+        self.conflated += tick.symbol in self._box
         self._box[tick.symbol] = (self.admitted, tick)
 
     def pending(self) -> tuple[int, tuple[AdmittedTick, ...]]:

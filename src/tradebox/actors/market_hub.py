@@ -3,6 +3,8 @@
 Rules of this file:
 - a plain object that outlives its users: restarted actors find their prices again;
 - delivery is synchronous, live first; a deliverer never blocks and never raises (`ref.tell`);
+- a print that comes after a newer one of its source is for the tape alone: who decides or shows
+  is never taken back in time;
 - age is judged at the moment of asking, from the event time and the market clock.
 """
 
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tradebox.domain.market import AdmittedTick, Quality, Source
+from tradebox.domain.market import AdmittedTick, Quality, Source, is_older
 from tradebox.domain.orders import AccountName
 from tradebox.domain.staleness import AgeLimits, Hours, usual_gap_ns
 from tradebox.ports.clock import MarketClock
@@ -48,6 +50,7 @@ class _Reader:
     name: str
     deliver: Deliver
     symbols: frozenset[str] | None
+    is_tape: bool
 
 
 def _rank(name: str) -> tuple[int, str]:
@@ -58,9 +61,10 @@ def _rank(name: str) -> tuple[int, str]:
 class MarketHub:
     """Prices in process: subscriptions, wishes, last values.
 
-    Holds:   a reader gets each admitted tick of its symbols once, in order of admission;
-             last() never goes back in event time while its source serves; quality_now() is LIVE
-             only for a tick that was admitted as LIVE and is not older than the limit.
+    Holds:   a reader gets each admitted tick of its symbols at most once, in order of admission;
+             one that keeps the tape gets all, to the others the event time of a source never
+             falls; nor does last() while its source serves; quality_now() is LIVE only for a tick
+             that was admitted as LIVE and is not older than the limit of its source.
     Units:   stale_ns_max in market ns (already scaled by the clock's speed).
     ages: the limits by source and by how often a symbol trades; else stale_ns_max is all.
     """
@@ -91,10 +95,20 @@ class MarketHub:
 
     # --- readers ----------------------------------------------------------------------------
 
-    def subscribe(self, name: str, deliver: Deliver, symbols: frozenset[str] | None) -> None:
-        """Deliver the admitted ticks of these symbols (None: all); replaces an older one."""
+    def subscribe(
+        self,
+        name: str,
+        deliver: Deliver,
+        symbols: frozenset[str] | None,
+        *,
+        is_tape: bool = False,
+    ) -> None:
+        """Deliver the admitted ticks of these symbols (None: all); replaces an older one.
+
+        is_tape: also the prints that came after a newer one, as bars and the recorder want them.
+        """
         others = (reader for reader in self._readers if reader.name != name)
-        readers = (*others, _Reader(name, deliver, symbols))
+        readers = (*others, _Reader(name, deliver, symbols, is_tape))
         self._readers = tuple(sorted(readers, key=lambda reader: _rank(reader.name)))
 
     def unsubscribe(self, name: str) -> None:
@@ -105,10 +119,13 @@ class MarketHub:
         """Hand one admitted tick to every reader; called by the admission gate alone."""
         self.counters.admitted += 1
         known = self._last.get(tick.symbol)
-        if known is None or tick.event_ns >= known.event_ns or tick.source is not known.source:
+        is_behind = is_older(tick, known)
+        if not is_behind:
             self._last[tick.symbol] = tick
         self._count(tick, known)
         for reader in self._readers:
+            if is_behind and not reader.is_tape:
+                continue
             if reader.symbols is None or tick.symbol in reader.symbols:
                 reader.deliver(tick)
 
@@ -222,6 +239,16 @@ class MarketHub:
         if self._is_open(now_ns) is False:
             return Quality.CLOSED
         return Quality.STALE if self._is_aged(tick, now_ns) else tick.quality
+
+    def worth_now(self, tick: AdmittedTick) -> Quality:
+        """Return what an admitted price is worth by the time it goes out; never more than it was.
+
+        Holds:   LIVE only within the limit of its source.
+        """
+        if tick.quality is not Quality.LIVE and tick.quality is not Quality.DELAYED:
+            return tick.quality
+        is_aged = self._is_aged(tick, self._market_clock.now_ns())
+        return Quality.STALE if is_aged else tick.quality
 
     def _is_aged(self, tick: AdmittedTick, now_ns: int) -> bool:
         """Say whether a price is too old for what it was; a close of the day never is."""

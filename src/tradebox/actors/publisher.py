@@ -4,7 +4,8 @@ Rules of this file:
 - nothing waits for it: a slow or dead bus means conflation in the outbox, counted there;
 - the outbox is committed on the bus's answer alone, so a restarted publisher sends again;
 - a bus that has lost its memory gets every last value again;
-- a price that has become older than its limit goes out once more, saying so;
+- a price that has become older than its limit goes out once more, saying so; nothing goes out as
+  live that is too old when it is written, however long it waited for the bus;
 - events keep their order and wait for the bus, the oldest dropped and counted beyond EVENTS_MAX.
 """
 
@@ -27,6 +28,7 @@ from tradebox.domain.events import (
     StreamChanged,
     TickRefused,
 )
+from tradebox.domain.market import AdmittedTick
 from tradebox.errors import BusUnavailable
 from tradebox.ports.bus import BusFenced, PriceBus
 from tradebox.ports.clock import MarketClock
@@ -162,7 +164,8 @@ class Publisher(Actor[Flush]):
     async def _flush(self) -> None:
         gate = self._gate
         epoch = gate.epoch
-        mark, ticks = gate.outbox.pending()
+        mark, waiting = gate.outbox.pending()
+        ticks = tuple(self._dated(tick) for tick in waiting)
         now_s = self._ctx.clock.now()
         is_due = epoch >= 0 and now_s - self._asserted_s >= ASSERT_S
         if not ticks and not is_due:
@@ -183,6 +186,11 @@ class Publisher(Actor[Flush]):
                 for tick in self._hub.lasts()
                 if tick.symbol not in written
             )
+
+    def _dated(self, tick: AdmittedTick) -> AdmittedTick:
+        """Return a price with what it is worth now: it may have waited for a slow or dead bus."""
+        quality = self._hub.worth_now(tick)
+        return tick if quality is tick.quality else replace(tick, quality=quality)
 
     async def _flush_events(self) -> None:
         book, epoch = self.events, self._gate.epoch

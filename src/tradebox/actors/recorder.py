@@ -168,7 +168,7 @@ class Recorder(Actor[WriteDue]):
     async def init(self, ctx: Context) -> None:
         """Listen to every symbol; a restarted actor goes on with the same book."""
         self._ctx = ctx
-        self._hub.subscribe(ctx.name, self._book.take, None)
+        self._hub.subscribe(ctx.name, self._book.take, None, is_tape=True)
         ctx.send_after(WRITE_S, WriteDue())
 
     async def handle(self, msg: WriteDue) -> None:

@@ -90,6 +90,14 @@ class AdmittedTick:
     """Monotonic time when it was delivered to the controllers' mailboxes; 0 where unknown."""
 
 
+def is_older(tick: AdmittedTick, known: AdmittedTick | None) -> bool:
+    """Say whether a tick is of before what its own source has shown already.
+
+    Another source is no measure: which of two serves, and when, is the tiers' to say.
+    """
+    return known is not None and tick.source is known.source and tick.event_ns < known.event_ns
+
+
 @dataclass(frozen=True, slots=True)
 class Instrument:
     """A US stock as the broker names it. increment: smallest price step in currency units."""

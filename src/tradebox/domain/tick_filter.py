@@ -163,7 +163,10 @@ def _hold(check: Check) -> Judged:
 def _judge_slow(
     state: SymbolState, tick: Tick, limits: FilterLimits, *, is_open: bool | None
 ) -> Answer:
-    """Judge a price that is late by contract by its own kind alone: it moves no live level."""
+    """Judge a price that is late by contract by its own kind alone: it moves no live level.
+
+    A new level that only such prices have shown is told as unconfirmed, as any other is.
+    """
     slow = state.rest.slow
     if slow is None:
         slow = SymbolState(
@@ -176,6 +179,8 @@ def _judge_slow(
         return state, judged
     if tick.is_eod:
         return state, FLAGGED[Check.EOD]
+    if is_open is not False and slow.regime_ns:
+        return state, FLAGGED[Check.REGIME]
     return state, FLAGGED[Check.SESSION if is_open is False else Check.DELAYED]
 
 

@@ -173,7 +173,8 @@ class TierMachine:
             return Ruling(serves=True, notes=notes) if notes else SERVES
         if not passes:
             return Ruling(serves=False, notes=notes) if notes else STANDS_BY
-        ruling = self._may_take(symbol, track, source, line, now_ns)
+        said = line._replace(event_ns=tick.event_ns)
+        ruling = self._may_take(symbol, track, source, said, now_ns)
         return ruling._replace(notes=(*notes, *ruling.notes)) if notes else ruling
 
     def polled(self) -> dict[Source, frozenset[str]]:
@@ -228,9 +229,14 @@ class TierMachine:
             return quality
         if tick.delay_s:
             return Quality.DELAYED
-        if tick.source in STREAMS:
+        age_ns, rule = tick.recv_ns - tick.event_ns, self.limits.ages.rules[tick.source]
+        if tick.source not in STREAMS:
+            return Quality.LIVE if age_ns <= rule.live_ns else Quality.STALE
+        if quality is Quality.STALE or age_ns <= rule.live_ns:
             return quality
-        is_fresh = tick.recv_ns - tick.event_ns <= self.limits.ages.rules[tick.source].live_ns
+        line = self.lines.get((tick.symbol, tick.source), NEW_LINE)
+        limit_ns = self._limit_ns(line, tick.source)
+        is_fresh = age_ns <= (rule.quiet_ns if limit_ns is None else min(limit_ns, rule.quiet_ns))
         return Quality.LIVE if is_fresh else Quality.STALE
 
     # --- health ---------------------------------------------------------------------------------
@@ -336,7 +342,7 @@ class TierMachine:
     def _may_take(
         self, symbol: str, track: Track, source: Source, line: Line, now_ns: int
     ) -> Ruling:
-        """Let a tick that passed take the symbol over, or stand by."""
+        """Let a tick that passed take the symbol over, or stand by; line: with its event time."""
         serving = track.serving
         if source not in self.limits.order or (source is Source.IB and not track.is_near):
             return STANDS_BY

@@ -1,11 +1,17 @@
 """The hub: who gets which price, in which order, and what a price is worth now."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.ticks import LIMITS, T0, Market, S, admitted
+from support.tier_world import LIMITS as TIERS
+from support.tier_world import LIVE_S
+from tradebox.actors.admission import Outbox
 from tradebox.actors.market_hub import MarketHub
-from tradebox.domain.market import Quality
+from tradebox.domain.market import Quality, Source
 
 
 def hub_at(now_ns=T0, **fields):
@@ -88,3 +94,86 @@ def test_ticks_and_gaps_are_counted_by_symbol():
         hub.deliver(admitted("SPY", at_s=at_s, seq=number))
     assert hub.flow("SPY") == (4, 1)
     assert hub.flow("AAPL") == (0, 0)
+
+
+moves = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1)
+RUN = settings(max_examples=100, derandomize=True, database=None, deadline=None)
+
+
+def course(moves):
+    """Ticks whose event times go to and fro, of a source that changes now and then.
+
+    The tiers let another source take over at nothing older than what is shown.
+    """
+    at_s = newest_s = 100
+    source = Source.FINNHUB
+    for seq, (move, is_change) in enumerate(moves, 1):
+        at_s = max(newest_s, at_s + move) if is_change else at_s + move
+        newest_s = max(newest_s, at_s)
+        if is_change:
+            source = Source.YAHOO if source is Source.FINNHUB else Source.FINNHUB
+        yield replace(admitted(at_s=at_s, seq=seq), source=source)
+
+
+def is_back(ticks):
+    """Say whether any tick is of before the one that the same source had shown."""
+    return any(
+        after.source is one.source and after.event_ns < one.event_ns
+        for one, after in pairwise(ticks)
+    )
+
+
+@RUN
+@given(moves)
+def test_no_reader_is_taken_back_in_time_and_the_tape_gets_all(moves):
+    hub, decides, tape = hub_at(), [], []
+    hub.subscribe("paper", decides.append, None)
+    hub.subscribe("bars", tape.append, None, is_tape=True)
+    given_ticks = list(course(moves))
+    for one in given_ticks:
+        hub.deliver(one)
+    assert tape == given_ticks
+    assert not is_back(decides)
+    assert decides[-1] == hub.last("SPY")
+
+
+@RUN
+@given(moves, st.integers(1, 4))
+def test_no_batch_takes_the_bus_back_in_time(moves, every):
+    box, written = Outbox(), []
+    for number, one in enumerate(course(moves)):
+        box.put(one)
+        if number % every == 0:
+            mark, ticks = box.pending()
+            written.extend(ticks)
+            box.commit(mark)
+    written.extend(box.pending()[1])
+    assert not is_back(written)
+    assert box.admitted == len(moves) == len(written) + box.conflated + box.behind
+
+
+@RUN
+@given(
+    source=st.sampled_from(list(LIVE_S)),
+    gaps_s=st.lists(st.integers(1, 200), max_size=8),
+    later_s=st.integers(0, 300),
+    is_well=st.booleans(),
+)
+def test_a_price_is_live_only_within_the_limit_of_its_source(source, gaps_s, later_s, is_well):
+    market = Market(T0)
+    hub = MarketHub(market, LIMITS.stale_ns_max, ages=TIERS.ages)
+    at_s = 0
+    hub.deliver(replace(admitted(at_s=at_s), source=source))
+    for seq, gap_s in enumerate(gaps_s, 2):
+        at_s += gap_s
+        hub.deliver(replace(admitted(at_s=at_s, seq=seq), source=source))
+    hub.poll({}, frozenset() if is_well else frozenset({source}))
+    market.ns = T0 + (at_s + later_s) * S
+    rule = TIERS.ages.rules[source]
+    oldest_ns = rule.quiet_ns if is_well else rule.live_ns
+    for said in (hub.quality_now("SPY"), hub.worth_now(hub.last("SPY"))):
+        assert said in (Quality.LIVE, Quality.STALE)
+        if later_s * S > oldest_ns:
+            assert said is Quality.STALE
+        if later_s <= LIVE_S[source]:
+            assert said is Quality.LIVE

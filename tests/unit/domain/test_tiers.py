@@ -3,13 +3,25 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from support.ticks import S, tick
-from support.tier_world import AV, FINNHUB, IB, LIMITS, SYMBOL, YAHOO, TierWorld
+from support.ticks import USD, S, tick
+from support.tier_world import (
+    AV,
+    FINNHUB,
+    IB,
+    LIMITS,
+    LIVE,
+    LIVE_S,
+    SYMBOL,
+    YAHOO,
+    TierWorld,
+)
 from tradebox.config import FilterSettings, TierSettings
 from tradebox.domain.breaker import ProviderKind
 from tradebox.domain.filter_values import Check, Judged, SymbolState, Verdict
-from tradebox.domain.market import Quality, Source
+from tradebox.domain.market import Quality, Source, Tick
 from tradebox.domain.staleness import Hours
 from tradebox.domain.tier_values import (
     PriceAged,
@@ -347,3 +359,39 @@ def test_a_rebased_filter_keeps_the_old_level_as_a_reference():
     assert (after.last_price_micros, after.previous_close_micros) == (0, 100)
     assert after.recent_micros == ()
     assert rebased(after).previous_close_micros == 100
+
+
+@settings(max_examples=200, derandomize=True, database=None, deadline=None)
+@given(
+    source=st.sampled_from(sorted(LIVE_S)),
+    gaps_s=st.lists(st.floats(0.5, 90), max_size=6),
+    lag_s=st.floats(0, 400),
+    hours=st.sampled_from(list(Hours)),
+)
+def test_no_price_is_live_beyond_the_limit_of_its_source(source, gaps_s, lag_s, hours):
+    world = TierWorld(hours=hours)
+    for gap_s in gaps_s:
+        world.wait(gap_s)
+        world.tick(source)
+    event_ns = world.at_ns(world.now_s - lag_s)
+    one = Tick(SYMBOL, 100 * USD, 100, event_ns, world.at_ns(), source, 99)
+    quality = world.machine.quality(one, LIVE)
+    rule = LIMITS.ages.rules[source]
+    if lag_s > rule.quiet_ns / S:
+        assert quality is Quality.STALE
+    if lag_s > LIVE_S[source] and not gaps_s and hours.is_regular:
+        assert quality is Quality.STALE, "nothing says that it trades rarely"
+    if lag_s <= LIVE_S[source]:
+        assert quality is Quality.LIVE
+
+
+def test_a_late_tick_of_another_source_takes_nothing_over():
+    world = TierWorld()
+    world.tick(FINNHUB)
+    world.close(FINNHUB)
+    world.wait(3)
+    world.tick(AV, lag_s=0.1)
+    world.wait(3)
+    behind = Tick(SYMBOL, 100 * USD, 100, world.at_ns(-1.0), world.at_ns(), AV, 99)
+    assert not world.machine.tick(behind, passes=True).serves, "older than what is shown"
+    assert world.tick(AV, lag_s=0.1).serves

@@ -152,6 +152,20 @@ def test_6_a_delayed_spike_is_held_too(quiet):
     assert late(100.1, 33).quality is Quality.DELAYED
 
 
+def test_6_a_level_that_delayed_prices_alone_have_shown_is_no_more_than_unconfirmed(quiet):
+    def late(price, at_s):
+        one = tick(price, at_s - 900, recv_s=at_s, source=Source.ALPHAVANTAGE, delay_s=900)
+        return quiet.take(one)
+
+    assert late(100.1, 31).quality is Quality.DELAYED
+    spiked = [late(120.1, 91 + 60 * n) for n in range(8)]
+    assert {one.verdict for one in spiked[:2]} == {Verdict.HOLD}
+    passed = [one for one in spiked if one.passes]
+    assert passed, "a genuine gap is taken in the end"
+    assert {one.quality for one in passed} == {Quality.UNCONFIRMED}
+    assert quiet.see(100, 600).quality is not Quality.DELAYED, "it moves no live level"
+
+
 # --- 8: sizes -----------------------------------------------------------------------------------
 
 
