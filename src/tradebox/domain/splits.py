@@ -16,6 +16,9 @@ FACTORS: Final = (2, 3, 4, 5, 10, 20)
 RATIOS: Final = tuple((n, 1) for n in FACTORS) + tuple((1, n) for n in FACTORS)
 """New shares for old ones."""
 
+SHARE_RATIOS: Final = (*RATIOS, (3, 2), (2, 3), (4, 3), (5, 4), (1, 50))
+"""At which positions change; the price alone tells the small ones from no other jump."""
+
 
 def split_like(price: int, reference: int, limits: FilterLimits) -> tuple[int, int] | None:
     """Return the split that would explain the price, or None.
@@ -27,6 +30,14 @@ def split_like(price: int, reference: int, limits: FilterLimits) -> tuple[int, i
         if abs(price * numerator - expected) * BPS <= expected * limits.split_bps:
             return numerator, denominator
     return None
+
+
+def is_split_ratio(before: int, after: int) -> bool:
+    """Say whether a split would make so many shares of so many; parts of a share are paid out."""
+    if before * after <= 0:
+        return False
+    held, left = abs(before), abs(after)
+    return any(left == held * new // old for new, old in SHARE_RATIOS)
 
 
 def adjusted(reference: int, numerator: int, denominator: int) -> int:

@@ -77,6 +77,8 @@ class Intake:
         self._gap_ns = int(absence_gap_s * _NS_PER_S)
         self._gap_s = absence_gap_s
         self._gaps: dict[str, tuple[PositionGap, int]] = {}
+        self._shown_gaps: dict[str, PositionGap] = {}
+        """What the last snapshot showed, confirmed ones with it."""
         self._vanished: list[OrderRecord] = []
         self._commissions: dict[str, str] = {}
         self._told: set[object] = set()
@@ -129,6 +131,10 @@ class Intake:
     def has_gap(self, symbol: str) -> bool:
         """Return whether the last snapshot showed another position than the books."""
         return symbol in self._gaps
+
+    def shown_gap(self, symbol: str) -> PositionGap | None:
+        """Return how the last snapshot and the books differ, None where they agree."""
+        return self._shown_gaps.get(symbol)
 
     def learn(self, fact: BrokerFact) -> Learnt:
         """Return what a fact changes."""
@@ -272,6 +278,7 @@ class Intake:
     def _compare_positions(
         self, gaps: tuple[PositionGap, ...], started_ns: int, learnt: Learnt
     ) -> None:
+        self._shown_gaps = {gap.symbol: gap for gap in gaps}
         seen: dict[str, tuple[PositionGap, int]] = {}
         for gap in gaps:
             if gap.symbol in self._book.quarantined or gap.symbol == self._drilled():

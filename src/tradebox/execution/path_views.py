@@ -15,6 +15,7 @@ from tradebox.domain.market import Quality
 from tradebox.domain.money import to_decimal
 from tradebox.domain.orders import AccountName, OrderRole, Side
 from tradebox.domain.path import AccountState, Holding
+from tradebox.domain.splits import is_split_ratio
 from tradebox.execution.account_day import AccountDay
 from tradebox.execution.buckets import Buckets
 from tradebox.execution.intake import Intake
@@ -246,12 +247,17 @@ class Views:
         """Return whether shares and price changed as by a split: not ours to trade on.
 
         The broker holds another number of shares, and the price stands far through a stop that
-        did not fill: a stop placed at the old level, or an exit, would sell at a wrong moment.
+        did not fill; or the stop was ended by the broker and the shares changed at the ratio of a
+        split, whatever is known of the price (the first one after a split is held back): a stop
+        placed at the old level, or an exit, would sell at a wrong moment.
         """
         price, level = self.exit_price(desk.symbol), desk.stop_level
-        if price is None or level is None or not self._intake.is_gapped(desk.symbol):
+        if level is None or not self._intake.is_gapped(desk.symbol):
             return False
-        return (level - price) * desk.side.sign / level > _SPLIT_SHARE
+        gap = self._intake.shown_gap(desk.symbol)
+        if gap is not None and desk.stop_was_taken and is_split_ratio(gap.books, gap.broker):
+            return True
+        return price is not None and (level - price) * desk.side.sign / level > _SPLIT_SHARE
 
     def is_halted(self, symbol: str) -> bool:
         """Return whether a symbol is halted, or was and no price says yet that it trades again.

@@ -130,6 +130,11 @@ class PlanDesk:
         return self.armed_quantity + self.in_flight_quantity == abs(self.position)
 
     @property
+    def stop_was_taken(self) -> bool:
+        """The broker ended the stop by itself, and none works."""
+        return not self.working(OrderRole.STOP) and self._taken_stop() is not None
+
+    @property
     def cause(self) -> str:
         """Why it may be uncovered now: the window's name."""
         if isinstance(self.procedure, Enter):
@@ -238,8 +243,12 @@ class PlanDesk:
     def _enter_working(self, enter: Enter, entry: OrderRecord, now_s: float) -> list[Action]:
         if entry.booked and enter.partial_since_s is None:
             enter.partial_since_s = now_s
+        if self.armed_quantity >= self.held:
+            enter.bare_since_s = None
+        elif enter.bare_since_s is None:
+            enter.bare_since_s = now_s
         if not enter.cancel_wanted and enter.partial_since_s is not None:
-            if now_s - enter.partial_since_s >= self.patience.entry_partial_s - _EPSILON_S:
+            if self._is_over_due(enter, now_s):
                 enter.cancel_wanted = "partly filled for too long"
             elif self.armed_quantity > self.held:
                 enter.cancel_wanted = "the stop is armed for more than is held"
@@ -252,6 +261,16 @@ class PlanDesk:
             enter.cancel_wanted = "the stop was refused"
             return self._cancel(entry, enter.cancel_wanted, now_s)
         return []
+
+    def _is_over_due(self, enter: Enter, now_s: float) -> bool:
+        """Say whether the rest of a partly filled entry had its time: less where it is bare."""
+        patience = self.patience
+        waits = [(enter.partial_since_s, patience.entry_partial_s)]
+        waits.append((enter.bare_since_s, patience.entry_bare_s))
+        return any(
+            since_s is not None and now_s - since_s >= limit_s - _EPSILON_S
+            for since_s, limit_s in waits
+        )
 
     def _shrink_child(self, enter: Enter, entry: OrderRecord, now_s: float) -> list[Action] | None:
         """Fit the child to the filled part before the rest is cancelled; None: go on.
@@ -266,7 +285,7 @@ class PlanDesk:
             return None
         stop = stops[0]
         if stop.change_wanted is not None:
-            is_late = now_s - stop.change_asked_s >= self.patience.change_s
+            is_late = now_s - stop.change_asked_s >= self.patience.entry_bare_s
             return None if is_late or stop.change_doubted_ns is not None else []
         if enter.is_shrunk or stop.remaining <= self.held or self.stop_level is None:
             return None
@@ -313,14 +332,8 @@ class PlanDesk:
         fire at once. Where no read comes in time, or books and broker differ by something else,
         the stop is placed all the same.
         """
-        last = next((one for one in reversed(self.records) if one.row.role is OrderRole.STOP), None)
-        entry = self.entry
-        is_cascade = entry is not None and entry.state is OrderState.CANCELLED
-        if last is None or last.state is not OrderState.CANCELLED or last.is_ended_by_us:
-            return None
-        if last.change_wanted is not None:
-            return None
-        if last.row.parent_ref is not None and is_cascade:
+        last = self._taken_stop()
+        if last is None:
             return None
         if self._lost is None or self._lost[0] != last.ref:
             self._lost = (last.ref, now_s, now_ns)
@@ -329,6 +342,17 @@ class PlanDesk:
         if self.read_done_ns > since_ns or now_s - since_s >= self.patience.change_s:
             return None
         return []
+
+    def _taken_stop(self) -> OrderRecord | None:
+        """Return the newest stop where the broker ended it by itself, and for no known reason."""
+        last = next((one for one in reversed(self.records) if one.row.role is OrderRole.STOP), None)
+        if last is None or last.state is not OrderState.CANCELLED or last.is_ended_by_us:
+            return None
+        if last.change_wanted is not None:
+            return None
+        entry = self.entry
+        is_cascade = entry is not None and entry.state is OrderState.CANCELLED
+        return None if last.row.parent_ref is not None and is_cascade else last
 
     def _ratchet(self) -> None:
         """Take over a tighter level that a stop already had.

@@ -33,6 +33,10 @@ def alerts(world):
     return [event for event in world.published if isinstance(event, AlertRaised)]
 
 
+def denied(world):
+    return [c.check for c in world.store.changes if isinstance(c, IntentRefused)]
+
+
 async def opened(world, **fields):
     request = enter(**fields)
     await world.ask(request)
@@ -381,6 +385,27 @@ async def test_a_split_that_took_the_stop_brings_none_back_at_the_old_price(tmp_
         await world.until(lambda: "AAPL" in world.store.quarantined, "a person is told")
         assert world.bench.bench.position() == 200, "a stop at the old level would have sold"
         assert world.bench.bench.exchange.open_orders("paper") == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("new", "old", "held"), [(2, 1, 200), (3, 2, 150), (1, 10, 10)])
+async def test_a_split_is_told_by_its_shares_where_its_price_is_held_back(tmp_path, new, old, held):
+    """The first price after a split is withheld: what is known is still the old one."""
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        market = world.bench.market
+        at_ns = market.clock.now_ns() + 1_000_000_000
+        market.actions.append(Action("split", "AAPL", 0, at_ns, numerator=new, denominator=old))
+        market.tick(2_000)
+        old_price, price = world.prices.last("AAPL"), 100.0 * old / new
+        world.prices.last = lambda _symbol: old_price
+        market.show(price - 0.01, price + 0.01, last=price)
+        market.print_trade(price)
+        assert world.bench.bench.position() == held
+        await world.until(lambda: "AAPL" in world.store.quarantined, "a person is told")
+        await world.until(lambda: "split" in denied(world), "the stop is not placed")
+        assert world.bench.bench.exchange.open_orders("paper") == []
+        assert len(world.orders(OrderRole.STOP)) == 1
 
 
 @pytest.mark.asyncio
