@@ -30,6 +30,20 @@ async def _keep_session(_connection: Any) -> None:
     """Skip asyncpg's reset query: see the third rule of the file."""
 
 
+def _is_lost(connection: Any) -> bool:
+    """Tell whether a lent connection is of no use any more."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the server ended it while it lay idle: asyncpg took it back
+        return True
+
+
+def _end(connection: Any) -> None:
+    """End a connection without a word to the server, unless asyncpg already has."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
+
+
 class PgPool:
     """Connections of one role. `async with pool.connection() as connection` lends one.
 
@@ -138,11 +152,11 @@ class PgPool:
         pool = self._pool
         try:
             if pool is None:
-                connection.terminate()
+                _end(connection)
             else:
                 await pool.release(connection, timeout=CLOSE_S_MAX)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection.terminate()
+            _end(connection)
 
     async def _opened(self) -> Any:
         async with self._making:
@@ -194,7 +208,7 @@ class PgLane:
     async def connection(self) -> AsyncIterator[Any]:
         """Lend the connection. Raises: as PgPool.connection."""
         async with self._lock:
-            if self._stack is None or self._connection.is_closed():
+            if self._stack is None or _is_lost(self._connection):
                 await self._open()
             try:
                 with self._pool.watched():
