@@ -60,8 +60,6 @@ WIDE = {
 CONFIG: dict[str, dict[str, Any]] = {
     "paper.limits": WIDE,
     "live.limits": WIDE,
-    "paper": {"entry_partial_wait_s": 3.0},
-    "live": {"entry_partial_wait_s": 3.0},
     "sim": {"demo_plans": False, "speed": SPEED},
     "log": {"file_mb_max": 500},
 }

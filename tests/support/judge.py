@@ -98,8 +98,6 @@ class Seen:
     account_ids: dict[str, str] = field(default_factory=dict)
     client_ids: dict[str, int] = field(default_factory=lambda: {"paper": 11, "live": 12})
     spans: list[Span] = field(default_factory=list)
-    entry_wait_s: float = 0.0
-    """How long a partly filled entry may wait for its rest before its cover is looked after."""
     now_ns: int = 0
 
     def within(
@@ -239,10 +237,9 @@ def _no_order_while_blind(case: Case) -> Iterator[Violation]:
 
 def _always_covered(case: Case) -> Iterator[Violation]:
     for window in case.windows():
-        wait_s = case.seen.entry_wait_s if window.cause == "entry_partial" else 0.0
         to_ns = window.to_ns + int(COVER_S_MAX * S_NS)
         is_told = case.seen.was_told(window.account, window.from_ns, to_ns)
-        if window.lasted_s > COVER_S_MAX + wait_s and not is_told:
+        if window.lasted_s > COVER_S_MAX and not is_told:
             text = f"not covered for {window.lasted_s:.1f} s ({window.cause}), nobody told"
             yield Violation("I3", window.account, window.symbol, text)
 

@@ -293,6 +293,7 @@ class AccountSettings(Section):
     client_id: Annotated[int, Field(ge=1, le=31)] = 11
     limits: LimitSettings = LimitSettings()
     entry_partial_wait_s: Positive = 10.0
+    """For the rest of an entry whose filled part its stop covers; a bare part has 2 s."""
     exit_collar_share: Share = 0.01
     heartbeat_s: Positive = 10.0
     heartbeat_deadline_s: Positive = 5.0

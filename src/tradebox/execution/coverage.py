@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 WINDOW_S_MAX: Final = {
-    "entry_partial": 15.0,
+    "entry_partial": 5.0,
     "exit": 5.0,
     "stop_replacement": 5.0,
     "repair": 5.0,

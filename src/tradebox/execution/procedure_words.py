@@ -16,6 +16,9 @@ class Patience:
     """Real seconds before the next step is taken without the fact that was hoped for."""
 
     entry_partial_s: float = 10.0
+    """For the rest of a partly filled entry."""
+    entry_bare_s: float = 2.0
+    """The same, while no armed stop covers the part: it is not to be bare for 5 s."""
     cascade_s: float = 0.5
     """For the broker to cancel or arm a child after its parent ended."""
     change_s: float = 3.0
@@ -111,6 +114,7 @@ class Enter:
     cancel_wanted: str = ""
     cancel_is_asked: bool = False
     partial_since_s: float | None = None
+    bare_since_s: float | None = None
     ended_s: float | None = None
     is_shrunk: bool = False
 

@@ -36,7 +36,6 @@ PERIODS = {
     "HEARTBEAT_DEADLINE_S": "2",
     "SNAPSHOT_DEADLINE_S": "4",
     "ABSENCE_GAP_S": "1",
-    "ENTRY_PARTIAL_WAIT_S": "2",
 }
 LIMITS = {
     "REJECTS_MAX": "1000",
@@ -435,9 +434,7 @@ class World:
 
     def look(self, *, by_client: bool = True) -> Seen:
         """Look at everything from outside; without the official client it is cheap."""
-        seen = look(self.box, self.spans, self.clerk.rows, by_client=by_client)
-        seen.entry_wait_s = float(PERIODS["ENTRY_PARTIAL_WAIT_S"])
-        return seen
+        return look(self.box, self.spans, self.clerk.rows, by_client=by_client)
 
     def until_settled(self) -> None:
         """End every fault, and wait until links are clean and nothing is under way."""

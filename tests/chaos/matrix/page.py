@@ -23,7 +23,7 @@ python -m bench.fault_matrix [NUMBER…]      rows, with what each showed, into 
 ```
 
 A row with * is in `make test` too. By configuration, waits of the engine are shortened (heartbeat,
-snapshot, absence proof, partial entry), limits that many rows would use up are widened, and the
+snapshot, absence proof), limits that many rows would use up are widened, and the
 launcher has patience with a busy machine (leash 5 s, stop 30 s); nothing else of it is changed.
 
 ## What is judged, after each row, over everything that happened in its run
@@ -42,8 +42,6 @@ launcher has patience with a busy machine (leash 5 s, stop 30 s); nothing else o
 | I10 | books equal broker, or the symbol is blocked |
 | I11 | one sender, under its own client id |
 | I12 | what is sold is held |
-
-A partly filled entry has its wait (`entry_partial_wait_s`) before the 5 s of I3 begin.
 
 The judge has tests of its own: for each invariant a made-up ledger or book that breaks it is caught
 (`tests/chaos/matrix/test_judge.py`).

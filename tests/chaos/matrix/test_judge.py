@@ -207,14 +207,12 @@ def test_the_time_until_an_exit_stands_is_the_exits(tale):
     assert (window.cause, round(window.lasted_s, 1)) == ("exit", 0.3)
 
 
-def test_a_partly_filled_entry_has_its_wait_and_then_five_seconds(tale):
+def test_a_partly_filled_entry_has_no_more_than_five_seconds(tale):
     tale.place(20.0, "tb-part", 201, symbol="XOM", plan="p2")
     tale.fill(21.0, "tb-part", 201, 7, symbol="XOM", plan="p2")
-    tale.over(27.0, "tb-part", 201, "Cancelled", "cancelled", filled=7)
-    tale.place(27.5, "tb-cover", 203, 7, role="stop", symbol="XOM", plan="p2")
+    tale.over(26.0, "tb-part", 201, "Cancelled", "cancelled", filled=7)
+    tale.place(26.5, "tb-cover", 203, 7, role="stop", symbol="XOM", plan="p2")
     assert tale.rules() == {"I3"}
-    tale.seen.entry_wait_s = 2.0
-    assert tale.rules() == set()
 
 
 def test_a_stop_of_another_size(tale):

@@ -392,6 +392,36 @@ def test_a_partly_filled_entry_is_cancelled_with_a_child_that_fits(on_cancel, le
     machine.teardown()
 
 
+@pytest.mark.parametrize(("on_partial", "waits_s"), [("held", 2), ("armed_part", 10)])
+def test_a_bare_part_of_an_entry_waits_shorter_than_a_covered_one(on_partial, waits_s):
+    """By the defaults: what no armed stop covers has it within 5 s, however slow the rest is."""
+    machine = PathMachine()
+    machine.begin(on_partial=on_partial, on_cancel="arms", is_limit=True, is_open=False)
+    while machine.broker.inbox:
+        machine.broker.read_one()
+    machine.entry_fills(shares=7)
+    machine.broker.deliver_all()
+    machine.settle()
+    bare_s = asked_s = 0.0
+    for _ in range(60):
+        machine.time_passes(seconds=0.25)
+        machine.settle()
+        notes = [one.kind for one in machine.store.changes if isinstance(one, Noted)]
+        asked_s += 0 if "order_cancel" in notes else 0.25
+        while machine.broker.inbox:
+            machine.broker.read_one()
+        machine.broker.finish_cancels()
+        machine.an_outsider_objects_to_nothing()
+        machine.broker.deliver_all()
+        machine.settle()
+        bare_s += 0 if machine.path.holding("p1").covered else 0.25
+    held = machine.path.holding("p1")
+    assert (held.position, held.stop_quantity) == (7, 7)
+    assert abs(asked_s - waits_s) < 1
+    assert bare_s < (5 if on_partial == "held" else 1)
+    machine.teardown()
+
+
 def test_what_looks_like_a_split_is_left_to_a_person(holder, monkeypatch):
     """Another number of shares at the broker, and a price far through a stop that did not fill."""
     path = holder.path
