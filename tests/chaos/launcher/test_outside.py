@@ -94,7 +94,7 @@ def test_bad_clients_harm_nobody(run):
 
 def test_a_reader_that_does_not_read_stops_nobody(run):
     reading, writing = os.pipe()
-    run.start(stdout=writing)
+    run.start(stdout=writing, options={"leash_ms": 30_000})  # it shouts in one turn
     os.close(writing)
     run.ready()
     told = run.forward("shout")["answer"]

@@ -159,7 +159,7 @@ def main() -> int:
         post_mortem_folder=FOLDER / "dead",
         control_path=FOLDER / "c.sock",
         boot_epoch=7,
-        **{"dump_ms": 1000, "leash_ms": 400, **SCENARIO.get("options", {})},
+        **{"dump_ms": 1000, "leash_ms": 1000, **SCENARIO.get("options", {})},
     )
     servers = [spec(data) for data in SCENARIO.get("servers", [])]
     return Launcher(servers, engine, SCENARIO.get("preload", ["graphlib"]), options).run()

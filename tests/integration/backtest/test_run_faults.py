@@ -17,7 +17,12 @@ from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.worker import failed_result
 from tradebox.errors import StoreUnavailable
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.xdist_group("backtest-pool")]
+pytestmark = [
+    pytest.mark.asyncio,
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("backtest-pool"),
+]
+"""Workers are served last: on a busy machine the first of them may take a minute to start."""
 
 
 async def world(dsn, folder, *symbols, **options) -> World:

@@ -13,7 +13,7 @@ from tradebox.backtest.records import BatchTask, RunBrief
 from tradebox.backtest.store_encoding import RESULT_COLUMNS
 from tradebox.config import BacktestSettings
 
-pytestmark = pytest.mark.xdist_group("backtest-pool")
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("backtest-pool")]
 HASH, STATUS = RESULT_COLUMNS.index("result_hash"), RESULT_COLUMNS.index("status")
 SYMBOLS = tuple(f"W{seed}" for seed in range(3))
 GRANT = 1 << 30
