@@ -185,6 +185,7 @@ class TierSettings(Section):
     order: best first; a vendor that is not named is not used. grace_s: how long the serving one
     may be silent. failback_s: how long a better one must be well again. agree_bps: how far the
     two may then be apart. switches_per_hour: of one symbol; then it stays where it is.
+    pause_s: how long a provider that fails is let alone, doubled up to pause_s_max.
     *_s_max: the oldest price that is live; quiet_s_max: of a symbol that trades rarely.
     probe_symbol: liquid, asked of a vendor that comes back.
     """
@@ -200,6 +201,8 @@ class TierSettings(Section):
     switches_per_hour: Annotated[int, Field(ge=1, le=60)] = 4
     agree_bps: Positive = 50.0
     answer_s_max: Positive = 10.0
+    pause_s: Positive = 15.0
+    pause_s_max: Positive = 300.0
     ib_s_max: Positive = 5.0
     ib_quiet_s_max: Positive = 60.0
     quiet_s_max: Positive = 120.0
@@ -208,10 +211,14 @@ class TierSettings(Section):
     probe_symbol: str = "SPY"
 
     @model_validator(mode="after")
-    def _order_is_one(self) -> Self:
+    def _is_whole(self) -> Self:
         if not self.order or len(set(self.order)) != len(self.order):
             raise ValueError(
                 f"tiers.order={','.join(self.order)!r}: name each vendor once, at least one"
+            )
+        if self.pause_s_max < self.pause_s:
+            raise ValueError(
+                f"tiers.pause_s_max={self.pause_s_max:g}: at least pause_s={self.pause_s:g}"
             )
         return self
 

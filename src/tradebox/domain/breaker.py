@@ -62,7 +62,8 @@ class BreakerState(StrEnum):
 class BreakerLimits:
     """When a breaker opens and closes. Units: *_ns market time; share_max in hundredths.
 
-    is_probed: half-open asks for one liquid symbol; False: the pause's end alone closes it.
+    refused_ns: a vendor that refuses the key is asked again after it: it may have been its own
+    fault. is_probed: half-open asks for one liquid symbol; False: the pause's end alone closes it.
     """
 
     failures_max: int = 5
@@ -73,6 +74,7 @@ class BreakerLimits:
     pause_ns_max: int = 300 * NS_PER_S
     settle_ns: int = 60 * NS_PER_S
     probes: int = 3
+    refused_ns: int = 3600 * NS_PER_S
     is_probed: bool = True
 
 
@@ -131,7 +133,12 @@ def told(breaker: Breaker, news: ProviderTold, limits: BreakerLimits) -> Breaker
 
 
 def passed(breaker: Breaker, now_ns: int, limits: BreakerLimits) -> Breaker:
-    """Return the breaker at a later time: a pause that is over ends."""
+    """Return the breaker at a later time: a pause that is over ends, and a refused key is tried.
+
+    Holds:   a refused key costs one call in refused_ns.
+    """
+    if breaker.is_forbidden and now_ns - breaker.down_ns >= limits.refused_ns:
+        breaker = _moved(breaker, breaker._replace(is_forbidden=False), now_ns)
     if breaker.state is not BreakerState.OPEN or now_ns < breaker.until_ns:
         return breaker
     if limits.is_probed:

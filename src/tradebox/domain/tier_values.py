@@ -77,9 +77,10 @@ class TierLimits:
             real = BreakerLimits()
             return BreakerLimits(
                 window_ns=round(real.window_ns * scale),
-                pause_ns=round(real.pause_ns * scale),
-                pause_ns_max=round(real.pause_ns_max * scale),
+                pause_ns=span_ns(settings.pause_s),
+                pause_ns_max=span_ns(settings.pause_s_max),
                 settle_ns=round(real.settle_ns * scale),
+                refused_ns=round(real.refused_ns * scale),
                 is_probed=is_probed,
             )
 

@@ -6,20 +6,20 @@ Rules of this file:
 
 from pathlib import Path
 
-from chaos.vendors.rows import BROKER_ROWS, EXPECTED, ROWS, WORLDS, Row
+from chaos.vendors.rows import BESIDE_ROWS, BROKER_ROWS, EXPECTED, ROWS, WORLDS, Row
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "vendor-faults.md"
 
 HEAD = """# Faults of vendors
 
 Every fault that the simulator knows of Finnhub, Alpha Vantage, Yahoo and the market, and those of
-the broker's quotes, put into a trading engine. What happened is judged from outside: by a consumer
-of Redis (batches and blobs, by the console's login), by what PostgreSQL keeps, and by the gateway's
-ledger. After each row:
+the broker's quotes, put into a trading engine; some of them in two worlds. What happened is judged
+from outside: by a consumer of Redis (batches and blobs, by the console's login), by what PostgreSQL
+keeps, and by the gateway's ledger. After each row:
 
 - no price that was told as one of now was further than 5 % from the market;
 - no price was live though its event was older than any source's limit;
-- no live price of a source went back in time by more than `feed.filter.late_s_max`;
+- no price of a source was of before one that the source had shown;
 - positions that only a wrong price could move (a target 8 % up, a stop 20 % down) sent no order;
 - no order that opens risk left without a live price just before.
 
@@ -29,8 +29,8 @@ python -m pytest tests/chaos/vendors -m slow -k "finnhub.hold"        one row
 python -m bench.vendor_faults [NAME…]   rows, with what each showed, into bench/results
 ```
 
-A row with * is in `make test` too. Waits of the tier policy (grace, failback, dwell, ages, polls)
-are shortened by configuration; nothing else of the engine is changed.
+A row with * is in `make test` too. Waits of the tier policy (grace, failback, dwell, pauses, ages,
+polls) are shortened by configuration; nothing else of the engine is changed.
 
 """
 
@@ -48,7 +48,7 @@ def line(row: Row) -> str:
 def text() -> str:
     """Return the page."""
     worlds = "".join(f"| {name} | {said} |\n" for name, said in WORLDS.items())
-    rows = "".join(line(row) for row in (*ROWS, *BROKER_ROWS))
+    rows = "".join(line(row) for row in (*ROWS, *BROKER_ROWS, *BESIDE_ROWS))
     return (
         f"{HEAD}## The worlds\n\n| | |\n|---|---|\n{worlds}\n"
         f"## The rows\n\n| fault | world | what must be seen |\n|---|---|---|\n{rows}"

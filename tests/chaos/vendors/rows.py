@@ -3,10 +3,11 @@
 Rules of this file:
 - a row is named by its fault; the simulator's own list says which there are, and a test compares;
 - `world` names the run it needs: which vendors serve while the fault is put in;
+- a row beside the 77 puts a fault into another world, and is named by both;
 - a row without a test has a sentence that says why.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -23,30 +24,40 @@ class Row:
     checks: tuple[str, ...] = ()
     is_quick: bool = False
     why_not: str = ""
+    is_beside: bool = False
+
+    @property
+    def name(self) -> str:
+        """The row's own name."""
+        return f"{self.fault}-{self.world}" if self.is_beside else self.fault
 
 
 STREAM, POLLED, PREMIUM, BROKER = "stream", "polled", "premium", "broker"
-DELAYED = "delayed"
+DELAYED, BESIDE = "delayed", "beside"
 WORLDS = {
     STREAM: "Finnhub serves; free keys",
     POLLED: "Finnhub is down and Yahoo serves; free keys",
     PREMIUM: "Finnhub is down and Alpha Vantage serves; premium key, realtime plan",
     DELAYED: "Finnhub and Yahoo are down; Alpha Vantage's delayed plan serves, quote by quote",
     BROKER: "every vendor is down and the broker's quotes serve what is held",
+    BESIDE: "Finnhub is up, and the broker's quotes are before it for what is held",
 }
 EXPECTED = {
     "unnoticed": "prices go on, live and of the same source",
     "unnoticed_elsewhere": "that symbol goes on by whoever has it, the others notice nothing",
     "reconnected": "live again by itself",
     "handed_on": "the next source serves until the fault ends, then the first again",
-    "given_up": "the next source serves; a key that is refused is not tried again before a restart",
+    "given_up": "the next source serves, and a person is told; a refused key is tried again after "
+    "an hour, an endpoint that the plan does not have after a restart",
     "refused": "the price is refused by a check, and no consumer ever sees it",
     "late": "what is late is never told as live",
     "held": "the burst at its end: nothing old of it is live",
     "never_wrong": "no live price, no wrong one, no entry",
+    "doubted": "held, then told as unconfirmed: never as live, nor as merely delayed; no entry",
     "over_budget": "what has no subscription is served all the same, and it is said",
     "not_live": "no source is left: not live by its deadline, no entry; then all comes back",
     "halted": "not live while no print comes; live again when it trades",
+    "halt_told": "suspect at once by the broker's word of the halt; live again when it trades",
     "moved": "a genuine gap is taken in bounded time, unconfirmed until then",
     "split": "blocked at the open, until a person confirms",
     "dividend": "prices go on over the open",
@@ -162,6 +173,26 @@ def _broker() -> tuple[Row, ...]:
     )
 
 
+def _beside() -> tuple[Row, ...]:
+    """Return faults in another world than their first."""
+    mine: dict[str, Any] = {"client_id": 21}
+    spike: dict[str, Any] = {"percent": 20.0}
+    jump = ("spike", "luld", "first")
+    found = (
+        Row("alphavantage.spike", PREMIUM, "refused", {**spike, "count": 1}, checks=jump),
+        *(
+            Row(f"alphavantage.{one}", PREMIUM, "handed_on")
+            for one in ("stale_day", "blank_values", "wrong_symbol")
+        ),
+        Row("alphavantage.delayed_suffix", PREMIUM, "not_live"),
+        Row("alphavantage.spike", DELAYED, "doubted", spike),
+        Row("market.halt", BROKER, "halt_told"),
+        Row("gateway.freeze_market_data", BESIDE, "handed_on", mine),
+    )
+    return tuple(replace(row, is_beside=True) for row in found)
+
+
 ROWS: tuple[Row, ...] = (*_finnhub(), *_alphavantage(), *_yahoo(), *_market())
 BROKER_ROWS: tuple[Row, ...] = _broker()
+BESIDE_ROWS: tuple[Row, ...] = _beside()
 BY_NAME = {row.fault: row for row in ROWS}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaos.vendors.harness import BAITS, Runs, Vendors, keep, played
-from chaos.vendors.rows import BY_NAME, STREAM, Row
+from chaos.vendors.rows import BESIDE_ROWS, BY_NAME, STREAM, Row
 from support.run_bench import eventually
 
 BAIT = BAITS[0]
@@ -98,6 +98,31 @@ def dividend(run: Vendors, row: Row) -> dict[str, Any]:
     return run.judge(since_ns, symbol, *BAITS)
 
 
+def halt_told(run: Vendors, row: Row) -> dict[str, Any]:
+    """The broker says that a symbol is halted: suspect at once, and no entry, until it trades."""
+    symbol, other = run.world.symbol(), BAITS[1]
+    run.world.open(symbol, size={"quantity": 5})
+    run.until_served(run.serves, symbol)
+    since_ns, since_s = time.monotonic_ns(), time.time()
+    run.set(row.fault, symbol=symbol)
+    run.until_shown(run.serves, "suspect", symbol)
+    told_s = round((time.monotonic_ns() - since_ns) / 1e9, 2)
+    found = eventually(
+        lambda: [one for one in run.refusals(since_s, symbol) if one["check_name"] == "halt"],
+        f"{symbol} is told to be halted",
+    )
+    assert {one["source"] for one in found} == {"ib"}
+    plan_id = run.world.add(symbol, "live", **ENTRY)
+    run.world.until_state(plan_id, "armed")
+    run.pass_market_s(60)
+    assert run.world.entries(symbol, "live") == []
+    assert not run.is_served(symbol, run.serves)
+    run.until_more(1, other, run.serves)
+    run.set("market.resume", symbol=symbol)
+    back_s = run.until_served(run.serves, symbol)
+    return {"told_s": told_s, "back_s": back_s, **run.judge(since_ns, symbol)}
+
+
 EXPECT = {"market.halt": halted, "market.resume": halted, "market.gap": moved}
 
 
@@ -125,3 +150,11 @@ def test_an_action_at_the_open(fault: str, play: Callable[..., dict[str, Any]]) 
 )
 def test_market(runs: Runs, fault: str) -> None:
     played(runs, BY_NAME[fault], EXPECT[fault])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.name) for row in BESIDE_ROWS if row.expect == "halt_told"]
+)
+def test_a_halt_by_the_broker_s_word(runs: Runs, row: Row) -> None:
+    played(runs, row, halt_told)

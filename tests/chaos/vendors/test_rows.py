@@ -7,7 +7,7 @@ import pytest
 
 from chaos.vendors.harness import BAITS, NEXT, ROWS_MAX, Runs, Vendors, keep, played
 from chaos.vendors.page import PAGE, text
-from chaos.vendors.rows import BROKER_ROWS, ROWS, Row
+from chaos.vendors.rows import BESIDE_ROWS, BROKER_ROWS, ROWS, Row
 from support.run_bench import eventually
 from tradebox.sim.alphavantage.faults import CATALOGUE as ALPHAVANTAGE
 from tradebox.sim.finnhub.faults import CATALOGUE as FINNHUB
@@ -31,6 +31,8 @@ def test_every_vendor_fault_of_the_simulator_has_its_row() -> None:
     rows = [row.fault for row in ROWS if not row.fault.startswith("market.")]
     assert sorted(rows) == sorted(listed)
     assert len(rows) == len(set(rows)) == 72
+    names = [row.name for row in (*ROWS, *BROKER_ROWS, *BESIDE_ROWS)]
+    assert len(names) == len(set(names))
 
 
 def test_the_page_says_what_the_table_says() -> None:
@@ -99,6 +101,7 @@ def refused(run: Vendors, row: Row) -> dict[str, Any]:
     """The price is refused, PostgreSQL says by which check, and no consumer saw it."""
     since_ns, since_s = time.monotonic_ns(), time.time()
     run.set(row.fault, symbol=BAIT, **row.arguments)
+    run.until_met(row.fault)
 
     def verdicts() -> list[dict[str, Any]]:
         rows = run.refusals(since_s, BAIT)
@@ -210,7 +213,24 @@ def never_wrong(run: Vendors, row: Row) -> dict[str, Any]:
     return run.judge(since_ns)
 
 
+def doubted(run: Vendors, row: Row) -> dict[str, Any]:
+    """Every answer is wrong by the same: held, then a level that nobody else has shown."""
+    since_ns, since_s = time.monotonic_ns(), time.time()
+    run.set(row.fault, symbol=BAIT, **row.arguments)
+    found = eventually(lambda: run.refusals(since_s, BAIT), f"{BAIT} is held")
+    run.until_shown(run.serves, "unconfirmed", BAIT)
+    plan_id = run.world.add(BAIT, "live", **ENTRY)
+    run.world.until_state(plan_id, "armed")
+    run.pass_market_s(60)
+    assert run.world.entries(BAIT, "live") == []
+    assert not any(one.is_live for one in run.watch.since(since_ns))
+    run.clear(row.fault)
+    kinds = sorted({each["check_name"] for each in found})
+    return {"refused_by": kinds, **run.judge(since_ns, doubts=("unconfirmed", "suspect", "stale"))}
+
+
 EXPECT = {
+    "doubted": doubted,
     "never_wrong": never_wrong,
     "unnoticed": unnoticed,
     "unnoticed_elsewhere": unnoticed_elsewhere,
@@ -228,13 +248,13 @@ EXPECT = {
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param(row, id=row.fault, marks=[] if row.is_quick else [pytest.mark.slow])
-        for row in (*ROWS, *BROKER_ROWS)
+        pytest.param(row, id=row.name, marks=[] if row.is_quick else [pytest.mark.slow])
+        for row in (*ROWS, *BROKER_ROWS, *BESIDE_ROWS)
         if row.expect in EXPECT
     ],
 )
 def test_fault(runs: Runs, row: Row) -> None:
     if row.why_not:
-        keep(row.fault, {"why_not": row.why_not})
+        keep(row.name, {"why_not": row.why_not})
         return
     played(runs, row, EXPECT[row.expect])

@@ -58,6 +58,17 @@ def test_a_refused_key_is_down_without_being_tried_and_an_answer_lifts_it():
     assert after(refused, OK, at_s=9).is_usable
 
 
+def test_a_refused_key_is_tried_once_an_hour():
+    refused = after(Breaker(), ProviderKind.FORBIDDEN)
+    hour_ns = T0 + 3600 * S
+    assert not passed(refused, hour_ns - 1, LIMITS).is_usable
+    again = passed(refused, hour_ns, LIMITS)
+    assert again.is_usable
+    still = after(again, ProviderKind.FORBIDDEN, at_s=3601)
+    assert not passed(still, hour_ns + 3600 * S, LIMITS).is_usable
+    assert passed(still, hour_ns + 3601 * S, LIMITS).is_usable
+
+
 def test_a_lost_connection_is_down_at_once_and_up_again_with_the_next():
     lost = after(Breaker(), ProviderKind.OPENED, ProviderKind.CLOSED)
     assert not lost.is_usable
