@@ -172,7 +172,9 @@ def _with_desk(home: Path | None, call: "Callable[[PlanDesk], Awaitable[T]]") ->
 
     async def ask(dsn: str) -> T:
         clock = market_clock_of(place, settings)
-        async with opened_desk(dsn, clock) as desk:
+        # The stand-in's symbols are all in the table; a real broker's are asked for at arming.
+        is_real = settings.profile != "sim"
+        async with opened_desk(dsn, clock, asks_broker=is_real) as desk:
             return await call(desk)
 
     with stores(place, settings) as addresses:

@@ -1,7 +1,8 @@
 """What a plan document must fulfil beyond its keys: alone, and against the market it names.
 
 Rules of this file:
-- check_alone needs the document only; check_against needs instrument, time and sessions;
+- check_alone needs the document only; check_instrument needs the instrument, check_times needs the
+  time and the sessions;
 - what depends on the entry price is checked again when the entry is priced (plan_levels.py);
 - a refusal is PlanInvalid with field, value and fix; nothing is rounded on behalf of a person.
 """
@@ -37,7 +38,8 @@ class PlanContext:
 def check_plan(document: PlanDocument, context: PlanContext) -> None:
     """Refuse a plan that cannot be followed. Raises PlanInvalid; nothing else happens."""
     check_alone(document)
-    check_against(document, context)
+    check_instrument(document, context.instrument)
+    check_times(document, context.now_ns, context.sessions)
 
 
 def check_alone(document: PlanDocument) -> None:
@@ -54,24 +56,28 @@ def check_alone(document: PlanDocument) -> None:
     _check_order(document)
 
 
-def check_against(document: PlanDocument, context: PlanContext) -> None:
-    """Refuse what this market does not allow: symbol, price grid, times."""
-    if context.instrument is None:
-        fix = "use a symbol of table trade.instrument"
+def check_instrument(document: PlanDocument, instrument: Instrument | None) -> None:
+    """Refuse an unknown symbol, and a price beside its grid."""
+    if instrument is None:
+        fix = "use a US stock that the broker knows by this symbol"
         raise refusal("symbol", document.symbol, "the symbol is unknown", fix)
     for field, price in _prices(document):
-        _check_grid(field, price, context.instrument.increment)
-    close_ns = next_close_ns(context.sessions, context.now_ns)
-    entry_end_ns = deadline_ns(document.entry.valid_until, context.now_ns, close_ns)
+        _check_grid(field, price, instrument.increment)
+
+
+def check_times(document: PlanDocument, now_ns: int, sessions: Sequence[Session]) -> None:
+    """Refuse times that are over, and what needs a session where none is known."""
+    close_ns = next_close_ns(sessions, now_ns)
+    entry_end_ns = deadline_ns(document.entry.valid_until, now_ns, close_ns)
     needs_session = document.time_exit is not None and document.time_exit.session_close
     if close_ns is None and (needs_session or document.entry.valid_until == SESSION):
         field = "time_exit.session_close" if needs_session else "entry.valid_until"
         raise refusal(field, SESSION, "no session is known from now on", "give a time or minutes")
-    if entry_end_ns is not None and entry_end_ns <= context.now_ns:
+    if entry_end_ns is not None and entry_end_ns <= now_ns:
         raise _in_the_past("entry.valid_until", document.entry.valid_until)
     if document.time_exit is not None and document.time_exit.at is not None:
         at_ns = instant_ns("time_exit.at", document.time_exit.at)
-        if at_ns <= context.now_ns:
+        if at_ns <= now_ns:
             raise _in_the_past("time_exit.at", document.time_exit.at)
 
 

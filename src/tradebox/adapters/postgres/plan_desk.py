@@ -15,7 +15,7 @@ from tradebox.adapters.postgres.pool import PgPool
 from tradebox.adapters.postgres.proposals import Graded, PgProposals
 from tradebox.adapters.postgres.reference import PgReference
 from tradebox.domain.orders import AccountName
-from tradebox.domain.plan_check import PlanContext, check_plan
+from tradebox.domain.plan_check import check_alone, check_instrument, check_times
 from tradebox.domain.plan_document import parse_document
 from tradebox.errors import NotRunning
 from tradebox.ports.clock import MarketClock
@@ -28,13 +28,19 @@ BY_HAND = "command-line"
 
 
 class PlanDesk:
-    """Plans, for the command line."""
+    """Plans, for the command line.
 
-    def __init__(self, pool: PgPool, market_clock: MarketClock) -> None:
+    asks_broker: a symbol without a row is not refused; the broker is asked for it at arming.
+    """
+
+    def __init__(
+        self, pool: PgPool, market_clock: MarketClock, *, asks_broker: bool = False
+    ) -> None:
         self._store = PgPlanStore(pool, BY_HAND, 0)
         self._proposals = PgProposals(pool)
         self._reference = PgReference(pool)
         self._market_clock = market_clock
+        self._asks_broker = asks_broker
 
     async def add(self, text: bytes, account: AccountName) -> str:
         """Check a document and store it; return the plan's id.
@@ -43,12 +49,12 @@ class PlanDesk:
         """
         document = parse_document(text)
         now_ns = self._market_clock.now_ns()
-        context = PlanContext(
-            await self._reference.instrument(document.symbol),
-            now_ns,
-            await self._reference.sessions(VENUE, now_ns, now_ns + 10 * DAY_NS),
-        )
-        check_plan(document, context)
+        check_alone(document)
+        instrument = await self._reference.instrument(document.symbol)
+        if instrument is not None or not self._asks_broker:
+            check_instrument(document, instrument)
+        sessions = await self._reference.sessions(VENUE, now_ns, now_ns + 10 * DAY_NS)
+        check_times(document, now_ns, sessions)
         return await self._store.request_plan(document, account, now_ns=now_ns, author=BY_HAND)
 
     async def list_plans(self, *, with_ended: bool) -> tuple[StoredPlan, ...]:
@@ -94,7 +100,9 @@ async def opened_pool(dsn: str) -> AsyncIterator[PgPool]:
 
 
 @asynccontextmanager
-async def opened_desk(dsn: str, market_clock: MarketClock) -> AsyncIterator[PlanDesk]:
+async def opened_desk(
+    dsn: str, market_clock: MarketClock, *, asks_broker: bool
+) -> AsyncIterator[PlanDesk]:
     """Open a desk on a database. Raises NotRunning where the schema is missing."""
     async with opened_pool(dsn) as pool:
-        yield PlanDesk(pool, market_clock)
+        yield PlanDesk(pool, market_clock, asks_broker=asks_broker)
