@@ -4,7 +4,8 @@ Rules of this file:
 - a jump is held, never dropped, and enough that agree replace the level: a filter that only
   compares with the old level refuses every tick after a genuine gap, for ever;
 - a hold forgets by the symbol's own pace, so that a slow symbol is not refused for ever either;
-- a level that one source alone has shown is unconfirmed until another agrees or its time passes;
+- a level that one source alone has shown is unconfirmed until another agrees, or until it has
+  stood for its time and its number of prices;
 - a way back to the level before an unconfirmed one needs two prices only.
 """
 
@@ -33,7 +34,8 @@ SHORT_SPAN_NS: Final = NS_PER_S // 5
 GAP_FADE: Final = 8
 GAP_NS_MAX: Final = 3600 * NS_PER_S
 PACE: Final = 16
-"""A hold lasts at least so many times the usual time between ticks."""
+"""A hold lasts at least so many times the usual time between ticks; a level of one source is
+trusted after so many of its prices."""
 SOFT_TICKS: Final = 2
 TREND_MULTIPLE: Final = 4
 
@@ -57,6 +59,15 @@ def gap_after(state: SymbolState, event_ns: int) -> int:
 def hold_ns(state: SymbolState, limits: FilterLimits) -> int:
     """Return how long a hold lasts, and a level stays unconfirmed, at the symbol's pace."""
     return max(limits.hold_ns_max, PACE * state.gap_ns)
+
+
+def is_lasting(state: SymbolState, event_ns: int, limits: FilterLimits) -> bool:
+    """Say whether the level that one source has shown stands for long enough: in time, in prices.
+
+    The pace alone may be that of before: a burst of repeats outlives it where ticks grow rare.
+    """
+    is_old = event_ns - state.regime_ns >= hold_ns(state, limits)
+    return is_old and len(state.recent_micros) >= PACE
 
 
 def hold(

@@ -62,3 +62,11 @@ def is_outside_quote(rest: Rest, tick: Tick, limits: FilterLimits) -> bool:
     price = tick.price_micros
     margin = max(quote.ask_micros - quote.bid_micros, price * MARGIN_BPS_MIN // BPS)
     return not quote.bid_micros - margin <= price <= quote.ask_micros + margin
+
+
+def holds_level(tick: Tick, last_micros: int) -> bool:
+    """Say whether a quote's own sides still hold the last price: it is no word for another level.
+
+    A maker's stub, or a bad last price that is told again with each move of the sides.
+    """
+    return tick.is_quote and 0 < tick.bid_micros <= last_micros <= tick.ask_micros

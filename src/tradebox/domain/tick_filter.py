@@ -8,7 +8,8 @@ Rules of this file:
   clock's speed, since one real second of latency is `speed` market seconds there;
 - the twenty checks by number: 1 type, 2 sentinel, 3 duplicate, 4 future, 5 late, 6 stale,
   7 session, 8 size, 9 conditions, 10 crossed and locked, 11 wide, 12 outside the quote, 13 spike,
-  14 first price, 15 LULD, 16 split, 17 halt, 18 frozen, 19 disputed, 20 bars (`bar_check`).
+  14 first price, 15 LULD, 16 split, 17 halt, 18 frozen, 19 disputed, 20 bars (`bar_check`, of
+  `minute_bars`).
 """
 
 from collections.abc import Mapping
@@ -23,9 +24,14 @@ from tradebox.domain.filter_checks import (
     refusal,
     remembered,
 )
-from tradebox.domain.filter_hold import Known, gap_after, hold, hold_ns
+from tradebox.domain.filter_hold import Known, gap_after, hold, is_lasting
 from tradebox.domain.filter_jump import REOPEN_GAP_NS, find_jump
-from tradebox.domain.filter_quotes import after_quote, is_crossed_for_long, is_outside_quote
+from tradebox.domain.filter_quotes import (
+    after_quote,
+    holds_level,
+    is_crossed_for_long,
+    is_outside_quote,
+)
 from tradebox.domain.filter_sources import after_source, is_disputed, is_frozen
 from tradebox.domain.filter_values import (
     MEDIAN_TICKS,
@@ -140,6 +146,8 @@ def judge(
         jump = _find_doubt(state, rest, tick, limits, around)
     elif jump.check is Check.SPLIT:
         return state._replace(seen=seen, rest=rest), _hold(Check.SPLIT)
+    if jump is not None and holds_level(tick, state.last_price_micros):
+        return state._replace(seen=seen, rest=rest), _hold(Check.WIDE)
     known = Known(seen, rest)
     if jump is None:
         if len(state.held) >= CONTESTED_HELD and odd is Check.NONE:
@@ -263,7 +271,7 @@ def _book(
             tick.source is not regime_source
             and bps(price, state.last_price_micros) <= limits.confirm_bps
         )
-        if is_seconded or event_ns - regime_ns >= hold_ns(state, limits):
+        if is_seconded or is_lasting(state, event_ns, limits):
             regime_ns, regime_source = 0, None
             rest = rest._replace(before=None)
     if rest.is_reopening:

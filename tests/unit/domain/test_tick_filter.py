@@ -143,6 +143,13 @@ def test_a_new_level_is_accepted_after_three_ticks_over_two_seconds_unconfirmed(
     assert quiet.see(100, 64).verdict is Verdict.HOLD
 
 
+def test_a_burst_that_outlasts_the_unconfirmed_time_is_live_only_after_sixteen_prices(quiet):
+    judged = [quiet.see(150, 31 + n / 2).quality for n in range(6)]
+    judged += [quiet.see(150, 80 + n / 2).quality for n in range(11)]
+    assert Quality.LIVE not in judged[:15]
+    assert judged[-1] is Quality.LIVE
+
+
 def test_ticks_that_disagree_confirm_nothing(quiet):
     for n, price in enumerate([110, 111, 112, 113, 114, 115]):
         assert quiet.see(price, 31 + n).verdict is Verdict.HOLD

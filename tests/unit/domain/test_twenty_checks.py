@@ -4,13 +4,12 @@ Numbers 3, 5, 6, 7, 13 and 14 have more cases in test_tick_filter.py.
 """
 
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 
 from support.ticks import LIMITS, T0, USD, Filter, S, quote, tick
 from tradebox.config import FilterSettings
-from tradebox.domain.bar_check import bar_defect, count_bars
+from tradebox.domain.bar_check import Corners, bar_defect
 from tradebox.domain.filter_sources import moved
 from tradebox.domain.filter_values import (
     NOWHERE,
@@ -24,7 +23,7 @@ from tradebox.domain.filter_values import (
     Verdict,
 )
 from tradebox.domain.luld import half_width
-from tradebox.domain.market import Bar, Quality, Session, Source
+from tradebox.domain.market import Quality, Source
 from tradebox.domain.splits import split_like
 from tradebox.domain.tick_filter import (
     fingerprint,
@@ -217,6 +216,26 @@ def test_11_a_spread_far_beyond_the_usual_is_suspect(quiet):
         assert quiet.take(quote(99.995, 100.005, 31 + n / 2)).verdict is Verdict.ACCEPT
     assert quiet.take(quote(97.6, 102.4, 42)).verdict is Verdict.ACCEPT
     assert quiet.take(quote(97, 103, 43)) == (Verdict.FLAG, Check.WIDE, Quality.SUSPECT)
+
+
+def test_11_a_quote_whose_sides_hold_the_last_price_is_no_word_for_another_level(quiet):
+    for n in range(40):
+        stub = quiet.take(quote(94, 100.04, 30 + n))
+        assert (stub.verdict, stub.check) == (Verdict.HOLD, Check.WIDE)
+    assert quiet.state.held == ()
+    assert quiet.see(100.01, 71).quality is Quality.LIVE
+
+
+def test_11_a_bad_last_price_told_again_with_each_quote_never_passes(quiet):
+    for n in range(40):
+        sides = {"bid_micros": 99_990_000, "ask_micros": (10_001 + n % 2) * 10_000}
+        bad = quiet.see(90.0, 30 + n, size=0, source=Source.IB, is_quote=True, **sides)
+        assert not bad.passes
+
+
+def test_11_a_quote_that_has_moved_away_is_a_voice_for_its_level(quiet):
+    judged = [quiet.take(quote(106 + n / 100, 106.04, 30 + n)) for n in range(3)]
+    assert [one.check for one in judged] == [Check.SPIKE, Check.SPIKE, Check.REGIME]
 
 
 def test_12_a_trade_far_outside_the_quote_is_held(quiet):
@@ -511,40 +530,31 @@ def test_19_a_wide_spread_allows_a_wider_difference(quiet):
 # --- 20: bars -----------------------------------------------------------------------------------
 
 
-def bar(first="10", high="11", low="9", last="10.5", volume=1, end_s=60):
-    prices = (Decimal(price) for price in (first, high, low, last))
-    return Bar("SPY", 60, end_s * S, *prices, volume)
+def bar(first=10, high=11, low=9, last=10, volume=1, end_s=60, before_s=None):
+    corners = Corners(*(round(price * USD) for price in (first, high, low, last)))
+    return bar_defect(corners, volume, end_s * S, None if before_s is None else before_s * S)
 
 
 @pytest.mark.parametrize(
-    ("one", "is_sound"),
+    ("defect", "is_sound"),
     [
         (bar(), True),
-        (bar("9", "9", "9", "9", 0), True),
-        (bar(high="10.4"), False),
-        (bar(low="10.2"), False),
-        (bar(low="0"), False),
+        (bar(9, 9, 9, 9, 0), True),
+        (bar(high=9.9), False),
+        (bar(low=10.1), False),
+        (bar(low=0), False),
         (bar(volume=-1), False),
         (bar(end_s=61), False),
-        (replace(bar(), interval_s=0), False),
     ],
 )
-def test_20_a_bar_holds_its_open_and_close(one, is_sound):
-    assert (bar_defect(one) == "") is is_sound
+def test_20_a_bar_holds_its_open_and_close(defect, is_sound):
+    assert (defect == "") is is_sound
 
 
 def test_20_bars_follow_each_other():
-    assert bar_defect(bar(end_s=120), bar()) == ""
-    assert bar_defect(bar(), bar()) != ""
-    assert bar_defect(bar(), bar(end_s=120)) != ""
-
-
-def test_20_a_session_has_no_more_bars_than_minutes():
-    session = Session("XNYS", "2026-11-27", 0, 210 * 60 * S, is_early_close=True)
-    bars = [bar(end_s=60 * n) for n in range(1, 212)]
-    assert count_bars(bars[:210], session).is_too_many is False
-    assert (count_bars(bars, session).found, count_bars(bars, session).expected) == (210, 210)
-    assert count_bars([*bars[:210], bars[0]], session).is_too_many
+    assert bar(end_s=120, before_s=60) == ""
+    assert bar(end_s=60, before_s=60) != ""
+    assert bar(end_s=60, before_s=120) != ""
 
 
 # --- the state ----------------------------------------------------------------------------------
