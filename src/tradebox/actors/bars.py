@@ -2,6 +2,7 @@
 
 Rules of this file:
 - folding happens where a tick is delivered, in memory; only done bars cost a message here;
+- a bar that no true bar can be is not written, and a person is told;
 - PostgreSQL away costs nothing but room: bars wait, the oldest dropped and counted when it is full;
 - whole months past the retention are dropped, once a day of market time.
 """
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tradebox.actors.market_hub import MarketHub
+from tradebox.domain.events import AlertRaised
 from tradebox.domain.minute_bars import BarBook
 from tradebox.errors import StoreUnavailable
 from tradebox.ports.bars import BarStore
@@ -65,6 +67,7 @@ class Bars(Actor[WriteDue]):
         del msg
         now_ns = self._market_clock.now_ns()
         self._book.close_until(now_ns)
+        self._tell_defects(now_ns)
         try:
             await self._write()
             await self._sweep(now_ns)
@@ -73,6 +76,13 @@ class Bars(Actor[WriteDue]):
             self.is_up = False
             self.failures += 1
         self._ctx.send_after(WRITE_S, WriteDue())
+
+    def _tell_defects(self, now_ns: int) -> None:
+        """Say what was refused since the last look."""
+        if self._book.defects:
+            text = "; ".join(self._book.defects)
+            self._book.defects.clear()
+            self._ctx.events.publish(AlertRaised("warning", "bar_refused", text, at_ns=now_ns))
 
     async def _write(self) -> None:
         book = self._book

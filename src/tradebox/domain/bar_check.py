@@ -1,53 +1,42 @@
 """Bars (check 20): what no true bar can be, by itself and after the one before it.
 
 Rules of this file:
-- a bar with a defect is dropped and logged, never repaired;
-- the number of bars of a session is compared with its minutes, early closes included.
+- a bar with a defect is dropped and told, never repaired: PostgreSQL would refuse it, and every
+  sound bar of its batch with it;
+- bars of the past, for backtests, are vetted by rules of their own (`backtest.data.vetting`).
 """
 
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from tradebox.domain.market import Bar, Session
-
-NS_PER_S = 1_000_000_000
+MINUTE_NS: Final = 60_000_000_000
 
 
-def bar_defect(bar: Bar, before: Bar | None = None) -> str:
-    """Return what is wrong with a bar, empty where nothing is.
+class Corners(NamedTuple):
+    """The prices of a bar. Units: micros."""
 
-    Holds:   a bar that passes has high ≥ open, close ≥ low > 0, volume ≥ 0, and ends at least one
-             interval after the one before it.
+    open: int
+    high: int
+    low: int
+    close: int
+
+
+def bar_defect(corners: Corners, volume: int, end_ns: int, before_ns: int | None = None) -> str:
+    """Return what is wrong with a minute's bar, empty where nothing is.
+
+    before_ns: the end of the bar before it, None where there is none.
+    Holds:   a bar that passes has high ≥ open, close ≥ low > 0, volume ≥ 0, and ends on the minute,
+             at least one minute after the one before it.
     """
-    if not bar.low > 0:
+    if corners.low <= 0:
         return "a price that is not positive"
-    if not bar.high >= max(bar.open, bar.close):
+    if corners.high < max(corners.open, corners.close):
         return "high below open or close"
-    if not bar.low <= min(bar.open, bar.close):
+    if corners.low > min(corners.open, corners.close):
         return "low above open or close"
-    if bar.volume < 0:
+    if volume < 0:
         return "a negative volume"
-    if bar.interval_s <= 0 or bar.end_ns % (bar.interval_s * NS_PER_S):
-        return "its end lies beside the grid of its interval"
-    if before is not None and bar.end_ns < before.end_ns + bar.interval_s * NS_PER_S:
+    if end_ns % MINUTE_NS:
+        return "its end lies beside the minute"
+    if before_ns is not None and end_ns < before_ns + MINUTE_NS:
         return "not after the bar before it"
     return ""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionCount:
-    """How many bars of a session came, and how many its hours hold."""
-
-    found: int
-    expected: int
-
-    @property
-    def is_too_many(self) -> bool:
-        """True where more came than the session has intervals: a defect, fewer are quiet ones."""
-        return self.found > self.expected
-
-
-def count_bars(bars: list[Bar], session: Session, interval_s: int = 60) -> SessionCount:
-    """Count the bars that end within a session against its regular hours."""
-    found = sum(session.open_ns < bar.end_ns <= session.close_ns for bar in bars)
-    expected = -(-(session.close_ns - session.open_ns) // (interval_s * NS_PER_S))
-    return SessionCount(found, expected)

@@ -7,19 +7,23 @@ Rules of this file:
 - a suspect price and a close of the day are in no bar;
 - a bar is done when its minute and the time for late ticks are over, by the newest tick of any
   symbol: an engine that is behind closes nothing early; by the clock where nothing comes for long;
-- what comes later is counted, never folded: a bar that was handed out does not change.
+- what comes later is counted, never folded: a bar that was handed out does not change;
+- a bar that no true bar can be (check 20) is told and dropped.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from tradebox.domain.bar_check import MINUTE_NS, Corners, bar_defect
 from tradebox.domain.market import AdmittedTick, Quality, Source
 
-MINUTE_NS: Final = 60_000_000_000
+__all__ = ["MINUTE_NS", "BarBook", "MinuteBar"]
+
 SETTLE_NS: Final = 5_000_000_000
 IDLE_SETTLES: Final = 12
 DONE_MAX: Final = 100_000
+DEFECTS_MAX: Final = 10
 IN_NO_BAR: Final = frozenset({Quality.SUSPECT, Quality.EOD})
 
 
@@ -84,7 +88,8 @@ class BarBook:
     Units:   settle_ns market ns after a minute's end in which late ticks still count; after
              IDLE_SETTLES of them without a tick the clock alone decides.
     Holds:   each bar is handed out once and is the fold of its source's ticks of that minute;
-             folded + foreign + late + skipped = ticks taken; at most done_max bars wait.
+             folded + foreign + late + skipped = ticks taken; at most done_max bars wait; a bar
+             with a defect is counted as refused, the last ones with their reasons.
     """
 
     def __init__(self, settle_ns: int = SETTLE_NS, done_max: int = DONE_MAX) -> None:
@@ -95,7 +100,8 @@ class BarBook:
         self._before: dict[str, _Bar] = {}
         self._closed: dict[str, int] = {}
         self.done: deque[MinuteBar] = deque()
-        self.folded = self.foreign = self.late = self.skipped = self.dropped = 0
+        self.defects: deque[str] = deque(maxlen=DEFECTS_MAX)
+        self.folded = self.foreign = self.late = self.skipped = self.dropped = self.refused = 0
 
     def take(self, tick: AdmittedTick) -> None:
         """Fold one admitted tick."""
@@ -137,11 +143,19 @@ class BarBook:
         self.folded += 1
 
     def _hand_out(self, symbol: str, bar: _Bar) -> None:
-        self._closed[symbol] = max(bar.minute, self._closed.get(symbol, bar.minute))
+        before = self._closed.get(symbol)
+        self._closed[symbol] = bar.minute if before is None else max(bar.minute, before)
+        done = bar.done(symbol)
+        corners = Corners(bar.open, bar.high, bar.low, bar.close)
+        before_ns = None if before is None else (before + 1) * MINUTE_NS
+        if defect := bar_defect(corners, bar.volume, done.end_ns, before_ns):
+            self.refused += 1
+            self.defects.append(f"{symbol}: {defect}")
+            return
         if len(self.done) >= self._done_max:
             self.done.popleft()
             self.dropped += 1
-        self.done.append(bar.done(symbol))
+        self.done.append(done)
 
     def close_until(self, now_ns: int) -> None:
         """Hand out the bars whose minute and settling are over."""
@@ -168,6 +182,7 @@ class BarBook:
             "late": self.late,
             "skipped": self.skipped,
             "dropped": self.dropped,
+            "refused": self.refused,
             "open": len(self._open) + len(self._before),
             "waiting": len(self.done),
         }

@@ -1,10 +1,13 @@
 """The bars actor: PostgreSQL away costs room, never a wrong bar; what is dropped is counted."""
 
+from dataclasses import replace
+
 import pytest
 
 from support.ticks import LIMITS, T0, Market, S, admitted
 from tradebox.actors.bars import DAY_NS, Bars
 from tradebox.actors.market_hub import MarketHub
+from tradebox.domain.events import AlertRaised
 from tradebox.domain.minute_bars import BarBook
 from tradebox.errors import StoreUnavailable
 from tradebox.supervision.spec import ChildSpec, ChildType
@@ -72,6 +75,21 @@ async def test_each_minute_becomes_one_row():
     assert sum(row.ticks for row in world.store.rows.values()) == world.sent
     assert world.bars[0].written == len(world.store.rows)
     assert not world.book.done
+
+
+async def test_a_bar_that_cannot_be_true_is_told_and_its_neighbours_are_written():
+    world = World()
+    async with manual_tree(world.root()) as harness:
+        told = harness.runtime.events.subscribe(AlertRaised)
+        await world.minutes(harness, 1)
+        world.hub.deliver(
+            replace(admitted("QQQ", 50, (world.market.ns - T0) / S), size=-1)  # a bug upstream
+        )
+        await world.minutes(harness, 5)
+        assert {row.symbol for row in world.store.rows.values()} == {"SPY"}
+        assert world.book.refused == 1
+        alert = await told.get()
+    assert (alert.kind, alert.text) == ("bar_refused", "QQQ: a negative volume")
 
 
 async def test_away_for_ten_minutes_everything_comes_back():
