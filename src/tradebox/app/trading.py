@@ -18,6 +18,7 @@ from tradebox.adapters.postgres.commands import PgCommands
 from tradebox.adapters.postgres.orders import PgOrderStore
 from tradebox.adapters.postgres.plans import PgPlanStore
 from tradebox.adapters.spool import Spool
+from tradebox.app.beside import Beside
 from tradebox.config import AccountSettings
 from tradebox.config.settings import NIGHTLY_WINDOWS
 from tradebox.domain.market import Instrument
@@ -134,7 +135,7 @@ class _Desk:
     def controller(self) -> Controller:
         """Return a controller with a fresh path and fresh plans."""
         plant = self._plant
-        facts = SymbolFacts()
+        facts, beside = SymbolFacts(), Beside(plant.slot, plant.market_clock)
         world = PathWorld(
             clock=plant.clock,
             market_clock=plant.market_clock,
@@ -143,6 +144,8 @@ class _Desk:
             session_is_open=plant.sessions.is_open,
             publish=plant.events.publish,
             facts=facts,
+            spread_share=beside.spread_share,
+            is_halted=beside.is_halted,
         )
         rules = PathRules.of(_settings(plant, self._name), plant.settings.profile, self._name)
         path = OrderPath(self.link, self._store, self._keeper, plant.kill, world, rules)

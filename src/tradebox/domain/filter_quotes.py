@@ -20,17 +20,19 @@ def after_quote(rest: Rest, tick: Tick, limits: FilterLimits) -> tuple[Rest, Che
     """Return what is known after a quote, and what is odd about it: CROSSED, LOCKED, WIDE, NONE."""
     bid, ask = tick.bid_micros, tick.ask_micros
     if bid <= 0 or ask <= 0:
-        return rest._replace(quote=None, crossed_ns=0), Check.NONE
+        return rest._replace(quote=None, shown=None, crossed_ns=0), Check.NONE
     if bid > ask:
         since_ns = rest.crossed_ns or tick.event_ns
-        return rest._replace(quote=None, crossed_ns=since_ns), Check.CROSSED
+        return rest._replace(quote=None, shown=None, crossed_ns=since_ns), Check.CROSSED
     spread, usual = ask - bid, rest.spread_micros
     most = max(
         usual * limits.spread_median_multiple, (bid + ask) // 2 * limits.spread_bps_max // BPS
     )
     is_wide = spread > most
+    shown = Quoted(bid, ask, tick.recv_ns)
     rest = rest._replace(
-        quote=None if is_wide else Quoted(bid, ask, tick.recv_ns),
+        quote=None if is_wide else shown,
+        shown=shown,
         crossed_ns=0,
         spread_micros=_followed(usual, spread),
     )

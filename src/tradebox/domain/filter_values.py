@@ -177,7 +177,8 @@ class Rest(NamedTuple):
 
     means: (number, sum, count) of past half minutes, at most BUCKETS. before: price and median
     window of the level that stood before an unconfirmed one. halt_ns: since when it is halted, 0
-    where it is not. spread_micros: running median of the spread. dispute_ns, dispute_last_ns:
+    where it is not. quote: the newest that is a measure; shown: the newest, too wide ones with it.
+    spread_micros: running median of the spread. dispute_ns, dispute_last_ns:
     since when sources disagree, and when they were last seen to. known_split: from a calendar.
     slow: the memory of a delayed source, kept apart.
     """
@@ -190,6 +191,7 @@ class Rest(NamedTuple):
     halt_ns: int = 0
     is_reopening: bool = False
     quote: Quoted | None = None
+    shown: Quoted | None = None
     spread_micros: int = 0
     crossed_ns: int = 0
     said: tuple[Said, ...] = ()
