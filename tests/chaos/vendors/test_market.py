@@ -53,10 +53,12 @@ def moved(run: Vendors, row: Row) -> dict[str, Any]:
 
 
 def over_an_open(run: Vendors, row: Row, kind: str) -> str:
-    """Have a symbol followed over the next open, at which a corporate action happens."""
+    """Have a symbol held over the next open, at which a corporate action happens.
+
+    An order that rests would not do: the exchange ends it with a split, and its plan with it.
+    """
     symbol = run.world.symbol()
-    plan = {"entry": {"type": "limit", "price": low(run, symbol), "valid_until": 3000}}
-    plan_id = run.world.add(symbol, size={"quantity": 5}, stop={"percent": 5}, **plan)
+    plan_id = run.world.open(symbol, size={"quantity": 5})
     run.until_served(run.serves, symbol)
     run.set(row.fault, symbol=symbol, **row.arguments)
     eventually(
@@ -64,11 +66,6 @@ def over_an_open(run: Vendors, row: Row, kind: str) -> str:
     )
     assert run.world.plan(plan_id)
     return symbol
-
-
-def low(run: Vendors, symbol: str) -> str:
-    """Return a limit far below the market."""
-    return f"{run.world.price(symbol) * 0.85:.2f}"
 
 
 def split(run: Vendors, row: Row) -> dict[str, Any]:
