@@ -3,7 +3,7 @@
 Rules of this file:
 - the rows stand in tests/chaos/matrix; they harm and judge, this keeps what they tell;
 - a row that failed is told as failed; rows that are named are played anew, those of the same day
-  beside them are kept.
+  beside them are kept; without names the file holds one whole run and nothing else.
 """
 
 import json
@@ -38,16 +38,23 @@ def measure(numbers: list[str]) -> dict[str, Any]:
         return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def keep(told: dict[str, Any], took_s: float) -> dict[str, Any]:
-    """Put rows beside the others of the day and return the summary of all."""
+def keep(told: dict[str, Any], took_s: float, *, is_whole: bool) -> dict[str, Any]:
+    """Keep a whole run, or put rows beside the others of the day; return the summary of all."""
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     path = RESULTS / f"{date}-fault_matrix.json"
-    known = json.loads(path.read_text())["measured"]["rows"] if path.exists() else {}
+    is_known = path.exists() and not is_whole
+    known = json.loads(path.read_text())["measured"]["rows"] if is_known else {}
     rows = {**known, **told}
     failed = sorted(number for number, row in rows.items() if not row["passed"])
     uncovered_s = max((row.get("uncovered_s_max", 0.0) for row in rows.values()), default=0.0)
     summary = {"rows": len(rows), "failed": failed, "uncovered_s_max": uncovered_s}
-    measured = {**summary, "load_during": load_average(), "took_s": round(took_s), "rows": rows}
+    measured = {
+        **summary,
+        "is_one_run": is_whole,
+        "load_during": load_average(),
+        "took_s": round(took_s),
+        "rows": rows,
+    }
     result = {"name": "fault_matrix", "date": date, "machine": machine(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(
@@ -59,9 +66,9 @@ def keep(told: dict[str, Any], took_s: float) -> dict[str, Any]:
 
 def main() -> int:
     """Play what was named, else everything, and keep it."""
-    began_s = time.monotonic()
-    told = measure(sys.argv[1:])
-    summary = keep(told, time.monotonic() - began_s)
+    began_s, numbers = time.monotonic(), sys.argv[1:]
+    told = measure(numbers)
+    summary = keep(told, time.monotonic() - began_s, is_whole=not numbers)
     print(json.dumps(summary))
     return int(bool(summary["failed"]) or not told)
 

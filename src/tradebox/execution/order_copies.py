@@ -29,6 +29,11 @@ class Copies:
         self._ended = set(ended)
 
     @property
+    def is_forked(self) -> bool:
+        """Several copies are at work."""
+        return len(self._working) > 1
+
+    @property
     def is_split(self) -> bool:
         """One copy has ended and another one is at work."""
         return bool(self._ended and self._working)

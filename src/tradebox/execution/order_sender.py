@@ -203,6 +203,10 @@ class OrderSender:
         if not self._link.can_reduce:
             state = str(self._link.state)
             return Denied("link", LinkState.CLEAN, state, "orders move on a clean link only")
+        if desk.is_forked and not isinstance(req, ExitRequest):
+            return Denied(
+                "unproven", "one stop", "copies of it", "the stop was forked: one must go"
+            )
         if isinstance(req, MoveStopRequest):
             return self._move_fault(desk, req)
         if desk.held == 0 and isinstance(req, ExitRequest):

@@ -130,6 +130,11 @@ class PlanDesk:
         return self.armed_quantity + self.in_flight_quantity == abs(self.position)
 
     @property
+    def is_forked(self) -> bool:
+        """Several copies of its stop work at the broker."""
+        return any(record.copies.is_forked for record in self.working(OrderRole.STOP))
+
+    @property
     def stop_was_taken(self) -> bool:
         """The broker ended the stop by itself, and none works."""
         return not self.working(OrderRole.STOP) and self._taken_stop() is not None
@@ -309,6 +314,8 @@ class PlanDesk:
         stop = stops[0]
         if stop.cancel_asked_s is not None:
             return self._cancel(stop, "", now_s)
+        if stop.copies.is_forked:
+            return None  # a change could make a third copy: a person cancels one of the two
         if stop.change_wanted is not None:
             return self._await_change(stop, now_s, now_ns)
         if not stop.is_armed:
@@ -441,6 +448,8 @@ class PlanDesk:
                 return self._finish("ScaleOutRequest", taken, "the stop fired")
             self.procedure = Exit("the stop fired during a scale-out", "ScaleOutRequest")
             return []
+        if self.is_forked and slice_record is None:
+            return self._finish("ScaleOutRequest", 0, "the stop is there twice")
         if scale.phase == "restore":
             actions = self._stop_to(self.held, now_s, now_ns)
             if actions is None:

@@ -441,6 +441,12 @@ async def test_the_end_of_one_copy_of_a_forked_stop_brings_no_second_stop(tmp_pa
         await world.until(lambda: "AAPL" in world.store.quarantined, "a person is told")
         copies = exchange.open_orders("paper")
         assert len(copies) == 2
+        await world.ask(MoveStopRequest("p1", Decimal(98), SEEN, "trail"))
+        assert world.of(RequestDenied)[-1].denied.check == "unproven", (
+            "a change could make a third copy"
+        )
+        changed = sum(getattr(one, "kind", "") == "order_change" for one in world.store.changes)
+        assert changed == 1, "nor does any look change one of the two"
         world.bench.bench.cancel(copies[0].order_id, client=copies[0].client_id)
         (left,) = exchange.open_orders("paper")
         if dies:
