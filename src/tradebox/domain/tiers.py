@@ -467,9 +467,11 @@ class TierMachine:
 
 
 def _after(old: Line, tick: Tick, now_ns: int, since_ns: int) -> Line:
-    """Return a line after one more price that passed."""
+    """Return a line after one more price that passed; one that is behind is heard, not shown."""
     event_ns, gap_ns = old.event_ns, old.gap_ns
     silence_ns = tick.event_ns - event_ns
+    if silence_ns < 0:
+        return old._replace(heard_ns=now_ns, since_ns=since_ns, is_eod=tick.is_eod)
     if silence_ns > 0:
         if event_ns:
             gap_ns = usual_gap_ns(gap_ns, silence_ns)

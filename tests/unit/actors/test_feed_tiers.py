@@ -165,3 +165,17 @@ def test_who_is_polled_is_told_to_the_hub():
     for second in range(50, 70):
         world.time(second)
     assert world.hub.wanted_of(YAHOO) == ["SPY"]
+
+
+def test_a_quote_in_whole_seconds_beside_the_stream_takes_nobody_back_in_time():
+    world, tape = World(), []
+    world.hub.subscribe("bars", tape.append, None, is_tape=True)
+    settled(world, 40)
+    for at_s in (40.7, 41.9, 43.4):
+        world.see(FINNHUB, 100.01, at_s)
+        whole_s = int(at_s - 0.2)
+        world.see(FINNHUB, 100.02, at_s + 0.1, at_s + 0.1 - whole_s, is_quote=True, size=0)
+    events = [one.event_ns for one in world.admitted]
+    assert events == sorted(events)
+    assert len(tape) == len(world.admitted) + 3
+    assert world.gate.outbox.behind == 3

@@ -385,6 +385,23 @@ def test_no_price_is_live_beyond_the_limit_of_its_source(source, gaps_s, lag_s, 
         assert quality is Quality.LIVE
 
 
+def test_a_live_price_ages_though_its_source_goes_on_with_delayed_ones():
+    world = TierWorld()
+    world.stream(FINNHUB, 5)
+    world.close(FINNHUB)
+    world.wait(3)
+    world.stream(AV, 30, every_s=5.0)
+    assert world.machine.serving(SYMBOL) is AV
+    until_s = world.now_s + 900
+    while world.now_s < until_s - 30:
+        world.wait(30)
+        behind = Tick(SYMBOL, 100 * USD, 100, world.at_ns(world.now_s - 900), world.at_ns(), AV,
+                      99, delay_s=900)  # fmt: skip
+        world.each(lambda machine, one=behind: machine.tick(one, passes=True).notes)
+    aged = [note.is_stale for note in world.notes if isinstance(note, PriceAged)]
+    assert aged[-1:] == [True], "nobody has seen a newer price"
+
+
 def test_a_late_tick_of_another_source_takes_nothing_over():
     world = TierWorld()
     world.tick(FINNHUB)
