@@ -3,8 +3,9 @@
 Rules of this file:
 - the slow tests of tests/chaos/vendors do the harm and judge it; this runs them and keeps what they
   tell beside the machine and its load;
-- a row that failed is told as failed; rows that are named are run anew, those of the same day
-  beside them are kept.
+- a row that failed is told as failed; without names every row is run and nothing else is kept;
+  rows that are named are run anew, those of the same day beside them are kept, and the result
+  says that it is not of one run.
 """
 
 import json
@@ -12,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,13 +40,19 @@ def measure(names: list[str]) -> dict[str, Any]:
     return told
 
 
-def keep(told: dict[str, Any]) -> dict[str, Any]:
-    """Put rows beside the others of the day and return the summary of all."""
+def keep(told: dict[str, Any], *, took_s: float, is_whole: bool) -> dict[str, Any]:
+    """Keep the rows of a whole run, or put some beside the others of the day; return the summary.
+
+    took_s: of this run.
+    """
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     path = RESULTS / f"{date}-vendor_faults.json"
-    known = json.loads(path.read_text())["measured"]["rows"] if path.exists() else {}
+    is_begun = path.exists() and not is_whole
+    known = json.loads(path.read_text())["measured"]["rows"] if is_begun else {}
     rows = {**known, **told}
     summary = {
+        "is_one_run": is_whole,
+        "took_s": round(took_s),
         "rows_run": len(rows),
         "passed": sum(bool(row.get("passed")) for row in rows.values()),
         "failed": sorted(name for name, row in rows.items() if not row.get("passed")),
@@ -59,7 +67,9 @@ def keep(told: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> int:
     """Run what was named, else every row, and keep the results."""
-    summary = keep(measure(sys.argv[1:]))
+    began_s = time.monotonic()
+    told = measure(sys.argv[1:])
+    summary = keep(told, took_s=time.monotonic() - began_s, is_whole=not sys.argv[1:])
     print(json.dumps(summary))
     return int(bool(summary["failed"]))
 
