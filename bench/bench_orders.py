@@ -4,13 +4,14 @@ Rules of this file:
 - every hop is real: `tradebox run` in profile sim, PostgreSQL commits, TWS bytes on loopback;
 - the floor is taken in between, under the same load: one bare commit of a row as large as an
   order intent with the same PostgreSQL, and one write and read over loopback TCP;
-- the end of a sample is the gateway's own clock when the order is whole and parsed, before its
-  ledger is written; CLOCK_MONOTONIC is one for all processes of a box.
+- the end of a sample is the gateway's own clock when it has the entry's bytes, before it answers or
+  writes its ledger; CLOCK_MONOTONIC is one for all processes of a box;
+- the stages between are the engine's own stamps, told after the bytes have left.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -20,12 +21,12 @@ from bench.live_run import LiveRun, live_run
 from bench.loopback import Loopback
 from bench.machine import load_average, memory_mb, ratio, spread
 
-TRADE_S = 45.0
-PLANS_PER_S = 1.5
+TRADE_S = 60.0
+PLANS_PER_S = 2.0
 FLOOR_PERIOD_S = 0.1
 WARM_UP_S = 3.0
 SETTLE_S = 1.0
-SPEEDS = {"60": 5.3, "2000": 178.0}
+SPEEDS = {"60": 2.8, "2000": 178.0}
 """Ticks a second that are aimed at, and the market's speed that brings about so many."""
 
 _INTENT = """
@@ -84,7 +85,7 @@ async def _trade(run: LiveRun, dsn: str) -> dict[str, Any]:
             },
         }
         await asyncio.sleep(SETTLE_S)
-        found = await plan_flow.samples(flow, run.ledger())
+        found = await plan_flow.samples(flow, run.ledger(), run.log())
     ticks = launcher["counters"]["ticks_received"] - before["ticks_received"]
     kept = [one for one in found if one.gateway_mono_ns > warm_ns]
     to_gateway = spread([one.mailbox_to_gateway_us for one in kept], 1)
@@ -102,6 +103,7 @@ async def _trade(run: LiveRun, dsn: str) -> dict[str, Any]:
             "first_third": _p50_us(kept[:third]),
             "last_third": _p50_us(kept[-third:]),
         },
+        "stages_us": _stages([one.stages_us for one in kept if one.stages_us]),
         "socket_to_mailbox_us": to_mailbox,
         "ratio_socket_to_mailbox_p50": ratio(to_mailbox["p50"], loopback["p50"]),
         "floor": {
@@ -114,6 +116,11 @@ async def _trade(run: LiveRun, dsn: str) -> dict[str, Any]:
         "ratio_to_floor_p50": ratio(to_gateway["p50"], floor_p50_us),
         "ratio_to_floor_p99": ratio(to_gateway["p99"], floor_p99_us),
     }
+
+
+def _stages(found: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Return where the time between mailbox and gateway goes."""
+    return {stage: spread([one[stage] for one in found], 1) for stage in plan_flow.STAGES if found}
 
 
 def _p50_us(kept: Sequence[plan_flow.Sample]) -> float:

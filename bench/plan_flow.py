@@ -8,6 +8,7 @@ Rules of this file:
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
@@ -29,6 +30,8 @@ from tradebox.ports.clock import MarketClock
 from tradebox.supervision.clock import MonotonicClock
 
 US_NS = 1000
+PLACE_ORDER = 3
+"""TWS API: the number of placeOrder."""
 
 LIMITS = {
     "orders_per_s_max": 45,
@@ -113,15 +116,47 @@ class Sample:
     socket_to_mailbox_us: float
     mailbox_to_gateway_us: float
     gateway_mono_ns: int
+    stages_us: dict[str, float] = field(default_factory=dict)
 
 
-async def samples(flow: Flow, ledger: Iterable[Mapping[str, Any]]) -> list[Sample]:
-    """Pair every entry's evidence with its order at the gateway."""
-    arrived = {
-        row["ticket"]["order_ref"]: row["mono_ns"]
-        for row in ledger
-        if row["kind"] == "order_placed"
-    }
+def arrivals(ledger: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return when the first bytes of each order were at the gateway, by orderRef."""
+    found: dict[str, int] = {}
+    for row in ledger:
+        if row["kind"] != "message" or row["message_id"] != PLACE_ORDER:
+            continue
+        for part in bytes.fromhex(row["payload"]).split(b"\0"):
+            if part.startswith(b"tb"):
+                found.setdefault(part.decode(), row["mono_ns"])
+    return found
+
+
+STATIONS = ("mailbox", "turn", "asked", "passed", "committed", "sent")
+STAGES = ("wait_for_turn", "decide", "gate", "commit", "write", "arrive")
+"""What lies between two stations; the last ends when its bytes are at the gateway."""
+
+
+def stages_of(
+    log: Iterable[Mapping[str, Any]], arrived: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Return, by orderRef, how long each stage of an entry's way took. Units: microseconds."""
+    found = {}
+    for line in log:
+        if line.get("event") != "entry_sent" or line["order_ref"] not in arrived:
+            continue
+        at_ns = [line[f"{station}_ns"] for station in STATIONS] + [arrived[line["order_ref"]]]
+        if all(at_ns):
+            spans = [(end - begin) / US_NS for begin, end in itertools.pairwise(at_ns)]
+            found[line["order_ref"]] = dict(zip(STAGES, spans, strict=True))
+    return found
+
+
+async def samples(
+    flow: Flow, ledger: Iterable[Mapping[str, Any]], log: Iterable[Mapping[str, Any]] = ()
+) -> list[Sample]:
+    """Pair every entry's evidence with its order at the gateway; its stages, where a log tells."""
+    arrived = arrivals(ledger)
+    stages = stages_of(log, arrived)
     async with flow.pool.connection() as connection:
         intents = await connection.fetch(_INTENTS)
     found = []
@@ -138,6 +173,7 @@ async def samples(flow: Flow, ledger: Iterable[Mapping[str, Any]]) -> list[Sampl
                 (seen["mailbox_mono_ns"] - seen["mono_ns"]) / US_NS,
                 (at_ns - seen["mailbox_mono_ns"]) / US_NS,
                 at_ns,
+                stages.get(intent["order_ref"], {}),
             )
         )
     return sorted(found, key=lambda one: one.gateway_mono_ns)

@@ -6,6 +6,7 @@ Rules of this file:
 """
 
 import asyncio
+import math
 from collections import deque
 from types import SimpleNamespace
 
@@ -47,7 +48,7 @@ class Member:
         self.box = deque()
         self.is_hung = False
         self.is_asking = True
-        self.feed = Feed(world.slot, LIMITS, world.hub.counters)
+        self.feed = Feed(world.slot, LIMITS, world.hub.counters, slice_s=math.inf)
         self.feed.name, self.feed.incarnation = name, incarnation
         self.feed._ctx = SimpleNamespace(
             events=SimpleNamespace(publish=world.events.append),

@@ -5,9 +5,11 @@ Rules of this file:
 - filter and tier machine are pure, so both feeds, given the same messages, hold the same state;
 - every source's ticks are judged, those of the one that serves the symbol are let through;
 - a new standby takes its partner's memory by one question that stands behind every message its
-  own mailbox may have missed, and becomes warm when it has read what came meanwhile.
+  own mailbox may have missed, and becomes warm when it has read what came meanwhile;
+- a batch is judged in slices: between two ticks the pair may change, within one it cannot.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -43,6 +45,7 @@ from tradebox.domain.tier_values import STREAMS, TierLimits, TierNote, rebased
 from tradebox.domain.tiers import TierMachine
 from tradebox.ports.ticks import TickBatch
 from tradebox.supervision.actor import Actor, Context, ReplyTo, Stop
+from tradebox.supervision.clock import yield_turn
 from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
 from tradebox.supervision.mailbox import Overflow
 from tradebox.supervision.reasons import Shutdown
@@ -51,6 +54,8 @@ RING_TICKS = 65_536
 SNAPSHOT_S = 1.0
 CHECKPOINT_BITS = 9
 WARM_RETRY_S = 0.05
+SLICE_S = 0.0005
+"""So much work of a batch at once: an order must not wait for a frame of a hundred ticks."""
 ASKED_AGAIN = frozenset({Check.DUPLICATE, Check.SUBSCRIBED})
 """A vendor that is asked again says the same again, and its probe is a symbol nobody may want."""
 
@@ -86,6 +91,8 @@ class Feed(Actor[FeedMessage]):
         counters: TickCounters,
         is_open: Callable[[int], bool | None] = lambda _: None,
         tiers: TierLimits | None = None,
+        *,
+        slice_s: float = SLICE_S,
     ) -> None:
         self.name = ""
         self.incarnation = 0
@@ -97,6 +104,7 @@ class Feed(Actor[FeedMessage]):
         self._limits = limits
         self._counters = counters
         self._is_open = is_open
+        self._slice_s = slice_s
         self._ring: deque[Outcome] = deque()
 
     # --- life -------------------------------------------------------------------------------
@@ -146,7 +154,7 @@ class Feed(Actor[FeedMessage]):
         """Judge a batch, or learn what the next ones are judged by."""
         match msg:
             case TickBatch():
-                self._batch(msg)
+                await self._batch(msg)
             case CaughtUp():
                 self._slot.warmed(self)
             case _:
@@ -160,9 +168,14 @@ class Feed(Actor[FeedMessage]):
 
     # --- ticks ------------------------------------------------------------------------------
 
-    def _batch(self, batch: TickBatch) -> None:
+    async def _batch(self, batch: TickBatch) -> None:
+        """Judge tick by tick; a long batch gives turns away, first of all to the controllers."""
         memory, slot, first, last = self.memory, self._slot, 0, 0
+        until_s = time.perf_counter() + self._slice_s
         for tick in batch.ticks:
+            if time.perf_counter() > until_s:
+                await yield_turn()
+                until_s = time.perf_counter() + self._slice_s
             if tick.key <= memory.keys.get(tick.source, 0):
                 continue
             first, last = first or tick.key, tick.key

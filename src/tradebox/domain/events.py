@@ -95,6 +95,28 @@ class OrderChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class EntrySent:
+    """The bytes of an entry have left: when it passed each station of the way.
+
+    Units: ns of the machine's monotonic clock, 0 where it did not pass. socket: the price reached
+    ours; mailbox: it was let through to the controllers; turn: the controller took it up; asked:
+    the plan had decided; passed: the gate had approved; committed: the intent was durable.
+    """
+
+    account: AccountName
+    order_ref: str
+    plan_id: str
+    symbol: str
+    socket_ns: int
+    mailbox_ns: int
+    turn_ns: int
+    asked_ns: int
+    passed_ns: int
+    committed_ns: int
+    sent_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class FillBooked:
     """An execution was booked, once, by its execId stem."""
 

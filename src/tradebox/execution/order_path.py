@@ -216,6 +216,10 @@ class OrderPath:
 
     # requests
 
+    def note_turn(self) -> None:
+        """Note that a price is taken up now: the first station of what it may bring about."""
+        self._sender.times.turn()
+
     async def request(self, req: PathRequest) -> None:
         """Begin a procedure, or refuse it. The answers come by take_events and later facts."""
         if isinstance(req, EnterRequest):

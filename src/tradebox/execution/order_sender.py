@@ -9,7 +9,6 @@ Rules of this file:
   holds no exit up.
 """
 
-import json
 import secrets
 from collections import deque
 from dataclasses import replace
@@ -17,7 +16,6 @@ from decimal import Decimal
 from typing import Final
 
 from tradebox.domain.events import IntentDenied, OrderChanged
-from tradebox.domain.gate_checks import ENTRY_CHECKS
 from tradebox.domain.gate_values import EntryProposal, StopChange, unknown
 from tradebox.domain.market import Instrument
 from tradebox.domain.money import Rounding, round_to_increment
@@ -39,7 +37,6 @@ from tradebox.domain.orders import (
 )
 from tradebox.domain.path import (
     EnterRequest,
-    Evidence,
     ExitRequest,
     LinkState,
     MoveStopRequest,
@@ -63,6 +60,7 @@ from tradebox.execution.procedures import (
     PlanDesk,
 )
 from tradebox.execution.record_keeper import RecordKeeper
+from tradebox.execution.send_times import SendTimes, evidence_text
 from tradebox.ports.order_store import (
     Change,
     IntentRefused,
@@ -110,11 +108,13 @@ class OrderSender:
         self.orders_sent = 0
         self._storm: deque[float] = deque(maxlen=rules.rate_latch_max)
         self._denials: list[Change] = []
+        self.times = SendTimes(world.clock)
 
     # entries
 
     async def enter(self, req: EnterRequest) -> Denied | None:
         """Send an entry with its stop as one pair, or return the refusal."""
+        self.times.asked()
         instrument = self._world.instrument(req.symbol)
         if instrument is None:
             return unknown("fields", f"the broker's contract of {req.symbol}")
@@ -148,7 +148,11 @@ class OrderSender:
             return verdict
         self._buckets.take_entry(2, now_s)
         self._views.entries.note(req.symbol, req.side, req.quantity, now_s)
-        return await self._send(verdict, instrument, order_id, evidence_text(req.evidence))
+        self.times.passed()
+        denied = await self._send(verdict, instrument, order_id, evidence_text(req.evidence))
+        if denied is None:
+            self.times.tell(self._world.publish, entry.account, entry.order_ref, req)
+        return denied
 
     def _latch(self, denied: Denied, now_s: float) -> None:
         """Set the kill switch when entries keep storming the rate limit: somebody is mad."""
@@ -415,6 +419,7 @@ class OrderSender:
         except StoreUnavailable as error:
             await self._never_sent(rows, "PostgreSQL did not take the intent")
             return Denied("audit", "committed", error.message, "no record, no entry")
+        self.times.committed()
         self._book.apply(recorded)
         may_send = self._link.can_enter if approved.is_entry else self._link.can_reduce
         if not may_send:
@@ -542,20 +547,3 @@ class OrderSender:
         """Return what the plan is told."""
         now_ns = self._world.market_clock.now_ns()
         return RequestDenied(req.plan_id, type(req).__name__, denied, now_ns)
-
-
-def evidence_text(evidence: Evidence | None) -> str:
-    """Return the price a decision was taken on, as JSON."""
-    if evidence is None:
-        return ""
-    return json.dumps(
-        {
-            "price": str(evidence.price),
-            "source": evidence.source.value,
-            "quality": evidence.quality.value,
-            "event_ns": evidence.event_ns,
-            "checks": len(ENTRY_CHECKS),
-            "mono_ns": evidence.mono_ns,
-            "mailbox_mono_ns": evidence.mailbox_mono_ns,
-        }
-    )

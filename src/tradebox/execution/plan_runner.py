@@ -89,6 +89,7 @@ class PlanRunner:
         find_instrument: FindInstrument | None = None,
         carrier: Carrier | None = None,
         facts: SymbolFacts | None = None,
+        on_turn: Callable[[], object] = lambda: None,
     ) -> None:
         self.account = account
         self.path = path
@@ -102,6 +103,7 @@ class PlanRunner:
         self.plans: dict[str, RunningPlan] = {}
         self._carrier = carrier
         self._facts = facts or SymbolFacts()
+        self._on_turn = on_turn
         self._active: dict[str, RunningPlan] = {}
         self._by_symbol: dict[str, dict[str, RunningPlan]] = {}
         self._turn: list[str] = []
@@ -202,6 +204,7 @@ class PlanRunner:
         """Show an admitted price to the plans of its symbol."""
         if self.is_draining:
             return
+        self._on_turn()
         quality = tick.quality
         if quality is Quality.LIVE:
             quality = self._prices.quality_now(tick.symbol)
@@ -431,6 +434,8 @@ class PlanRunner:
 
     async def _arm(self, running: RunningPlan) -> None:
         now_ns = self._market_clock.now_ns()
+        if not self._facts.bars_are_read(running.document.symbol, now_ns):
+            return
         try:
             await self._facts.refresh((running.document.symbol,), self.reference, now_ns)
             event = await arm(

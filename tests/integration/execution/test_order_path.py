@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from support.order_world import enter, order_world
-from tradebox.domain.events import AlertRaised
+from tradebox.domain.events import AlertRaised, EntrySent
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.orders import OrderRole, OrderState, OrderType, Side, Tif
 from tradebox.domain.path import (
@@ -183,3 +183,18 @@ async def test_alarms_are_silent_when_all_is_well(tmp_path):
         await world.ask(ExitRequest("p1", SEEN, "out"))
         await world.until(lambda: ended(world, "ExitRequest"), "the exit")
         assert [event for event in world.published if isinstance(event, AlertRaised)] == []
+
+
+@pytest.mark.asyncio
+async def test_an_entry_tells_when_it_passed_each_station_once_its_bytes_have_left(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.path.note_turn()
+        await world.ask(enter())
+        (told,) = [event for event in world.published if isinstance(event, EntrySent)]
+        (placed, *_) = world.orders(OrderRole.ENTRY)
+        assert (told.order_ref, told.plan_id) == (placed.order_ref, "p1")
+        stations = (told.turn_ns, told.asked_ns, told.passed_ns, told.committed_ns, told.sent_ns)
+        assert stations == tuple(sorted(stations))
+        assert stations[0] > 0
+        await world.ask(enter(plan_id="p2", symbol="NOPE"))
+        assert len([event for event in world.published if isinstance(event, EntrySent)]) == 1

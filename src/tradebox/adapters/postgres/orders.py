@@ -14,8 +14,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-import orjson
-
+from tradebox.adapters.postgres.intents import (
+    Statement,
+    intent_news,
+    intent_statement,
+    machine_text,
+    plan_news,
+)
 from tradebox.adapters.postgres.pool import PgLane, PgPool
 from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
 from tradebox.ports.order_store import (
@@ -67,13 +72,6 @@ parent_ref text, client_id integer, order_id bigint, state text, filled integer,
 epoch bigint, reason text
 """
 _ROW: Final = ", ".join(part.split()[0] for part in _ROW_TYPES.split(","))
-_INTENTS: Final = f"""
-{_IF_NEW}, {_PLAN}, events AS ({_EVENTS})
-INSERT INTO trade.broker_order ({_ROW})
-SELECT {_ROW} FROM jsonb_to_recordset($14::jsonb) AS new({_ROW_TYPES})
-WHERE EXISTS (SELECT FROM claim)
-ON CONFLICT (order_ref) DO NOTHING
-"""  # noqa: S608 - constants of this file
 _ORDER: Final = f"""
 INSERT INTO trade.broker_order ({_ROW})
 SELECT {_ROW} FROM jsonb_to_recordset($1::jsonb) AS new({_ROW_TYPES})
@@ -160,34 +158,14 @@ class PgOrderStore:
 
     async def commit(self, batch: Batch) -> None:
         """Write a batch in one transaction, once. Raises StoreUnavailable."""
-        notes = [_event_of(change) for change in batch.changes if not _is_silent(change)]
-        claim: tuple[Any, ...] = (
-            batch.batch_id,
-            batch.at_ns,
-            batch.run_id,
-            batch.epoch,
-            batch.account.value,
-            [note[0] for note in notes],
-            [note[1] for note in notes],
-            [note[2] for note in notes],
-            [note[3] for note in notes],
-            [note[4] for note in notes],
-        )
-        plans = [change for change in batch.changes if isinstance(change, PlanMoved)]
-        assert len(plans) <= 1, "one state rides in a batch"
-        plan = plans[0] if plans else None
-        if plan is None:
-            claim += (None, None, None)
-        else:
-            machine = orjson.dumps(plan.state, default=str).decode()
-            claim += (plan.plan_id, plan.state.phase.value, machine)
-        intents = [change.row for change in batch.changes if isinstance(change, OrderRecorded)]
+        written = intent_statement(batch)
+        if written is not None:
+            async with self._lane.connection() as connection:
+                await connection.execute(*written)
+            return
+        claim = _claim_of(batch)
         has_writers = any(type(change) in _WRITERS for change in batch.changes)
         async with self._lane.connection() as connection:
-            if len(intents) + len(plans) == len(batch.changes):
-                rows = [_values(row, batch) for row in intents]
-                await connection.execute(_INTENTS, *claim, rows)
-                return
             if not has_writers:
                 await connection.execute(_CLAIM, *claim)
                 return
@@ -262,6 +240,29 @@ class PgOrderStore:
         return {row["name"]: row["value"] for row in rows}
 
 
+def _claim_of(batch: Batch) -> tuple[Any, ...]:
+    """Return the arguments of a batch's first statement."""
+    notes = [note for change in batch.changes if (note := _event_of(change)) is not None]
+    claim: tuple[Any, ...] = (
+        batch.batch_id,
+        batch.at_ns,
+        batch.run_id,
+        batch.epoch,
+        batch.account.value,
+        [note[0] for note in notes],
+        [note[1] for note in notes],
+        [note[2] for note in notes],
+        [note[3] for note in notes],
+        [note[4] for note in notes],
+    )
+    plans = [change for change in batch.changes if isinstance(change, PlanMoved)]
+    assert len(plans) <= 1, "one state rides in a batch"
+    if not plans:
+        return *claim, None, None, None
+    plan = plans[0]
+    return *claim, plan.plan_id, plan.state.phase.value, machine_text(plan.state)
+
+
 def _order_row(row: Any) -> OrderRow:
     return OrderRow(
         order_ref=row["order_ref"],
@@ -306,31 +307,14 @@ Note = tuple[str, str | None, str | None, str | None, dict[str, Any]]
 """(kind, plan id, orderRef, symbol, data) of one event."""
 
 
-def _is_silent(change: Change) -> bool:
-    """Say whether a change is none that the journal tells: a state within the same phase."""
-    return isinstance(change, PlanMoved) and change.before is change.state.phase
-
-
-def _event_of(change: Change) -> Note:
+def _event_of(change: Change) -> Note | None:
+    """Return what the journal tells of a change; None of a state within the same phase."""
     if isinstance(change, PlanMoved):
-        news = {"from": change.before.value, "to": change.state.phase.value, "reason": ""}
-        return "plan_state", change.plan_id, None, change.symbol, dict(news)
+        news = plan_news(change)
+        return None if news is None else ("plan_state", change.plan_id, None, change.symbol, news)
     if isinstance(change, OrderRecorded):
         row = change.row
-        data = {
-            "role": row.role.value,
-            "side": row.side.value,
-            "quantity": row.quantity,
-            "order_type": row.order_type.value,
-            "limit_price": _text(row.limit_price),
-            "stop_price": _text(row.stop_price),
-            "tif": row.tif.value,
-            "order_id": row.order_id,
-            "parent_ref": row.parent_ref,
-            "reason": row.reason,
-            "evidence": change.evidence,
-        }
-        return "order_intent", row.plan_id, row.order_ref, row.symbol, data
+        return "order_intent", row.plan_id, row.order_ref, row.symbol, intent_news(change)
     if isinstance(change, FillSeen):
         fill = change.fill
         data = {
@@ -367,9 +351,6 @@ _KINDS: Final[dict[type, str]] = {
     IntentRefused: "intent_denied",
     DaySeen: "account_day",
 }
-
-Statement = tuple[Any, ...]
-"""A statement and its arguments."""
 
 
 def _values(row: OrderRow, batch: Batch) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Ledger:
     def __init__(self, path: Path | None, monotonic_ns: Callable[[], int]) -> None:
         self._path = path
         self._monotonic_ns = monotonic_ns
-        self._pending: list[Row] = []
+        self._pending: list[tuple[int, Row]] = []
         self._rows_kept: list[Row] = []
         self._digest = hashlib.sha256()
         self._count = 0
@@ -47,7 +47,8 @@ class Ledger:
 
     def append(self, kind: str, at_ns: int, **fields: object) -> None:
         """Add a row to the next commit."""
-        self._pending.append({"kind": kind, "at_ns": at_ns, **fields})
+        mono_ns = self._monotonic_ns()
+        self._pending.append((mono_ns, {"kind": kind, "at_ns": at_ns, **fields}))
 
     def commit(self) -> None:
         """Put the pending rows on disk, in one write and one fsync.
@@ -59,10 +60,10 @@ class Ledger:
         if not self._pending:
             return
         lines: list[bytes] = []
-        for row in self._pending:
+        for mono_ns, row in self._pending:
             self._count += 1
             self._digest.update(_encode({"seq": self._count, **_unnamed(row)}))
-            numbered = {"seq": self._count, "mono_ns": self._monotonic_ns(), **row}
+            numbered = {"seq": self._count, "mono_ns": mono_ns, **row}
             lines.append(_dumps(numbered))
             if self._descriptor < 0:
                 self._rows_kept.append(numbered)

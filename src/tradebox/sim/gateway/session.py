@@ -117,8 +117,7 @@ class Session(asyncio.Protocol):
         try:
             if not self._has_prefix:
                 data = self._strip_prefix(data)
-            for payload in self._decoder.feed(data):
-                self._on_frame(payload)
+            self._on_frames(data)
         except WireInvalid as error:
             logger.bind(client_id=self.client_id, **error.fields).info("peer closed: {}", error)
             self.abort()
@@ -143,6 +142,14 @@ class Session(asyncio.Protocol):
 
     # -- frames in ------------------------------------------------------------------------
 
+    def _on_frames(self, data: bytes) -> None:
+        """Take what came at once, and put it on disk at once."""
+        try:
+            for payload in self._decoder.feed(data):
+                self._on_frame(payload)
+        finally:
+            self.gateway.exchange.settle()
+
     def _on_frame(self, payload: bytes) -> None:
         if self._is_closing:
             return
@@ -166,7 +173,6 @@ class Session(asyncio.Protocol):
         exchange, account = gateway.exchange, gateway.account_name
         exchange.heard(account, self.client_id, message_id, payload, gateway.now_ns())
         self._answer(message_id, reader, fields)
-        exchange.settle()
 
     def _answer(self, message_id: int, reader: FieldReader, fields: list[str]) -> None:
         """Let a message have its handler, unless a fault or the pace keeps it from that."""
