@@ -1,8 +1,9 @@
 """How good the sanity filter is: errors passed, genuine ticks refused, time to accept a gap.
 
 Rules of this file:
-- the settings are the product's own defaults; their hash stands in the result, beside the files
-  they were tuned on and those that nobody looked at before they were frozen;
+- the settings are the product's own defaults; their hash and that of the rules' code stand in the
+  result, beside the files they were tuned on and those that nobody looked at before they were
+  frozen;
 - beside each figure stands the naive rule: refuse what is more than x % from the last price;
 - recordings that this machine does not have are named as missing, never skipped in silence.
 """
@@ -21,12 +22,14 @@ from bench.filter_data import (
     SHIPPED,
     Recording,
     bars,
+    line,
     quotes,
     trades,
 )
 from bench.filter_trial import NaiveRule, OurRule, measure, usual_gap_s
 from bench.machine import load_average
 from tradebox.config import FilterSettings
+from tradebox.domain.tick_filter import judge
 
 LENGTHS = (1, 2, 3, 5, 8)
 SEEDS = tuple(range(6))
@@ -46,16 +49,29 @@ LOOKED_AT: dict[str, Load] = {
         path, settings, CENT_MICROS, COUNT_MAX
     ),
     "BTCUSD_bitstamp_2011-2012_trades.csv.gz": trades,
-}
-"""Middles of one exchange's quotes, and an asset of another class: no settings were made for
-them, but what they showed was looked at before the rules were final."""
-
-HELD_OUT: dict[str, Load] = {
     "SPY_2011-01_1min_bars.csv.gz": bars,
     "NZDUSD_2014-05-05_06_quotes.csv.gz": lambda path, settings: quotes(
         path, settings, PIP_TENTH_MICROS, COUNT_MAX
     ),
 }
+"""No settings were made for them, but what they showed was looked at before the rules were final:
+middles of one exchange's quotes, an asset of another class, and what was held out once before."""
+
+BESIDE = "us_equity_XXX_2018-01-02_quotes.csv.gz"
+"""The stock's quotes are also told beside its trades, as a broker's line has them."""
+
+HELD_OUT: dict[str, tuple[int, int]] = {
+    "EURUSD_2014-05-05_08_quotes.csv.gz": (120_000, COUNT_MAX),
+    "NZDUSD_2014-05-05_06_quotes.csv.gz": (COUNT_MAX, COUNT_MAX),
+}
+"""Rows, from which and how many, that nobody looked at before the rules were final."""
+
+RULES = sorted((Path(judge.__code__.co_filename).parent).glob("*filter*.py"))
+
+
+def rules_hash() -> str:
+    """Return the hash that says which rules were measured."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in RULES)).hexdigest()
 
 
 def settings_hash(settings: FilterSettings) -> str:
@@ -80,7 +96,11 @@ def one_file(recording: Recording, *, seeds: tuple[int, ...] = SEEDS) -> dict[st
         "filter": measure(lambda: OurRule(recording), ticks, LENGTHS, seeds, GAPS),
         "naive": {
             f"refuse > {share:.0%}": measure(
-                lambda share=share: NaiveRule(share), ticks, (1, 3), seeds[:3], GAPS
+                lambda share=share: NaiveRule(share, recording.stubs),
+                ticks,
+                (1, 3),
+                seeds[:3],
+                GAPS,
             )
             for share in NAIVE
         },
@@ -93,20 +113,30 @@ def run() -> dict[str, Any]:
     found: dict[str, Any] = {
         "settings": settings.model_dump(mode="json"),
         "settings_sha256": settings_hash(settings),
+        "rules_sha256": rules_hash(),
         "tuned_on": sorted(TUNED_ON),
         "looked_at": sorted(LOOKED_AT),
-        "held_out": [*sorted(HELD_OUT), f"{SHIPPED.name} (SPY, shipped)"],
+        "held_out": sorted(HELD_OUT),
         "seeds": list(SEEDS),
         "files": {},
         "missing": [],
         "load_during": load_average(),
     }
-    for name, load in {**TUNED_ON, **LOOKED_AT, **HELD_OUT}.items():
+    for name, load in {**TUNED_ON, **LOOKED_AT}.items():
         path = INTRADAY / name
         if path.exists():
             found["files"][name] = one_file(load(path, settings))
         else:
             found["missing"].append(name)
+    for name, (from_row, count) in HELD_OUT.items():
+        path = INTRADAY / name
+        if path.exists():
+            kept = quotes(path, settings, PIP_TENTH_MICROS, count, from_row)
+            found["files"][f"{name}, rows from {from_row + 1:,}"] = one_file(kept)
+    beside = INTRADAY / BESIDE
+    if beside.exists():
+        merged = line(INTRADAY / BESIDE.replace("quotes", "trades"), beside, settings)
+        found["files"][merged.name] = one_file(merged)
     found["files"][SHIPPED.name] = one_file(bars(SHIPPED, settings))
     return found
 

@@ -2,6 +2,8 @@
 
 Rules of this file:
 - nothing is cleaned: what a file says is what the filter sees, in the file's order;
+- of a maker's quotes those are named as stubs whose spread is more than fifty times the day's
+  median (Q3 of Barndorff-Nielsen, Hansen, Lunde, Shephard 2009): their middle is no price;
 - a bar gives four prints (open, the nearer extreme, the other, close), a quarter of it apart;
 - of a foreign tape's sale conditions those that set no last price are named here, as the
   consolidated tape publishes them; auctions likewise.
@@ -9,9 +11,11 @@ Rules of this file:
 
 import csv
 import gzip
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
+import heapq
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 
 from tradebox.config import FilterSettings
@@ -29,16 +33,18 @@ OPEN_NS, CLOSE_NS = (14 * 60 + 30) * 60 * NS_PER_S, 21 * 3600 * NS_PER_S
 NO_LAST = ("B", "C", "G", "H", "K", "M", "N", "P", "Q", "R", "T", "U", "V", "W", "Z", "4", "7", "9")
 AUCTION = ("O", "5", "6")
 CENT_MICROS, PIP_TENTH_MICROS = 10_000, 10
+STUB_MULTIPLE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One file's ticks of one symbol, with how it is to be judged."""
+    """One file's ticks of one symbol, with how it is to be judged. stubs: keys of ticks."""
 
     name: str
     ticks: tuple[Tick, ...]
     limits: FilterLimits
     has_hours: bool
+    stubs: frozenset[int] = frozenset()
 
     @property
     def first_price_micros(self) -> int:
@@ -81,7 +87,11 @@ def trades(path: Path, settings: FilterSettings, count_max: int = 0) -> Recordin
 
 
 def quotes(
-    path: Path, settings: FilterSettings, increment_micros: int, count_max: int = 0
+    path: Path,
+    settings: FilterSettings,
+    increment_micros: int,
+    count_max: int = 0,
+    from_row: int = 0,
 ) -> Recording:
     """Return a file of bids and asks; the price is the middle. One-sided rows are left out."""
     ticks = tuple(
@@ -92,11 +102,38 @@ def quotes(
             number,
             quote=(_micros(row["bid"]), _micros(row["ask"])),
         )
-        for number, row in enumerate(_rows(path, count_max), 1)
+        for number, row in enumerate(_rows(path, count_max, from_row), 1)
         if float(row["bid"]) > 0 and float(row["ask"]) > 0
     )
     limits = limits_of(settings, increment_micros)
-    return Recording(path.name, ticks, limits, has_hours="us_equity" in path.name)
+    return Recording(path.name, ticks, limits, "us_equity" in path.name, stubs(ticks))
+
+
+def stubs(ticks: Sequence[Tick]) -> frozenset[int]:
+    """Return the keys of the quotes that the literature's cleaning takes out as no prices."""
+    found: set[int] = set()
+    for _, day in groupby(ticks, key=lambda tick: tick.event_ns // DAY_NS):
+        wide = [(tick.key, tick.ask_micros - tick.bid_micros) for tick in day]
+        most = STUB_MULTIPLE * statistics.median(spread for _, spread in wide)
+        found.update(key for key, spread in wide if spread > most)
+    return frozenset(found)
+
+
+def line(trades_path: Path, quotes_path: Path, settings: FilterSettings) -> Recording:
+    """Return trades and quotes as a broker's line tells them: a quote repeats the last trade."""
+    tape = trades(trades_path, settings)
+    beside = quotes(quotes_path, settings, CENT_MICROS)
+    merged: list[Tick] = []
+    last_micros = 0
+    for tick in heapq.merge(tape.ticks, beside.ticks, key=lambda one: one.event_ns):
+        if not tick.is_quote:
+            is_last = not has_condition(tape.limits.ineligible, tick)
+            last_micros = tick.price_micros if is_last else last_micros
+            merged.append(replace(tick, key=len(merged) + 1))
+        elif last_micros:
+            merged.append(replace(tick, key=len(merged) + 1, price_micros=last_micros))
+    name = f"{trades_path.name} and its quotes, as one line"
+    return Recording(name, tuple(merged), tape.limits, has_hours=True)
 
 
 def bars(path: Path, settings: FilterSettings, symbol: str = "SPY") -> Recording:
@@ -122,12 +159,10 @@ def by_day(recording: Recording) -> list[tuple[Tick, ...]]:
     return [tuple(day) for _, day in days]
 
 
-def _rows(path: Path, count_max: int) -> Iterator[dict[str, str]]:
+def _rows(path: Path, count_max: int, from_row: int = 0) -> Iterator[dict[str, str]]:
     with gzip.open(path, "rt", newline="") as lines:
-        for number, row in enumerate(csv.DictReader(lines), 1):
-            if count_max and number > count_max:
-                return
-            yield row
+        until = from_row + count_max if count_max else None
+        yield from islice(csv.DictReader(lines), from_row, until)
 
 
 def _micros(price: str) -> int:

@@ -7,9 +7,9 @@ Rules of this file:
   only live opens a trade;
 - the filter is told a last close before the first tick, as a vendor's quote tells it in a run: the
   first price of the recording;
-- a genuine tick is refused where it is held or dropped; a second print of the same millisecond,
-  price and size is merged, which loses no price, and a sale that sets no last price is no price:
-  both are counted apart.
+- a genuine tick is refused where it is held or dropped; counted apart are a second print of the
+  same millisecond, price and size, which is merged and loses no price, and what is no price: a sale
+  that sets no last price, the middle of a stub.
 """
 
 import math
@@ -35,7 +35,9 @@ NS_PER_S = 1_000_000_000
 
 
 class Rule(Protocol):
-    """A filter under trial: what becomes of one tick."""
+    """A filter under trial: what becomes of one tick. stubs: keys of what is no price."""
+
+    stubs: frozenset[int]
 
     def see(self, tick: Tick) -> tuple[bool, bool, Check]:
         """Return whether it passes, whether as live, and what decided."""
@@ -46,6 +48,7 @@ class OurRule:
     """The filter of tradebox, fed with one recording."""
 
     def __init__(self, recording: Recording, state: SymbolState | None = None) -> None:
+        self.stubs = recording.stubs
         self._recording = recording
         told = with_previous_close(SymbolState(), recording.first_price_micros)
         self.state = told if state is None else state
@@ -61,7 +64,8 @@ class OurRule:
 class NaiveRule:
     """Refuse what is further than a share from the last price that passed."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, stubs: frozenset[int] = frozenset()) -> None:
+        self.stubs = stubs
         self._share = share
         self._last = 0
 
@@ -103,6 +107,8 @@ class Tally:
     genuine: int = 0
     refused: int = 0
     merged: int = 0
+    stubs: int = 0
+    stubs_refused: int = 0
 
     def row(self) -> dict[str, Any]:
         """Return the tally by size."""
@@ -116,6 +122,7 @@ class Tally:
             "genuine": self.genuine,
             "genuine_refused": self.refused,
             "genuine_refused_percent": round(100 * self.refused / max(1, self.genuine), 4),
+            "stubs": {"seen": self.stubs, "refused": self.stubs_refused},
         }
 
 
@@ -157,7 +164,7 @@ def trial(make: MakeRule, ticks: Sequence[Tick], length: int, seed: int, tally: 
         if check is Check.CONDITION:
             continue
         if size is None:
-            _count_genuine(tally, check, passes=passes)
+            _count_true(tally, check, passes=passes, is_stub=tick.key in rule.stubs)
             continue
         cell = tally.cells[next(n for n, most in enumerate(SIZES) if size < most)]
         cell.errors += 1
@@ -167,12 +174,15 @@ def trial(make: MakeRule, ticks: Sequence[Tick], length: int, seed: int, tally: 
             tally.largest_live = max(tally.largest_live, size)
 
 
-def _count_genuine(tally: Tally, check: Check, *, passes: bool) -> None:
+def _count_true(tally: Tally, check: Check, *, passes: bool, is_stub: bool) -> None:
     if check is Check.DUPLICATE:
         tally.merged += 1
-        return
-    tally.genuine += 1
-    tally.refused += not passes
+    elif is_stub:
+        tally.stubs += 1
+        tally.stubs_refused += not passes
+    else:
+        tally.genuine += 1
+        tally.refused += not passes
 
 
 def clean(make: MakeRule, ticks: Sequence[Tick]) -> dict[str, Any]:
@@ -184,7 +194,10 @@ def clean(make: MakeRule, ticks: Sequence[Tick]) -> dict[str, Any]:
         if check is Check.CONDITION:
             checks[check] = checks.get(check, 0) + 1
             continue
-        _count_genuine(tally, check, passes=passes)
+        is_stub = tick.key in rule.stubs
+        _count_true(tally, check, passes=passes, is_stub=is_stub)
+        if is_stub:
+            continue
         not_live += passes and not is_live
         row = row + 1 if not passes and check is not Check.DUPLICATE else 0
         worst = max(worst, row)
@@ -197,6 +210,7 @@ def clean(make: MakeRule, ticks: Sequence[Tick]) -> dict[str, Any]:
         "refused_in_a_row_at_most": worst,
         "passed_not_live": not_live,
         "same_print_merged": tally.merged,
+        "stubs": {"seen": tally.stubs, "refused": tally.stubs_refused},
         "by_check": {str(check): count for check, count in sorted(checks.items())},
     }
 

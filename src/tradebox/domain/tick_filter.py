@@ -154,8 +154,12 @@ def judge(
             odd = Check.CONTESTED
         state = _book(state, tick, limits, known, around)
     else:
+        quote = state.rest.quote
         state, is_confirmed = hold(state, tick, jump, limits, known)
         if not is_confirmed:
+            # The sides of a quote that is itself in doubt are no measure of trades (12).
+            if tick.is_quote and state.rest.quote is not quote:
+                state = state._replace(rest=state.rest._replace(quote=quote))
             return state, _hold(jump.check)
     return state, _grade(state, tick, limits, odd, is_open=is_open, around=around)
 

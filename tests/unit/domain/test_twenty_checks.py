@@ -255,6 +255,12 @@ def test_12_a_quote_that_came_long_ago_is_no_measure(quiet, recv_s, passes):
     assert quiet.see(100.06, 31, recv_s=recv_s).passes is passes
 
 
+def test_12_a_quote_that_is_itself_held_is_no_measure(quiet):
+    assert quiet.take(quote(99.99, 100.01, 30)).passes
+    assert quiet.take(quote(101.99, 102.01, 30.1)).check is Check.SPIKE
+    assert quiet.see(100, 30.2).quality is Quality.LIVE
+
+
 def test_12_trades_outside_a_stuck_quote_are_believed_once_two_agree(quiet):
     quiet.take(quote(99.75, 99.8, 31))
     answers = []
