@@ -353,7 +353,10 @@ class Vendors:
 
 
 class Runs:
-    """The runs that rows share, by their kind; a row that fails takes its run with it."""
+    """The run that rows of a kind share; a row that fails takes its run with it.
+
+    Rows come world by world: a run ends when one of another kind is asked for.
+    """
 
     def __init__(self) -> None:
         self._runs: dict[str, tuple[Vendors, ExitStack]] = {}
@@ -361,6 +364,8 @@ class Runs:
     @contextmanager
     def lent(self, kind: str) -> Iterator[Vendors]:
         """Lend a run."""
+        for other in [one for one in self._runs if one != kind]:
+            self._end(other)
         known = self._runs.get(kind)
         if known is not None and known[0].is_worn:
             self._end(kind)
