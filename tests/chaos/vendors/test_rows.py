@@ -217,7 +217,10 @@ def doubted(run: Vendors, row: Row) -> dict[str, Any]:
     """Every answer is wrong by the same: held, then a level that nobody else has shown."""
     since_ns, since_s = time.monotonic_ns(), time.time()
     run.set(row.fault, symbol=BAIT, **row.arguments)
-    found = eventually(lambda: run.refusals(since_s, BAIT), f"{BAIT} is held")
+    found = eventually(
+        lambda: [one for one in run.refusals(since_s, BAIT) if one["verdict"] == "hold"],
+        f"{BAIT} is held",
+    )
     run.until_shown(run.serves, "unconfirmed", BAIT)
     plan_id = run.world.add(BAIT, "live", **ENTRY)
     run.world.until_state(plan_id, "armed")
