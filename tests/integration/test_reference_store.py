@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from tradebox.adapters.postgres import reference
 from tradebox.adapters.postgres.pool import PgPool
 from tradebox.adapters.postgres.reference import PgReference
+from tradebox.adapters.postgres.splits import PgSplits
 from tradebox.domain.market import Bar, Instrument, Session
+from tradebox.ports.splits import SplitRow
 from tradebox.supervision.clock import MonotonicClock
 
 SPY = Instrument("SPY", 756733, "ARCA", "USD", Decimal("0.01"), "SPDR S&P 500")
@@ -76,4 +79,21 @@ async def test_sessions_answer_what_is_open_and_how_far_is_known(pool):
     assert await store.sessions("XNYS", 0, 1000) == (one, two)
     assert await store.sessions("XNYS", 200, 1000) == (two,)
     assert await store.horizon_ns("XNYS") == 350
+    await pool.close()
+
+
+@pytest.mark.asyncio
+async def test_a_split_announced_by_a_person_is_a_corporate_action_on_its_eve(pool):
+    store = PgReference(pool)
+    await PgSplits(pool).add(SplitRow("SPY", date(2016, 1, 6), 4, 1, "person"))
+    assert await store.actions("SPY", "2016-01-05", "2016-01-09") == ("split 4:1 on 2016-01-06",)
+    assert await store.actions("SPY", "2016-01-06", "2016-01-09") == ()
+    assert await store.actions("AAA", "2016-01-05", "2016-01-09") == ()
+    async with pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO trade.corporate_action (symbol, ex_day, kind, amount, source)"
+            " VALUES ('SPY', '2016-01-05', 'dividend', 0.25, 'person')"
+        )
+    found = await store.actions("SPY", "2016-01-04", "2016-01-09")
+    assert found == ("dividend 0.25 on 2016-01-05", "split 4:1 on 2016-01-06")
     await pool.close()

@@ -20,6 +20,7 @@ from loguru import logger
 
 from tradebox.actors.feed_slot import AdmissionGate, FeedSlot
 from tradebox.actors.market_hub import MarketHub
+from tradebox.actors.past_bars import PastBarBook
 from tradebox.actors.sessions import InstrumentBook, SessionBook
 from tradebox.actors.verdicts import VerdictBook
 from tradebox.adapters.finnhub.rest import FinnhubRest
@@ -87,6 +88,7 @@ class Plant:
     verdicts: VerdictBook
     sessions: SessionBook
     instruments: InstrumentBook
+    past_bars: PastBarBook
     kill: KillSwitch
     claim: PgEngineLock
     feed_epochs: EpochGate
@@ -250,6 +252,7 @@ def build_plant(
         verdicts=_join(slot, hub, sessions),
         sessions=sessions,
         instruments=InstrumentBook(),
+        past_bars=PastBarBook(),
         kill=KillSwitch(home.kill_file),
         claim=PgEngineLock(
             places.postgres_trade,

@@ -1,4 +1,4 @@
-"""What keeps the admitted prices: minute bars, the tape, events for the stream; and their figures.
+"""What keeps prices: minute bars, the tape, events for the stream, past days; and their figures.
 
 Rules of this file:
 - the books are made once per engine and outlive the actors that empty them.
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tradebox.actors.bars import Bars
+from tradebox.actors.past_bars import PastBars
 from tradebox.actors.publisher import EventBook, Publisher
 from tradebox.actors.recorder import Recorder, TapeBook
 from tradebox.adapters.postgres.bars import PgMinuteBars
@@ -42,6 +43,8 @@ class Keepers:
         found: dict[str, Callable[[], Actor[Any]]] = {}
         if settings.bars.enabled:
             found["bars"] = self._keep_bars
+        if settings.profile != "sim":
+            found["past_bars"] = self._read_past_bars
         if settings.tape.enabled:
             found["recorder"] = self._record
         return found
@@ -50,6 +53,10 @@ class Keepers:
         plant = self._plant
         days = plant.settings.bars.retention_days
         return Bars(self._bars, PgMinuteBars(plant.pool), plant.hub, plant.market_clock, days)
+
+    def _read_past_bars(self) -> PastBars:
+        plant = self._plant
+        return PastBars(plant.past_bars, plant.hub.wanted, plant.reference, plant.market_clock)
 
     def _record(self) -> Recorder:
         plant = self._plant

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tradebox.app.engine import Plant
 
 CONTROLLER_CHECKIN_S = 5.0
+PAST_BARS_S_MAX = 10.0
+"""Below the check-in of who asks; the broker's farm of history may sleep until it is asked."""
 HANDLER_S_MAX = 0.040
 """CPU of one message: above what a controller with some hundred plans needs, below a burn."""
 PAPER_PATIENCE = Backoff(initial_s=0.2, max_s=30.0)
@@ -108,6 +110,9 @@ class _Desk:
         )
         self._port = IbOrderPort(identity.host, address[1], settings.client_id, plant.clock)
         self._deadline_s = settings.snapshot_deadline_s
+        plant.past_bars.brokers[name.value] = lambda symbol: self._port.daily_bars(
+            symbol, PAST_BARS_S_MAX
+        )
         self.link = OrderLink(
             identity,
             self._port,
@@ -135,7 +140,8 @@ class _Desk:
     def controller(self) -> Controller:
         """Return a controller with a fresh path and fresh plans."""
         plant = self._plant
-        facts, beside = SymbolFacts(), Beside(plant.slot, plant.market_clock)
+        facts = SymbolFacts(self._bars_are_read)
+        beside = Beside(plant.slot, plant.market_clock)
         world = PathWorld(
             clock=plant.clock,
             market_clock=plant.market_clock,
@@ -181,6 +187,11 @@ class _Desk:
         settings = self._plant.settings
         is_paper = self._name is AccountName.PAPER
         return settings.profile == "sim" and settings.sim.demo_plans and is_paper
+
+    def _bars_are_read(self, symbol: str, now_ns: int) -> bool:
+        """Say whether past bars are there as far as they come; the stand-in's always are."""
+        is_sim = self._plant.settings.profile == "sim"
+        return is_sim or self._plant.past_bars.is_read(symbol, now_ns)
 
     async def _find(self, symbol: str) -> Instrument | None:
         """Ask the broker for a contract, and keep it at hand."""

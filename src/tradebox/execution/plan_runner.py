@@ -434,6 +434,8 @@ class PlanRunner:
 
     async def _arm(self, running: RunningPlan) -> None:
         now_ns = self._market_clock.now_ns()
+        if not self._facts.bars_are_read(running.document.symbol, now_ns):
+            return
         try:
             await self._facts.refresh((running.document.symbol,), self.reference, now_ns)
             event = await arm(

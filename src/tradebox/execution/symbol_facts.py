@@ -1,17 +1,18 @@
 """What the order gate wants to know of a symbol beyond its price: volume, what is due, entries.
 
 Rules of this file:
-- read once per symbol and market day, ahead of need; a gate only looks, it never waits;
+- read once per symbol and market day, ahead of need, and once more when the broker has told its
+  past bars; a gate only looks, it never waits;
 - what was not read is unknown (None), what was read and not found is said to be so.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Final
 
+from tradebox.domain.market_day import market_day
 from tradebox.domain.orders import Side
-from tradebox.execution.account_day import market_day
 from tradebox.ports.reference import ReferencePort
 
 DAY_S: Final = 86_400
@@ -22,23 +23,31 @@ _DAY_NS: Final = DAY_S * 1_000_000_000
 
 
 class SymbolFacts:
-    """Volume and corporate actions per symbol, for one market day at a time."""
+    """Volume and corporate actions per symbol, for one market day at a time.
 
-    def __init__(self) -> None:
-        self._rows: dict[str, tuple[str, int | None, str]] = {}
+    bars_are_read: whether a symbol's past bars are in PostgreSQL as far as they come for the day.
+    """
+
+    def __init__(
+        self, bars_are_read: Callable[[str, int], bool] = lambda _symbol, _now_ns: True
+    ) -> None:
+        self.bars_are_read = bars_are_read
+        self._read_as: dict[str, tuple[str, bool]] = {}
+        self._rows: dict[str, tuple[int | None, str]] = {}
 
     async def refresh(self, symbols: Iterable[str], reference: ReferencePort, now_ns: int) -> None:
         """Read what is not known for this day yet. Raises StoreUnavailable."""
         day = market_day(now_ns)
         for symbol in symbols:
-            known = self._rows.get(symbol)
-            if known is not None and known[0] == day:
+            read_as = (day, self.bars_are_read(symbol, now_ns))
+            if self._read_as.get(symbol) == read_as:
                 continue
             bars = await reference.bars(symbol, DAY_S, VOLUME_DAYS, now_ns)
             volume = sum(bar.volume for bar in bars) // len(bars) if bars else None
             until = market_day(now_ns + 4 * _DAY_NS)
             actions = await reference.actions(symbol, day, until)
-            self._rows[symbol] = (day, volume, actions[0] if actions else "")
+            self._rows[symbol] = (volume, actions[0] if actions else "")
+            self._read_as[symbol] = read_as
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -48,12 +57,12 @@ class SymbolFacts:
     def day_volume(self, symbol: str) -> int | None:
         """Return the average shares of a day, or None where no bar says so."""
         row = self._rows.get(symbol)
-        return None if row is None else row[1]
+        return None if row is None else row[0]
 
     def ex_date(self, symbol: str) -> str | None:
         """Return the corporate action that is due, "" for none, None for not read."""
         row = self._rows.get(symbol)
-        return None if row is None else row[2]
+        return None if row is None else row[1]
 
 
 class EntryLog:

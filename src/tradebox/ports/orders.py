@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from tradebox.domain.market import Instrument
+from tradebox.domain.market import Bar, Instrument
 from tradebox.domain.orders import OrderIntent, OrderType, Side, Tif
 
 
@@ -237,6 +237,13 @@ class OrderPort(Protocol):
 
     async def instrument(self, symbol: str, deadline_s: float) -> Instrument | None:
         """Return the contract of a US stock, or None where the broker knows none."""
+        ...
+
+    async def daily_bars(self, symbol: str, deadline_s: float) -> tuple[Bar, ...]:
+        """Return a year of a US stock's days, oldest first, the running one too; or none.
+
+        Raises:  BrokerUnavailable where nothing comes before the deadline.
+        """
         ...
 
     def watch_account(self, account_id: str) -> None:

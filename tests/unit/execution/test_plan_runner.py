@@ -29,6 +29,7 @@ from tradebox.domain.plan_document import document_from
 from tradebox.execution.order_path import OrderPath
 from tradebox.execution.plan_needs import PlanPath
 from tradebox.execution.plan_runner import PlanRunner
+from tradebox.execution.symbol_facts import SymbolFacts
 from tradebox.supervision.clock import ManualClock
 
 pytestmark = pytest.mark.asyncio
@@ -224,6 +225,21 @@ async def test_an_instrument_may_come_from_the_broker():
     await desk.pass_time(1)
     assert desk.state(plan_id) == "armed"
     assert desk.reference.known["IBM"].con_id == 7
+
+
+async def test_a_plan_is_not_armed_before_its_past_bars_were_asked_for():
+    desk, came = Desk(), set()
+    desk.runner = PlanRunner(
+        AccountName.PAPER, desk.path, desk.store, desk.reference, desk.time, desk.clock, desk.hub,
+        desk.events.append, facts=SymbolFacts(lambda symbol, _now_ns: symbol in came),
+    )  # fmt: skip
+    await desk.runner.load()
+    plan_id = await desk.add()
+    await desk.pass_time(3)
+    assert (desk.state(plan_id), desk.runner.symbols) == ("requested", {"AAPL"})
+    came.add("AAPL")
+    await desk.pass_time(3)
+    assert desk.state(plan_id) == "armed"
 
 
 async def test_a_plan_waits_for_sessions_and_for_the_account_value():

@@ -11,10 +11,11 @@ from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 from ib_async.contract import Contract, ContractDetails
+from ib_async.objects import BarData
 from ib_async.order import Order, OrderState
 from ib_async.util import UNSET_DOUBLE
 
-from tradebox.domain.market import Instrument
+from tradebox.domain.market import Bar, Instrument
 from tradebox.domain.orders import OrderType, Side
 from tradebox.errors import WireInvalid
 from tradebox.ports.orders import CompletedOrderFact, MarginFact, OpenOrderFact, OrderTicket
@@ -28,6 +29,8 @@ _SIDES = {
     "SSHORT": Side.SELL,
 }
 _NS_PER_S = 1_000_000_000
+_NEW_YORK = ZoneInfo("America/New_York")
+DAY_S = 86_400
 _RAW_NAMES = ("secType", "exchange", "currency", "whatIf", "triggerMethod", "parentPermId")
 
 
@@ -187,6 +190,26 @@ def completed_of(contract: Contract, order: Order, state: OrderState) -> Complet
         status=state.status,
         completed_status=state.completedStatus,
     )
+
+
+def daily_bar_of(symbol: str, found: BarData) -> Bar:
+    """Return a day's bar, stamped at 16:00 in New York; prices and volume exact to the wire.
+
+    Raises:  WireInvalid for a date, price or volume that is none.
+    Source:  TWS API: bars of a day are dated yyyyMMdd whatever format is asked for; a client from
+             server version 164 on is told volumes in shares.
+    """
+    prices = [decimal_of(one) for one in (found.open, found.high, found.low, found.close)]
+    try:
+        day = datetime.strptime(str(found.date), "%Y%m%d").replace(hour=16, tzinfo=_NEW_YORK)
+    except ValueError as error:
+        raise WireInvalid(f"not a day: {found.date!r}", value=str(found.date)) from error
+    end_ns = int(day.timestamp()) * _NS_PER_S
+    first, high, low, close = prices
+    if first is None or high is None or low is None or close is None:
+        raise WireInvalid(f"a bar of {symbol} without a price", symbol=symbol)
+    volume = int(quantity_of(found.volume))
+    return Bar(symbol, DAY_S, end_ns, first, high, low, close, volume)
 
 
 def instrument_of(symbol: str, found: list[ContractDetails]) -> Instrument | None:

@@ -35,6 +35,14 @@ SELECT *, $9 FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::numeric[],
 ON CONFLICT (symbol, interval_s, end_ns) DO UPDATE SET open = excluded.open, high = excluded.high,
     low = excluded.low, close = excluded.close, volume = excluded.volume, source = excluded.source
 """
+_ACTIONS: Final = """
+SELECT kind, amount::text, ex_day AS day FROM trade.corporate_action
+WHERE symbol = $1 AND ex_day > $2 AND ex_day <= $3
+UNION ALL
+SELECT 'split', numerator || ':' || denominator, day FROM trade.split
+WHERE symbol = $1 AND day > $2 AND day <= $3
+ORDER BY day
+"""
 _SESSION = "SELECT venue, day, open_ns, close_ns, is_early_close FROM trade.session"
 _PUT_SESSIONS = """
 INSERT INTO trade.session (venue, day, open_ns, close_ns, is_early_close)
@@ -127,13 +135,12 @@ class PgReference:
         """Return the splits and dividends whose ex-date is after from_day, up to until_day."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(
-                "SELECT kind, amount, ex_day FROM trade.corporate_action"
-                " WHERE symbol = $1 AND ex_day > $2 AND ex_day <= $3 ORDER BY ex_day",
+                _ACTIONS,
                 symbol,
                 dt.date.fromisoformat(from_day),
                 dt.date.fromisoformat(until_day),
             )
-        return tuple(f"{row['kind']} {row['amount']} on {row['ex_day']}" for row in rows)
+        return tuple(f"{row['kind']} {row['amount']} on {row['day']}" for row in rows)
 
     async def session_at(self, venue: str, now_ns: int) -> Session | None:
         """Return the session that is open now, or None."""

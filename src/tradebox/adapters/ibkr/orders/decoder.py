@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from ib_async.contract import Contract, ContractDetails
 from ib_async.decoder import Decoder
-from ib_async.objects import CommissionReport
+from ib_async.objects import BarData, CommissionReport
 from ib_async.order import Order, OrderState
 
 from tradebox.adapters.ibkr import wire
@@ -56,6 +56,7 @@ class FactReader:
         self.accounts: tuple[str, ...] = ()
         self.next_valid_id = 0
         self._contracts: dict[int, list[ContractDetails]] = {}
+        self._bars: dict[int, list[BarData]] = {}
         self._completed: CompletedOrderFact | None = None
 
     # The names below are the library's.
@@ -194,6 +195,14 @@ class FactReader:
     def contractDetailsEnd(self, request_id: int) -> None:  # noqa: N802
         """END of contracts."""
         self._end("contracts", request_id, self._contracts.pop(request_id, []))
+
+    def historicalData(self, request_id: int, bar: BarData) -> None:  # noqa: N802
+        """A past day."""
+        self._bars.setdefault(request_id, []).append(bar)
+
+    def historicalDataEnd(self, request_id: int, _start: str, _end: str) -> None:  # noqa: N802
+        """END of past days."""
+        self._end("bars", request_id, self._bars.pop(request_id, []))
 
 
 class FactDecoder(Decoder):

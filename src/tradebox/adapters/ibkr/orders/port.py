@@ -17,12 +17,12 @@ from datetime import UTC, tzinfo
 from typing import Any, Final
 
 from ib_async.contract import Contract, ContractDetails
-from ib_async.objects import ExecutionFilter
+from ib_async.objects import BarData, ExecutionFilter
 
 from tradebox.adapters.ibkr import wire
 from tradebox.adapters.ibkr.orders.decoder import FactDecoder, FactReader
 from tradebox.adapters.ibkr.orders.sliced_client import SlicedClient
-from tradebox.domain.market import Instrument
+from tradebox.domain.market import Bar, Instrument
 from tradebox.errors import BrokerUnavailable, ClientIdInUse, HeartbeatMissed
 from tradebox.ports.orders import (
     BrokerFact,
@@ -42,6 +42,8 @@ from tradebox.supervision.clock import Clock
 _FIRST_REQUEST_ID: Final = 1_000_000_000
 """Requests count far above orders, so that a code names one of them without doubt."""
 _CODE_CLIENT_ID_IN_USE: Final = 326
+_WARNING_CODES: Final = range(2100, 2200)
+"""TWS API: a warning carries the id of the request that it is about, which goes on."""
 _HEARTBEAT_GAP_S: Final = 1.0
 """TWS API: a second reqCurrentTime within a second is not answered."""
 _NS_PER_S: Final = 1_000_000_000
@@ -167,6 +169,28 @@ class IbOrderPort:
             ) from error
         details = [item for item in _listed(found) if isinstance(item, ContractDetails)]
         return wire.instrument_of(symbol, details)
+
+    async def daily_bars(self, symbol: str, deadline_s: float) -> tuple[Bar, ...]:
+        """Return a year of a US stock's days, oldest first, the running one too; or none."""
+        session = self._live()
+        request_id = session.new_request_id()
+        question = Contract(secType="STK", symbol=symbol, exchange="SMART", currency="USD")
+
+        def request() -> None:
+            session.client.reqHistoricalData(
+                request_id, question, "", "1 Y", "1 day", "TRADES", True, 1, False, []
+            )
+
+        try:
+            async with asyncio.timeout(deadline_s):
+                found = await session.ask("bars", request, request_id)
+        except TimeoutError as error:
+            raise BrokerUnavailable(
+                f"no past bars of {symbol} in {deadline_s} s", symbol=symbol
+            ) from error
+        return tuple(
+            wire.daily_bar_of(symbol, item) for item in _listed(found) if isinstance(item, BarData)
+        )
 
     def watch_account(self, account_id: str) -> None:
         """Ask for the account's money to be streamed as AccountValueFacts."""
@@ -305,7 +329,8 @@ class _Session:
 
     def _ended(self, kind: str, request_id: int, value: object) -> None:
         if kind == "error":
-            self._fail(request_id)
+            assert isinstance(value, int), value
+            self._fail(request_id, value)
             return
         if request_id == -1:
             self._answered[kind] += 1
@@ -314,10 +339,14 @@ class _Session:
         if future is not None and not future.done():
             future.set_result(value)
 
-    def _fail(self, request_id: int) -> None:
-        future = self._waiting.get(("contracts", request_id))
-        if future is not None and not future.done():
-            future.set_result([])
+    def _fail(self, request_id: int, code: int) -> None:
+        """Answer a question about a stock with nothing; a warning is followed by the answer."""
+        if code in _WARNING_CODES:
+            return
+        for kind in ("contracts", "bars"):
+            future = self._waiting.get((kind, request_id))
+            if future is not None and not future.done():
+                future.set_result([])
 
     def end(self, reason: str) -> None:
         """Close, and say so once."""
