@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,12 @@ class Plant:
     verdicts: VerdictBook
     sessions: SessionBook
     instruments: InstrumentBook
-    past_bars: PastBarBook
     kill: KillSwitch
     claim: PgEngineLock
     feed_epochs: EpochGate
     control_epochs: EpochGate
     vitals: Vitals
+    past_bars: PastBarBook = field(default_factory=PastBarBook)
 
     @property
     def world(self) -> str:
@@ -252,7 +252,6 @@ def build_plant(
         verdicts=_join(slot, hub, sessions),
         sessions=sessions,
         instruments=InstrumentBook(),
-        past_bars=PastBarBook(),
         kill=KillSwitch(home.kill_file),
         claim=PgEngineLock(
             places.postgres_trade,
