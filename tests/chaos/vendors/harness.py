@@ -102,6 +102,9 @@ class Vendors:
         self.world, self.watch, self.kind = world, watch, kind
         self.speed = float(world.sim("/clock")["speed"])
         self.serves = SERVES[kind]
+        self.taken_over_s = 0.0
+        """How long it took until the source that this kind is about served, from its start."""
+
         self.failures = 0
         """Rows so far in which the vendor that serves failed."""
 
@@ -125,7 +128,7 @@ class Vendors:
             if kind == DELAYED:
                 made.until_shown("alphavantage", "delayed")
             else:
-                made.until_served(made.serves)
+                made.taken_over_s = made.until_served(made.serves)
             yield made
             if world.run.popen.poll() is None:
                 world.run.send(signal.SIGTERM)
@@ -392,16 +395,23 @@ class Runs:
 
 def played(runs: Runs, row: Row, play: Callable[[Vendors, Row], dict[str, Any]]) -> None:
     """Play a row on a run of its kind and keep what it showed."""
+    words = {"world": row.world, "expect": row.expect}
+    with told(row.name, **words) as result, runs.lent(row.world) as vendors:
+        vendors.failures += row.expect in ("not_live", "handed_on")
+        result["shown"] = play(vendors, row)
+
+
+@contextmanager
+def told(name: str, **words: str) -> Iterator[dict[str, Any]]:
+    """Keep what is put in, passed or failed."""
     began_s = time.monotonic()
-    result: dict[str, Any] = {"world": row.world, "expect": row.expect, "passed": False}
+    result: dict[str, Any] = {**words, "passed": False}
     try:
-        with runs.lent(row.world) as vendors:
-            vendors.failures += row.expect in ("not_live", "handed_on")
-            result["shown"] = play(vendors, row)
+        yield result
         result["passed"] = True
     finally:
         result["took_s"] = round(time.monotonic() - began_s, 1)
-        keep(row.name, result)
+        keep(name, result)
 
 
 def keep(name: str, result: dict[str, Any]) -> None:

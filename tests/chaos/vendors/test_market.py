@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaos.vendors.harness import BAITS, Runs, Vendors, keep, played
+from chaos.vendors.harness import BAITS, Runs, Vendors, played, told
 from chaos.vendors.rows import BESIDE_ROWS, BY_NAME, STREAM, Row
 from support.run_bench import eventually
 
@@ -129,13 +129,9 @@ EXPECT = {"market.halt": halted, "market.resume": halted, "market.gap": moved}
     ("fault", "play"), [("market.split", split), ("market.dividend", dividend)]
 )
 def test_an_action_at_the_open(fault: str, play: Callable[..., dict[str, Any]]) -> None:
-    began_s, result = time.monotonic(), {"expect": BY_NAME[fault].expect, "passed": False}
-    try:
-        with Vendors.started(STREAM, speed=FAST) as run:
-            result["shown"] = play(run, BY_NAME[fault])
-        result["passed"] = True
-    finally:
-        keep(fault, {**result, "took_s": round(time.monotonic() - began_s, 1)})
+    words = {"world": STREAM, "expect": BY_NAME[fault].expect}
+    with told(fault, **words) as result, Vendors.started(STREAM, speed=FAST) as run:
+        result["shown"] = play(run, BY_NAME[fault])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaos.vendors.harness import BAITS, Runs, Vendors, keep
+from chaos.vendors.harness import BAITS, Runs, Vendors, told
 from chaos.vendors.rows import PREMIUM, STREAM
 from support.run_bench import eventually
 
@@ -58,30 +58,23 @@ def all_down(run: Vendors, since_ns: int) -> dict[str, Any]:
 
 
 def test_free_keys_go_from_finnhub_to_yahoo_to_nothing_and_back(runs: Runs) -> None:
-    with runs.lent(STREAM) as run:
+    words = {"world": STREAM, "expect": "one down, all down, all back"}
+    with told("outage.free_keys", **words) as result, runs.lent(STREAM) as run:
         since_ns = time.monotonic_ns()
         down(run, "finnhub")
-        to_yahoo_s = run.until_served("yahoo")
+        result["to_yahoo_s"] = run.until_served("yahoo")
         assert not any(one.source == "alphavantage" and one.is_live for one in run.watch.items)
-        shown = all_down(run, since_ns)
-    keep("outage.free_keys", {"to_yahoo_s": to_yahoo_s, "passed": True, "shown": shown})
+        result["shown"] = all_down(run, since_ns)
 
 
 def test_a_premium_key_goes_to_alphavantage_then_yahoo_then_nothing_and_back(runs: Runs) -> None:
-    with runs.lent(PREMIUM) as run:
+    words = {"world": PREMIUM, "expect": "two down, one back, all down, all back"}
+    with told("outage.premium_key", **words) as result, runs.lent(PREMIUM) as run:
+        result["finnhub_down_to_alphavantage_s"] = run.taken_over_s
         since_ns = time.monotonic_ns()
         down(run, "alphavantage")
-        to_yahoo_s = run.until_served("yahoo")
+        result["to_yahoo_s"] = run.until_served("yahoo")
         up(run, "alphavantage")
-        to_alphavantage_s = run.until_served("alphavantage")
-        shown = all_down(run, since_ns)
+        result["back_to_alphavantage_s"] = run.until_served("alphavantage")
+        result["shown"] = all_down(run, since_ns)
         run.finnhub_down()
-    keep(
-        "outage.premium_key",
-        {
-            "to_yahoo_s": to_yahoo_s,
-            "back_to_alphavantage_s": to_alphavantage_s,
-            "passed": True,
-            "shown": shown,
-        },
-    )
