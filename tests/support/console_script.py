@@ -4,6 +4,7 @@ from copy import deepcopy
 from decimal import Decimal
 
 from tradebox.readmodel import BarRow, EventRow, Row, StepRow
+from tradebox_tui.text import number as figure
 
 SECOND_NS = 1_000_000_000
 START_NS = 1_000 * SECOND_NS
@@ -220,7 +221,21 @@ class Script:
         if name not in self.data:
             return None
         period_s = 2.0 if name == "feeds" else 1.0
-        return Row(self.epoch, MARKET_NS, self.written_ns, period_s, deepcopy(self.data[name]))
+        data = deepcopy(self.data[name])
+        if name == "header" and isinstance(data, dict):
+            data.setdefault("day", self.day())
+        return Row(self.epoch, MARKET_NS, self.written_ns, period_s, data)
+
+    def day(self):
+        """Return the figures of the day as the engine sums them up: all plans are of today."""
+        plans, counts = self.data.get("plans"), self.data["header"].get("counts")
+        rows = [row for row in plans if isinstance(row, dict)] if isinstance(plans, list) else []
+
+        def total(name):
+            return sum((figure(row.get(name)) or Decimal(0) for row in rows), start=Decimal(0))
+
+        figures = {"net_r": float(total("r_multiple")), "net_usd": str(total("pnl_usd"))}
+        return {**figures, **(counts if isinstance(counts, dict) else {})}
 
     async def rows(self, names):
         self.asked.append(tuple(names))

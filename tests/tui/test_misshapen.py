@@ -59,7 +59,7 @@ async def test_it_is_said_where_it_happened(console, script, shown):
     async with console() as (app, pilot):
         script.data["plans"][0]["stop_price"] = ["a list"]
         script.data["plans"][0]["quantity"] = "many"
-        script.data["header"]["counts"] = [1, 2]
+        script.data["header"]["ticks"] = [1, 2]
         await app.pulse()
         await pilot.pause()
         text = shown(app)

@@ -1,6 +1,7 @@
 import pytest
 
 from support.console_script import Script, normal_rows
+from tradebox_tui.text import MINUS
 from tradebox_tui.widgets.pane import Pane
 
 SCREENS = ("overview", "plans", "orders", "feeds", "tree", "runs", "journal")
@@ -114,3 +115,32 @@ async def test_no_line_is_drawn_across_a_night(console, script):
         plan["last_event_ns"] += 12 * 3600 * 1_000_000_000
         await app.pulse()
         assert len(app.view.points["NVDA"]) == 1
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_called_covered_before_every_account_has_told(console, script, shown):
+    rows = normal_rows()
+    rows.update(positions=[], plans=[])
+    del rows["accounts"][0]["net_liquidation_usd"]
+    async with console(source=Script(rows)) as (app, _):
+        assert "stop cover not known yet: paper" in shown(app)
+        assert "nothing held" not in shown(app)
+
+
+@pytest.mark.asyncio
+async def test_figures_of_the_day_are_unknown_until_the_engine_has_read_its_books(console, shown):
+    rows = normal_rows()
+    rows["header"].update(day=None, generation=3)
+    async with console(source=Script(rows)) as (app, _):
+        text = shown(app)
+        assert "fills · · denied · · rejected ·" in text
+        assert "+1.60 R" not in text
+        assert "restarts 1 · engine 2" in text
+
+
+@pytest.mark.asyncio
+async def test_no_figure_is_a_negative_zero(console, shown):
+    rows = normal_rows()
+    rows["plans"][0].update(r_multiple=-0.001, pnl_usd="-0.004")
+    async with console(source=Script(rows)) as (app, _):
+        assert f"{MINUS}0.00" not in shown(app)

@@ -74,7 +74,7 @@ def money(value: object, *, signed: bool = True) -> str:
     figure = number(value)
     if figure is None:
         return UNKNOWN
-    return minus(f"{figure:{'+' if signed else ''},.2f}")
+    return minus(f"{figure:{'+' if signed else ''}z,.2f}")
 
 
 def r_multiple(value: object, *, unit: bool = False) -> str:
@@ -82,7 +82,7 @@ def r_multiple(value: object, *, unit: bool = False) -> str:
     figure = number(value)
     if figure is None:
         return UNKNOWN
-    return minus(f"{figure:+.2f}") + (" R" if unit else "")
+    return minus(f"{figure:+z.2f}") + (" R" if unit else "")
 
 
 def minus(text: str) -> str:

@@ -121,6 +121,12 @@ class View:
         """Market time as the header said it last, 0 while unknown."""
         return int(number(self.fields("header").get("market_ns")) or 0)
 
+    @property
+    def day(self) -> dict[str, Any]:
+        """Return the figures of the day; empty while the engine does not know them yet."""
+        day = self.fields("header").get("day")
+        return day if isinstance(day, dict) else {}
+
     def plans(self, *, closed: bool = False) -> list[dict[str, Any]]:
         """Return plans that are not over; closed ones too where asked for."""
         return [plan for plan in self.listing("plans") if closed or plan.get("state") not in CLOSED]
@@ -149,9 +155,7 @@ class View:
         return None
 
     def _collect(self) -> None:
-        total = 0.0
         for plan in self.listing("plans"):
-            total += float(number(plan.get("r_multiple")) or 0)
             last, at_ns = number(plan.get("last_price")), plan.get("last_event_ns")
             symbol = str(plan.get("symbol"))
             if last is None or not isinstance(at_ns, int):
@@ -163,4 +167,6 @@ class View:
                 points.clear()
             if not points or points[-1][0] < at_ns:
                 points.append((at_ns, last))
-        self.net_r.append(total)
+        net_r = number(self.day.get("net_r"))
+        if net_r is not None:
+            self.net_r.append(float(net_r))

@@ -3,16 +3,20 @@
 Rules of this file:
 - it has no broker connection and holds nothing that could trade;
 - rows are written at most every WRITE_S, in slices, changed or not once per period;
-- Redis away costs rows, counted, nothing else.
+- Redis away costs rows, counted, nothing else;
+- what the day brought before this engine is read from the books once, as soon as they can be read.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tradebox.actors.dashboard_state import WATCHED, DashboardState
-from tradebox.errors import BusUnavailable
+from tradebox.domain.market_day import day_start_ns
+from tradebox.errors import BusUnavailable, StoreUnavailable
 from tradebox.ports.clock import MarketClock
+from tradebox.ports.day_books import DayReader
 from tradebox.ports.read_model import RowWriter
 from tradebox.readmodel import PERIOD_S, Row, RowName, encode_row
 from tradebox.supervision.actor import Actor, Context
@@ -21,6 +25,9 @@ from tradebox.supervision.mailbox import Overflow
 from tradebox.supervision.tree import TreeRow
 
 WRITE_S = 0.5
+RECALL_S, RECALL_S_MAX = 2.0, 1.0
+"""How long after a start, or a failure, the books are asked for the day; and how long they may
+take: rows wait meanwhile."""
 TTL_MS = 60_000
 PLANS_PER_TURN_MAX = 20
 PLAN_PERIOD_S = 20.0
@@ -48,6 +55,7 @@ class Dashboard(Actor[object]):
         feeds: Callable[[], list[dict[str, Any]]],
         report_status: Callable[[dict[str, Any]], None],
         state: DashboardState | None = None,
+        books: DayReader | None = None,
     ) -> None:
         self._writer = writer
         self._clock = clock
@@ -57,6 +65,8 @@ class Dashboard(Actor[object]):
         self._feeds = feeds
         self._report_status = report_status
         self._state = DashboardState() if state is None else state
+        self._books = books
+        self._recall_due_s = 0.0
         self._sinks: list[Sink] = []
         self._dirty_plans: set[str] = set()
         self._due: dict[str, float] = {}
@@ -66,6 +76,7 @@ class Dashboard(Actor[object]):
         """Subscribe and start writing."""
         self._ctx = ctx
         self._sinks.append(ctx.events.attach(WATCHED, ctx.ref.tell))
+        self._recall_due_s = ctx.clock.now() + RECALL_S
         ctx.send_after(WRITE_S, _Write())
 
     async def handle(self, msg: object) -> None:
@@ -79,6 +90,7 @@ class Dashboard(Actor[object]):
                 self._dirty_plans.add(plan_id)
             return
         self._ctx.send_after(WRITE_S, _Write())
+        await self._recall()
         self._report_status(self.status())
         rows = self._rows_due()
         try:
@@ -92,6 +104,21 @@ class Dashboard(Actor[object]):
         del reason
         for sink in self._sinks:
             sink.close()
+
+    async def _recall(self) -> None:
+        now_ns = self._clock.now_ns()
+        self._state.turn_day(now_ns)
+        if self._books is None or self._state.knows_day:
+            return
+        if self._ctx.clock.now() < self._recall_due_s:
+            return
+        try:
+            async with asyncio.timeout(RECALL_S_MAX):
+                books = await self._books.day(day_start_ns(now_ns))
+        except (StoreUnavailable, TimeoutError):
+            self._recall_due_s = self._ctx.clock.now() + RECALL_S
+        else:
+            self._state.recall(books)
 
     def status(self) -> dict[str, Any]:
         """Return the engine's part of `tradebox status --json`."""
@@ -132,7 +159,11 @@ class Dashboard(Actor[object]):
     def _builders(self) -> Mapping[RowName, Callable[[], object]]:
         state = self._state
         return {
-            RowName.HEADER: lambda: {**self._header(), "counts": state.counts},
+            RowName.HEADER: lambda: {
+                **self._header(),
+                "counts": state.counts,
+                "day": state.day(),
+            },
             RowName.ACCOUNTS: lambda: list(state.accounts.values()),
             RowName.POSITIONS: state.positions_rows,
             RowName.PLANS: lambda: list(state.plans.values()),

@@ -2,6 +2,8 @@
 
 Rules of this file:
 - one method per event, no I/O, no clock: the caller stamps the rows;
+- a day is the exchange's: its figures begin anew with it, and what an earlier engine of the same
+  day did comes from the books, once;
 - what an order cost beside its reference is kept with the order: the console counts nothing;
 - every collection has a stated limit; closed plans leave first.
 """
@@ -27,7 +29,9 @@ from tradebox.domain.events import (
     StreamChanged,
     TickRefused,
 )
+from tradebox.domain.market_day import market_day
 from tradebox.domain.orders import OrderState
+from tradebox.ports.day_books import DayBooks
 from tradebox.supervision.events import ChildExited, IntensityReached
 
 PLANS_MAX, ORDERS_MAX, ALERTS_MAX, STEPS_MAX, PATH_MAX = 400, 200, 100, 100, 12
@@ -44,6 +48,8 @@ DONE = frozenset(
     }
 )
 CLOSED_PLANS = frozenset({"closed", "cancelled", "refused"})
+
+DAY_COUNTS = ("fills", "denied", "rejected")
 
 WATCHED = (
     AccountChanged,
@@ -80,6 +86,10 @@ class DashboardState:
         self.refused: dict[str, int] = {}
         self._restarts: dict[str, deque[int]] = {}
         self.counts = {"fills": 0, "denied": 0, "rejected": 0, "refused_ticks": 0, "restarts": 0}
+        self._day = ""
+        self._before = dict.fromkeys(DAY_COUNTS, 0)
+        """Per count: what to add to `counts` for the figure of the day."""
+        self.knows_day = False
 
     def fold(self, event: object, now_ns: int = 0) -> None:
         """Take one event in; one of a kind not listed is ignored.
@@ -87,6 +97,7 @@ class DashboardState:
         Units: now_ns market time, for events that carry none.
         """
         self._now_ns = now_ns
+        self.turn_day(now_ns)
         self.lines.take(event, now_ns)
         match event:
             case PlanChanged(row=row):
@@ -126,6 +137,40 @@ class DashboardState:
                 self._alert("critical", None, text, None, 0)
             case _:
                 return
+
+    def turn_day(self, now_ns: int) -> None:
+        """Begin the day's figures anew where a market time lies in another day."""
+        day = market_day(now_ns) if now_ns else self._day
+        if self._day and day != self._day:
+            self._before = {name: -self.counts[name] for name in DAY_COUNTS}
+            self.knows_day = True
+        self._day = day
+
+    def recall(self, books: DayBooks) -> None:
+        """Take in what the books know of this day from before this engine."""
+        self.knows_day = True
+        self._before = {name: getattr(books, name) for name in DAY_COUNTS}
+        known, self.plans = self.plans, OrderedDict()
+        for plan in books.plans:
+            if plan.plan_id not in known:
+                self._plan(asdict(plan))
+        for row in known.values():
+            self._plan(row)
+
+    def day(self) -> dict[str, Any] | None:
+        """Return the figures of the day; None while the books have not been read."""
+        if not self.knows_day:
+            return None
+        plans = [row for row in self.plans.values() if self._is_of_day(row)]
+        return {
+            "net_r": sum(row["r_multiple"] or 0.0 for row in plans),
+            "net_usd": sum((row["pnl_usd"] or Decimal(0) for row in plans), start=Decimal(0)),
+            **{name: self.counts[name] + self._before[name] for name in DAY_COUNTS},
+        }
+
+    def _is_of_day(self, row: dict[str, Any]) -> bool:
+        is_over = row["state"] in CLOSED_PLANS
+        return not is_over or market_day(row["updated_ns"]) == self._day
 
     def positions_rows(self) -> list[dict[str, Any]]:
         """Return open positions and those with a stop or a slice still working."""

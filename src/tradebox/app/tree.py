@@ -34,6 +34,7 @@ from tradebox.actors.sessions import SessionKeeper
 from tradebox.actors.split_keeper import SplitKeeper
 from tradebox.actors.timekeeper import Timekeeper
 from tradebox.actors.verdicts import VerdictWriter
+from tradebox.adapters.postgres.day_books import PgDayBooks
 from tradebox.adapters.postgres.splits import PgSplits
 from tradebox.adapters.postgres.verdicts import PgVerdicts
 from tradebox.app.keepers import Keepers
@@ -76,11 +77,12 @@ def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
     dashboard has seen survives its restarts: links are told when they change, not again.
     """
     seen, keepers = DashboardState(), Keepers(plant)
+    books = PgDayBooks(plant.pool, plant.boot_epoch)
     children = [
         _branch("stores", _stores(plant)),
         _branch("market", _market(plant, keepers)),
         _branch("managers", _managers(plant)),
-        _leaf("dashboard", lambda: _dashboard(plant, runtime, seen), STORE_CHECKIN_S),
+        _leaf("dashboard", lambda: _dashboard(plant, runtime, seen, books), STORE_CHECKIN_S),
         _leaf("alerts", lambda: Alerts(plant.market_clock), CHECKIN_S),
         _leaf("event_log", EventLog, CHECKIN_S),
         _leaf("metrics", lambda: Metrics({**_figures(plant), **keepers.figures()}), CHECKIN_S),
@@ -235,7 +237,9 @@ def _managers(plant: "Plant") -> list[ChildSpec]:
     return [_leaf(name, manager(partner), CHECKIN_S) for name, partner in pair.items()]
 
 
-def _dashboard(plant: "Plant", runtime: Runtime, seen: DashboardState) -> Dashboard:
+def _dashboard(
+    plant: "Plant", runtime: Runtime, seen: DashboardState, books: PgDayBooks
+) -> Dashboard:
     return Dashboard(
         plant.rows,
         plant.market_clock,
@@ -245,6 +249,7 @@ def _dashboard(plant: "Plant", runtime: Runtime, seen: DashboardState) -> Dashbo
         feeds=lambda: feed_rows(plant),
         report_status=plant.report_status,
         state=seen,
+        books=books,
     )
 
 

@@ -6,11 +6,10 @@ Rules of this file:
 - what could not be read is None, and the gate refuses it.
 """
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
-from zoneinfo import ZoneInfo
 
+from tradebox.domain.market_day import market_day
 from tradebox.domain.orders import AccountName
 from tradebox.errors import StoreUnavailable
 from tradebox.ports.clock import MarketClock
@@ -18,15 +17,7 @@ from tradebox.ports.order_store import DaySeen, OrderStore
 from tradebox.ports.orders import AccountValueFact
 from tradebox.supervision.clock import Clock
 
-_NS_PER_S: Final = 1_000_000_000
 _STORE_PERIOD_S: Final = 60.0
-_MARKET_ZONE: Final = ZoneInfo("America/New_York")
-
-
-def market_day(now_ns: int) -> str:
-    """Return the exchange's calendar day at a market time, ISO."""
-    moment = datetime.fromtimestamp(now_ns / _NS_PER_S, tz=UTC)
-    return moment.astimezone(_MARKET_ZONE).date().isoformat()
 
 
 class AccountDay:

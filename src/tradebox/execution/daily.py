@@ -8,8 +8,8 @@ Rules of this file:
 from collections.abc import Iterable
 
 from tradebox.domain.gtc import needs_renewal
+from tradebox.domain.market_day import market_day
 from tradebox.domain.orders import OrderRole, Tif
-from tradebox.execution.account_day import market_day
 from tradebox.execution.order_book import OrderRecord
 
 

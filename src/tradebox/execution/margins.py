@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Final
 
+from tradebox.domain.market_day import market_day
 from tradebox.domain.money import to_decimal
 from tradebox.domain.orders import OrderIntent, OrderRole, OrderType, Side, Tif
 from tradebox.errors import BrokerUnavailable
-from tradebox.execution.account_day import market_day
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.path_world import PathWorld
 from tradebox.ports.orders import MarginFact, OrderTicket

@@ -5,11 +5,18 @@ from decimal import Decimal
 
 import pytest
 
-from tradebox.actors.dashboard import PLAN_PERIOD_S, PLANS_PER_TURN_MAX, WRITE_S, Dashboard
+from tradebox.actors.dashboard import (
+    PLAN_PERIOD_S,
+    PLANS_PER_TURN_MAX,
+    RECALL_S,
+    WRITE_S,
+    Dashboard,
+)
 from tradebox.actors.dashboard_state import DashboardState
 from tradebox.domain.events import LinkChanged, PlanChanged, PlanRow
 from tradebox.domain.orders import AccountName, Side
-from tradebox.errors import BusUnavailable
+from tradebox.errors import BusUnavailable, StoreUnavailable
+from tradebox.ports.day_books import DayBooks
 from tradebox.readmodel import PERIOD_S, RowName, decode_row
 from tradebox.supervision.spec import ChildSpec, ChildType, SupFlags
 from tradebox.supervision.supervisor import Supervisor
@@ -45,7 +52,7 @@ class Rows:
 
 
 @asynccontextmanager
-async def running(rows, state=None, statuses=None):
+async def running(rows, state=None, statuses=None, books=None):
     def make():
         return Dashboard(
             rows,
@@ -56,6 +63,7 @@ async def running(rows, state=None, statuses=None):
             feeds=list,
             report_status=[].append if statuses is None else statuses.append,
             state=state,
+            books=books,
         )
 
     children = [ChildSpec(id="dashboard", start=make)]
@@ -153,3 +161,31 @@ async def test_what_was_seen_survives_a_restart():
         statuses.clear()
         await harness.run(1)
         assert statuses[-1]["accounts"][0]["link"] == "CLEAN"
+
+
+class Books:
+    """Books that are away at first."""
+
+    def __init__(self, failures):
+        self.failures = failures
+        self.asked = 0
+
+    async def day(self, since_ns):
+        self.asked += 1
+        if self.asked <= self.failures:
+            raise StoreUnavailable("away")
+        return DayBooks((plan(9, "closed").row,), fills=4, denied=2, rejected=0)
+
+
+@pytest.mark.asyncio
+async def test_the_books_are_asked_for_the_day_until_they_answer_and_then_no_more():
+    rows, books = Rows(), Books(failures=2)
+    async with running(rows, books=books) as harness:
+        await harness.run(RECALL_S - WRITE_S)
+        assert (books.asked, rows.last("header").data["day"]) == (0, None)
+        await harness.run(RECALL_S * 2 + WRITE_S)
+        assert rows.last("header").data["day"] is None
+        await harness.run(RECALL_S * 4)
+        assert books.asked == 3
+        assert rows.last("header").data["day"]["fills"] == 4
+        assert [row["plan_id"] for row in rows.last("plans").data] == ["P-009"]

@@ -26,19 +26,21 @@ from tradebox.domain.events import (
     PositionChanged,
 )
 from tradebox.domain.orders import AccountName, OrderRole, OrderState, Side
+from tradebox.ports.day_books import DayBooks
 from tradebox.supervision.events import ChildExited
 from tradebox.supervision.reasons import Crash
 
 PAPER, LIVE = AccountName.PAPER, AccountName.LIVE
 
 
-def plan(number, state="open"):
+def plan(number, state="open", r_multiple=None, at_ns=0):
+    pnl_usd = None if r_multiple is None else Decimal(10) * Decimal(str(r_multiple))
     return PlanChanged(
         PlanRow(
             account=PAPER, plan_id=f"P-{number}", symbol="NVDA", side=Side.BUY, state=state,
             quantity=1, initial_quantity=1, entry_price=None, stop_price=None, initial_stop=None,
             last_price=None, last_source=None, last_quality=None, last_event_ns=None,
-            r_multiple=None, pnl_usd=None, realised_usd=Decimal(0),
+            r_multiple=r_multiple, pnl_usd=pnl_usd, realised_usd=Decimal(0), updated_ns=at_ns,
         )
     )  # fmt: skip
 
@@ -174,3 +176,41 @@ def test_an_unknown_event_changes_nothing(state):
 
 def test_every_watched_event_is_an_event_the_state_knows():
     assert len(set(dashboard_state.WATCHED)) == len(dashboard_state.WATCHED)
+
+
+NOON, DAY_NS = 1_294_066_800_000_000_000, 86_400_000_000_000  # 2011-01-03, 10:00 in New York
+
+
+def denial():
+    return IntentDenied(PAPER, "P-1", "NVDA", "rate", "2", "3", "too many", NOON)
+
+
+def test_a_day_is_not_told_before_the_books_were_read(state):
+    state.fold(plan(1, "closed", 1.5, NOON), NOON)
+    assert state.day() is None
+    state.recall(DayBooks((), 0, 0, 0))
+    assert state.day()["net_r"] == 1.5
+
+
+def test_a_day_holds_what_an_earlier_engine_did_in_it_once(state):
+    state.fold(plan(1, "open", 0.5, NOON), NOON)
+    state.fold(plan(2, "closed", -1.0, NOON), NOON)
+    state.fold(denial(), NOON)
+    older = (plan(9, "closed", 2.0, NOON).row, plan(2, "closed", -7.0, NOON).row)
+    state.recall(DayBooks(older, fills=4, denied=2, rejected=1))
+    state.fold(denial(), NOON)
+    day = state.day()
+    assert (day["net_r"], day["net_usd"]) == (1.5, Decimal(15))
+    assert (day["fills"], day["denied"], day["rejected"]) == (4, 4, 1)
+    assert list(state.plans) == ["P-9", "P-1", "P-2"]
+
+
+def test_a_day_begins_anew_and_keeps_what_is_open(state):
+    state.fold(plan(1, "open", 0.5, NOON), NOON)
+    state.fold(plan(2, "closed", -1.0, NOON), NOON)
+    state.fold(denial(), NOON)
+    state.recall(DayBooks((), fills=4, denied=2, rejected=1))
+    state.turn_day(NOON + DAY_NS)
+    day = state.day()
+    assert (day["net_r"], day["fills"], day["denied"], day["rejected"]) == (0.5, 0, 0, 0)
+    assert "P-2" in state.plans

@@ -39,7 +39,7 @@ ALERT_SIGNS: dict[str, Span] = {
 class Today(Pane):
     """What the day brought, R first, and how much risk is open."""
 
-    needs = ("header", "accounts", "plans")
+    needs = ("header", "accounts")
     can_focus = True
 
     def title(self, view: View) -> str:
@@ -49,11 +49,9 @@ class Today(Pane):
 
     def body(self, view: View, width: int, height: int) -> Sequence[Line]:
         """Return figures by line, most important first."""
-        plans = view.plans(closed=True)
-        net_r = sum((number(p.get("r_multiple")) or 0 for p in plans), start=number(0) or 0)
-        net_usd = sum((number(p.get("pnl_usd")) or 0 for p in plans), start=number(0) or 0)
-        counts = view.fields("header").get("counts") or {}
-        word = sign_style(float(net_r))
+        day = view.day
+        net_r, net_usd = number(day.get("net_r")), number(day.get("net_usd"))
+        word = sign_style(None if net_r is None else float(net_r))
         lines: list[Line] = [
             [
                 ("net R      ", "dim"),
@@ -64,7 +62,7 @@ class Today(Pane):
         for account in sorted(view.listing("accounts"), key=lambda a: str(a.get("name"))):
             lines.append(_risk_line(account))
             lines.append(_money_line(account))
-        lines.append(_count_line(counts))
+        lines.append(_count_line(day))
         room = width - len("R ") - len(" hi +00.00")
         if len(view.net_r) > 1:
             bars = sparkline(list(view.net_r), room)
@@ -95,23 +93,25 @@ def _money_line(account: Mapping[str, Any]) -> Line:
     ]
 
 
-def _count_line(counts: Mapping[str, Any]) -> Line:
-    line: list[Span] = [(f"fills {counts.get('fills', 0)}", "")]
+def _count_line(day: Mapping[str, Any]) -> Line:
+    line: list[Span] = [(f"fills {text.count(day.get('fills'))}", "")]
     for name in ("denied", "rejected"):
-        value = int(counts.get(name) or 0)
-        line += [(" · ", "dim"), (f"{name} {value}", "warn" if value else "")]
+        value = number(day.get(name))
+        line += [(" · ", "dim"), (f"{name} {text.count(value)}", "warn" if value else "")]
     return line
 
 
 class Health(Pane):
     """Stop cover first, then the stores, then the branches of the tree."""
 
-    needs = ("header", "positions", "plans", "health")
+    needs = ("header", "accounts", "positions", "plans", "health")
 
     def title(self, view: View) -> str:
-        """Return the title with the restarts."""
-        restarts = (view.fields("header").get("counts") or {}).get("restarts", 0)
-        return f"Health · restarts {restarts}"
+        """Return the title with the restarts: of actors, and of the whole engine where any."""
+        header = view.fields("header")
+        restarts = (header.get("counts") or {}).get("restarts", 0)
+        again = int(number(header.get("generation")) or 1) - 1
+        return f"Health · restarts {restarts}" + (f" · engine {again}" if again > 0 else "")
 
     def body(self, view: View, width: int, height: int) -> Sequence[Line]:
         """Return one line per thing that must be well."""
@@ -142,6 +142,11 @@ def cover_line(view: View) -> Line:
     if unknown:
         names = ", ".join(words.symbol(plan) for plan in unknown)
         return [("? ", "warn+bold"), (f"stop cover not known: {names}", "warn+bold")]
+    accounts = view.listing("accounts")
+    silent = sorted(str(a.get("name")) for a in accounts if a.get("net_liquidation_usd") is None)
+    if silent or not accounts:
+        names = f": {', '.join(silent)}" if silent else ""
+        return [("? ", "warn+bold"), (f"stop cover not known yet{names}", "warn+bold")]
     flight = sum(1 for row in held if row.get("in_flight_quantity"))
     tail = f" · {flight} in flight" if flight else ""
     if not held:
