@@ -163,6 +163,14 @@ class Exchange:
                 self._desk.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
         return events
 
+    def end(self, account: str, perm_id: int, at_ns: int) -> list[ExchangeEvent]:
+        """End one live order by the broker's own will; of a forked one only this copy."""
+        with self._step(at_ns) as events:
+            order = self._books[account].orders.get(perm_id)
+            if order is not None and not order.status.is_done:
+                self._desk.end(order, Status.CANCELLED, at_ns, Refusal(202, CANCEL_TEXT))
+        return events
+
     def cancel_all(self, account: str, at_ns: int) -> list[ExchangeEvent]:
         """Cancel every order of the account, whoever placed it."""
         with self._step(at_ns) as events:

@@ -139,7 +139,7 @@ CATALOGUE: tuple[FaultSpec, ...] = (
     FaultSpec(
         "cancel_by_broker",
         "cancel live orders by the broker's own will, with 202; 0 and none mean every one",
-        {**_ACCOUNT, "order_id": 0, "order_type": ""},
+        {**_ACCOUNT, "order_id": 0, "perm_id": 0, "order_type": ""},
         True,
     ),
     FaultSpec(

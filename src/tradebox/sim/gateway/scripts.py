@@ -193,12 +193,13 @@ class Scripts:
     def _cancel_by_broker(self, arguments: Mapping[str, Value]) -> None:
         gateway = self._gateway
         for order in self._exchange.open_orders(gateway.account_name):
-            is_wanted = arguments["order_id"] in (0, order.order_id) and arguments[
-                "order_type"
-            ] in ("", order.ticket.order_type.value)
+            is_wanted = (
+                arguments["order_id"] in (0, order.order_id)
+                and arguments["perm_id"] in (0, order.perm_id)
+                and arguments["order_type"] in ("", order.ticket.order_type.value)
+            )
             if is_wanted:
-                ids = gateway.account_name, order.client_id, order.order_id
-                self._exchange.cancel(*ids, gateway.acted_ns())
+                self._exchange.end(gateway.account_name, order.perm_id, gateway.acted_ns())
 
     def _manual_order(self, arguments: Mapping[str, Value]) -> None:
         gateway = self._gateway

@@ -145,6 +145,24 @@ async def test_fork_modify_leaves_two_live_orders_of_one_id():
         assert len({fields[25] for fields in opened}) == 2
 
 
+@pytest.mark.asyncio
+async def test_cancel_by_broker_takes_one_copy_of_a_forked_order():
+    async with tws() as bench:
+        client = await bench.client()
+        client.place(1, "BUY", 10, "LMT", limit="99.0")
+        await client.sync()
+        bench.faults.set("fork_modify", count=1)
+        client.place(1, "BUY", 10, "LMT", limit="98.0")
+        await client.sync()
+        first, second = bench.bench.exchange.open_orders("paper")
+        bench.faults.set("cancel_by_broker", perm_id=second.perm_id)
+        assert bench.bench.exchange.open_orders("paper") == [first]
+        client.place(1, "BUY", 10, "LMT", limit="97.0")
+        await client.sync()
+        (left,) = bench.bench.exchange.open_orders("paper")
+        assert (left.perm_id, left.ticket.limit_micros) == (first.perm_id, 97_000_000)
+
+
 @pytest.mark.parametrize(("code", "said"), [(0, []), (10331, ["10331"])])
 @pytest.mark.asyncio
 async def test_hold_modify_leaves_the_order_as_it_was(code, said):
