@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parents[1]
 UNIVERSE = ROOT.parent / "shared" / "data" / "universe" / "daily_dev_2007_2017.parquet"
 FULL = "TRADEBOX_BENCH_BACKTEST"
 SAMPLE_S = 0.02
-GIB = 1 << 30
 BUDGETS_GIB = (1, 2, 4)
 SAMPLED_STOCKS = 120
 GROWTH, GROWTH_FULL = (250, 500), (250, 500, 1000)

@@ -153,12 +153,6 @@ def bars(path: Path, settings: FilterSettings, symbol: str = "SPY") -> Recording
     return Recording(f"{path.name} ({symbol})", tuple(ticks), limits_of(settings), has_hours=True)
 
 
-def by_day(recording: Recording) -> list[tuple[Tick, ...]]:
-    """Return the ticks of each UTC day."""
-    days = groupby(recording.ticks, key=lambda tick: tick.event_ns // DAY_NS)
-    return [tuple(day) for _, day in days]
-
-
 def _rows(path: Path, count_max: int, from_row: int = 0) -> Iterator[dict[str, str]]:
     with gzip.open(path, "rt", newline="") as lines:
         until = from_row + count_max if count_max else None

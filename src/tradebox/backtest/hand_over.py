@@ -4,7 +4,7 @@ Rules of this file:
 - the same rows the kernel trades say what the last bar says: signal, stop, size, exits;
 - nothing here knows an account's plans, hours or grades: see cli/scan.py.
 
-Public names: Caps, opinion_of_last_bar, letters_from.
+Public names: Caps, opinion_of_last_bar.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from tradebox.backtest.grade import LETTERS
 from tradebox.backtest.layers import LAYERS
 from tradebox.backtest.layers.state import Choice
 from tradebox.backtest.opinion import Opinion, opinion_at
@@ -63,12 +62,3 @@ def opinion_of_last_bar(
     if size < found.size:
         reasons.append(f"sizing: the account's limits allow {size} of {found.size} shares")
     return replace(found, size=size, reasons=tuple(reasons))
-
-
-def letters_from(least: str) -> tuple[str, ...]:
-    """Return the letters that are at least as good as one.
-
-    Example: >>> letters_from("B") -> ("A", "B")
-    """
-    names: tuple[str, ...] = LETTERS
-    return names[: names.index(least) + 1]

@@ -82,11 +82,6 @@ def tree_of(pid: int, proc: Path = _PROC) -> list[int]:
     return found
 
 
-def tree_pss_bytes(pid: int | None = None) -> int:
-    """Return the PSS of a process and all below it; None = ourselves."""
-    return sum(held_by(each).pss for each in tree_of(pid or os.getpid()))
-
-
 def available_bytes(proc: Path = _PROC, control: Path = Path("/sys/fs/cgroup")) -> int:
     """Return what the machine, or the control group we live in, can still give."""
     found = re.search(rb"^MemAvailable:\s+(\d+) kB", (proc / "meminfo").read_bytes(), re.MULTILINE)

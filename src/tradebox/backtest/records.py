@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Status = Literal["ok", "refused", "failed", "mismatch"]
-STATUSES: Final[tuple[Status, ...]] = ("ok", "refused", "failed", "mismatch")
 """ok: graded. refused: its data or the layers say no. failed: the task died. mismatch: vectorbt
 and the kernel disagree in an order."""
 
@@ -157,11 +156,6 @@ class StockResult:
     equity: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     data_hash: str = ""
     result_hash: str = ""
-
-    @property
-    def day0(self) -> int | None:
-        """The first day of the equity; None where there is none."""
-        return int(self.days[0]) if len(self.days) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,19 +23,6 @@ class Rounding(Enum):
     NEAREST = ROUND_HALF_EVEN
 
 
-def to_micros(price: Decimal) -> Micros:
-    """Return the price in micro-units.
-
-    Units:   price in currency units; result in micro-units.
-    Raises:  AssertionError if the price is not finite or has more than six decimals.
-    """
-    assert price.is_finite(), price
-    scaled = price * MICROS_PER_UNIT
-    whole = scaled.to_integral_value()
-    assert scaled == whole, price
-    return Micros(int(whole))
-
-
 def to_decimal(micros: int) -> Decimal:
     """Return micro-units as a Decimal in currency units, exact."""
     return Decimal(micros).scaleb(-6)

@@ -99,7 +99,6 @@ class OrderLink:
         self.look_wanted = ""
         """Why a snapshot is wanted; "" = none is."""
         self.sent_messages = 0
-        self.blind_since_ns: int | None = None
         self.clock_skew_s: Decimal | None = None
         """Real seconds between the gateway's clock and ours; None before its first answer."""
 
@@ -361,7 +360,6 @@ class OrderLink:
 
     def _move(self, state: LinkState, reason: str) -> None:
         self._base = state
-        self.blind_since_ns = self.mono_ns() if state is LinkState.BLIND else None
         self._show(reason)
 
     def _show(self, reason: str) -> None:

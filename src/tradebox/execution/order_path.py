@@ -83,9 +83,7 @@ from tradebox.ports.orders import (
 _TURNS_MAX: Final = 32
 _HALTED: Final = 154
 _SWITCH_PERIOD_S: Final = 1.0
-_ALARM_PERIOD_S: Final = 30.0
 _DENIED_KEPT_MAX: Final = 1000
-_ALARMS_KEPT_MAX: Final = 1000
 
 
 class OrderPath:
@@ -255,7 +253,7 @@ class OrderPath:
             if not isinstance(procedure, Enter):
                 self._done(desk.plan_id, "CancelEntryRequest", 0, desk.position, "nothing works")
                 return
-            procedure.cancel_wanted, procedure.cancel_is_asked = req.reason, True
+            procedure.cancel_wanted = req.reason
             await self._run(desk)
             return
         can_interrupt = isinstance(req, ExitRequest) and isinstance(procedure, Enter)

@@ -112,7 +112,6 @@ class Enter:
     """An entry is at work, from its send to its covered end."""
 
     cancel_wanted: str = ""
-    cancel_is_asked: bool = False
     partial_since_s: float | None = None
     bare_since_s: float | None = None
     ended_s: float | None = None

@@ -73,7 +73,6 @@ class PlanDesk:
         self.patience = Patience()
         self.proven = UNPROVEN
         """What this gateway was seen to do; what was not seen is done the safe way."""
-        self.stop_failures = 0
         self.read_done_ns = 0
         """Monotonic start of the last snapshot whose position agreed with the book."""
         self._book = book
@@ -81,7 +80,6 @@ class PlanDesk:
         self._awaited_s = 0.0
         self._was_awaited = ""
         self._retry_s = float("-inf")
-        self._is_flipped = False
         self._lost: tuple[str, float, int] | None = None
         """The stop that the broker ended by itself, and since when that is known: s, ns."""
 
@@ -323,7 +321,6 @@ class PlanDesk:
         fits = stop.remaining == quantity and stop.row.stop_price == self.stop_level
         is_sound = stop.echo is None or stop.echo.tif == stop.row.tif
         if fits and is_sound and not stop.is_ageing:
-            self.stop_failures = 0
             return None
         assert self.stop_level is not None, self.plan_id
         if stop.change_failures:
@@ -386,7 +383,6 @@ class PlanDesk:
             if not record.is_refused or record.row.parent_ref is not None:
                 break
             refused += 1
-        self.stop_failures = refused
         if self.stop_level is None or refused >= self.patience.stop_failures_max:
             kind = "ExitRequest"
             if isinstance(self.procedure, Exit):

@@ -156,11 +156,6 @@ class Cell:
         """True until the end was reported."""
         return self.reason is None
 
-    @property
-    def main_done(self) -> bool:
-        """True when the receive loop is over, or was left behind."""
-        return self.end is not None
-
     def beat(self) -> None:
         """Note that the receive loop came round."""
         now = self.clock.now()

@@ -4,16 +4,13 @@
     ├── ActorDown      the callee is gone
     ├── AskTimeout     the callee did not answer in time
     ├── MailboxFull    the callee took no more
-    ├── ChildTooSlow   a child missed its deadline to start or stop (no TimeoutError, on purpose)
     ├── StartFailed    a child's start ended in a reason instead of a running actor
     ├── NameTaken      a registered name is in use
     ├── EpochSpent     the counter of an epoch gate is used up
     ├── LinkedExit     a linked actor failed
     └── SpecInvalid    one class per wrong field of a child spec or of the flags (spec.py)
 
-Rules of this file:
-1. Each error carries fields, never only prose.
-2. `ChildTooSlow` is not a `TimeoutError`, so that no broad `except` can hide it.
+Each error carries fields, never only prose.
 """
 
 from __future__ import annotations
@@ -50,16 +47,6 @@ class MailboxFull(SupervisionFault):
         super().__init__(f"mailbox of {name} is full at {capacity}")
         self.name = name
         self.capacity = capacity
-
-
-class ChildTooSlow(SupervisionFault):
-    """A child missed its deadline. Answer: it is killed, then restarted by its supervisor."""
-
-    def __init__(self, name: str, doing: str, limit_s: float) -> None:
-        super().__init__(f"child {name} took longer than {limit_s} s to {doing}")
-        self.name = name
-        self.doing = doing
-        self.limit_s = limit_s
 
 
 class StartFailed(SupervisionFault):

@@ -39,11 +39,6 @@ class Terminal:
             return False
 
     @property
-    def is_lent(self) -> bool:
-        """Whether a borrower has it."""
-        return self._mode is not None
-
-    @property
     def fd(self) -> int:
         """The descriptor whose foreground group is set."""
         return self._fd

@@ -13,7 +13,7 @@ import pytest
 
 from support.stores import stop_all
 from tradebox.adapters.embedded import postgres, valkey
-from tradebox.backtest.memory import tree_of, tree_pss_bytes
+from tradebox.backtest.memory import held_by, tree_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("backtest")]
 DEADLINE_S = 240.0
@@ -201,7 +201,7 @@ def test_a_budget_is_never_passed_as_seen_from_outside(home, expected) -> None:
     command = Command(home)
     peak = 0
     while command.process.poll() is None:
-        peak = max(peak, tree_pss_bytes(command.process.pid))
+        peak = max(peak, sum(held_by(one).pss for one in tree_of(command.process.pid)))
         time.sleep(0.02)
     assert 0 < peak <= BUDGET
     assert command.end()["run_hash"] == expected

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from support.price_series import walk
-from tradebox.backtest.hand_over import Caps, letters_from, opinion_of_last_bar
+from tradebox.backtest.hand_over import Caps, opinion_of_last_bar
 from tradebox.backtest.layers.sizing import apply as size_up
 from tradebox.backtest.layers.state import Choice
 from tradebox.backtest.opinion import opinion_at
@@ -226,11 +226,6 @@ def test_hours_that_are_not_known_are_refused():
     found = scan(Wish(RUN, [result("WALK", "mean_reversion")], ()), store_of(bars), short)
     assert found.proposals == ()
     assert "sessions ahead are not known" in found.skipped[0][1]
-
-
-def test_letters_are_at_least_as_good():
-    assert letters_from("A") == ("A",)
-    assert letters_from("C") == ("A", "B", "C")
 
 
 def _instant(at_ns):

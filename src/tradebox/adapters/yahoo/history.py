@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 FORMAT: Final = 1
 COLUMNS: Final = ("open", "high", "low", "close", "volume")
@@ -173,11 +173,6 @@ class HistoryStore:
 
     def _about_file(self, symbol: str, period: str) -> Path:
         return self.folder / period / f"{_name(symbol)}.json"
-
-
-def symbol_of(path: Path) -> str:
-    """Return the symbol that a kept file is named for."""
-    return unquote(path.name.partition(".csv")[0])
 
 
 def _name(symbol: str) -> str:
