@@ -1,11 +1,12 @@
-"""`python -m bench.data_hour [SPEED]`: 1,000 symbols for an hour of the market, at speed.
+"""`python -m bench.data_hour [SPEED [HOURS]]`: 1,000 symbols for hours of the market, at speed.
 
 Rules of this file:
 - the path is the engine's, Redis and PostgreSQL real; the vendor is a process of its own whose cap
   is a setting here, as Finnhub's is in the configuration;
-- every admitted tick is logged to a file beside; after the hour the log is folded anew, the slow
+- every admitted tick is logged to a file beside; after the hours the log is folded anew, the slow
   way, and compared with the bars that PostgreSQL holds: each bar, each field;
-- memory is read all the while; its slope is that after the warm-up.
+- memory is read all the while; its slopes are those after the warm-up, of the resident set and of
+  what Python's own allocator has handed out and not got back.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -48,7 +50,8 @@ SPEED = 30.0
 HOUR_S = 3600.0
 PER_S = 0.1
 """Prints of one symbol a market second."""
-SLICES = 30
+SLICE_REAL_S = 4.0
+SERIES_MAX = 60
 FRAME_TICKS = 10
 START_NS = 1_451_917_800_000_000_000
 RECORD = struct.Struct("<HqqI")
@@ -121,7 +124,7 @@ async def stored(dsn: str) -> dict[Key, tuple[int, ...]]:
     return {(row["symbol"], row["end_ns"]): tuple(row)[2:] for row in rows}
 
 
-async def _hour(dsn: str, url: str, folder: Path, speed: float) -> dict[str, Any]:
+async def _hours(dsn: str, url: str, folder: Path, speed: float, hours: float) -> dict[str, Any]:
     pool = PgPool(dsn, MonotonicClock())
     path = DataPath(SYMBOLS, url, speed=speed, market_ns=START_NS)
     book, log = BarBook(round(SETTLE_NS * speed)), Log(folder / "admitted")
@@ -144,34 +147,39 @@ async def _hour(dsn: str, url: str, folder: Path, speed: float) -> dict[str, Any
     )
     readers = Part("readers", None, url=url, symbols=SYMBOLS)
     memory: list[tuple[float, float]] = []
-    sent = 0
+    blocks: list[tuple[float, float]] = []
+    sent = received = 0
+    began_s = time.monotonic()
     try:
         await path.start(vendor.first["port"])
         per_s, began_ns = len(SYMBOLS) * PER_S * speed, path.market.now_ns()
-        while (passed_s := (path.market.now_ns() - began_ns) / NS_PER_S) < HOUR_S:
-            seconds = HOUR_S / SLICES / speed
-            answer = await vendor.ask(do="send", per_s=per_s, seconds=seconds, ticks=FRAME_TICKS)
-            sent += len(answer["frames"]) * FRAME_TICKS
+        while (passed_s := (path.market.now_ns() - began_ns) / NS_PER_S) < hours * HOUR_S:
+            answer = await vendor.ask(
+                do="send", per_s=per_s, seconds=SLICE_REAL_S, ticks=FRAME_TICKS
+            )
+            sent += len(answer.pop("frames")) * FRAME_TICKS
             path.seen.clear()
             gc.collect()
             memory.append((passed_s, memory_mb(os.getpid())["rss_mb"]))
-        await path.received(sent)
+            blocks.append((passed_s, sys.getallocatedblocks()))
+        received = await path.settled(sent)
         seen = await readers.ask(tell=True)
     finally:
         await path.stop()
         vendor.close()
         readers.close()
+    lasted_s, load = time.monotonic() - began_s, load_average()
     counters, found, kept = path.hub.counters, log.folded(), await stored(dsn)
     await pool.close()
-    warm = memory[int(len(memory) * WARM_UP_SHARE) :]
-    slope = slope_an_hour(warm)
     return {
-        "load_during": load_average(),
+        "load_during": load,
         "symbols": len(SYMBOLS),
         "speed": speed,
+        "lasted_s": round(lasted_s),
         "market_s": round(memory[-1][0]),
         "sent": sent,
-        "received": counters.received,
+        "received": received,
+        "lost_before_the_feeds": sent - received,
         "refused": counters.refused,
         "admitted": counters.admitted,
         "admitted_in_the_log": log.count,
@@ -182,24 +190,40 @@ async def _hour(dsn: str, url: str, folder: Path, speed: float) -> dict[str, Any
         "book": book.figures(),
         "gate": {"gaps": path.gate.gaps, "duplicates": path.gate.duplicates},
         "readers": seen,
-        "rss_mb": {"first": memory[0][1], "warm": warm[0][1], "last": warm[-1][1]},
-        "rss_slope_mb_a_market_hour": None if slope is None else round(slope, 1),
+        "rss_mb": _growth(memory),
+        "allocated_blocks": _growth(blocks),
+        "rss_mb_by_market_s": memory[:: max(1, len(memory) // SERIES_MAX)],
     }
 
 
-def run(speed: float = SPEED) -> dict[str, Any]:
-    """Play the hour and return the figures. Units stand in the names."""
+def _growth(points: list[tuple[float, float]]) -> dict[str, float | None]:
+    """Return how a figure went on after the warm-up, and in the second half alone."""
+    warm = points[int(len(points) * WARM_UP_SHARE) :]
+    slopes = (slope_an_hour(warm), slope_an_hour(points[len(points) // 2 :]))
+    whole, late = (None if one is None else round(one, 2) for one in slopes)
+    return {
+        "first": points[0][1],
+        "warm": warm[0][1],
+        "last": warm[-1][1],
+        "max": max(value for _, value in points),
+        "slope_a_market_hour": whole,
+        "slope_a_market_hour_second_half": late,
+    }
+
+
+def run(speed: float = SPEED, hours: float = 1.0) -> dict[str, Any]:
+    """Play the hours and return the figures. Units stand in the names."""
     with own_stores() as (dsn, url):
         folder = Path(tempfile.mkdtemp(prefix="tradebox-bench-"))
         try:
-            return uvloop.run(_hour(dsn, url, folder, speed))
+            return uvloop.run(_hours(dsn, url, folder, speed, hours))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> int:
-    """Play the hour and keep the result."""
-    measured = run(float(sys.argv[1]) if len(sys.argv) > 1 else SPEED)
+    """Play the hours and keep the result."""
+    measured = run(*(float(one) for one in sys.argv[1:3]))
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     result = {
         "name": "data_hour",

@@ -172,6 +172,15 @@ class DataPath:
                 )
             await self.clock.sleep(0.002)
 
+    async def settled(self, count: int, within_s: float = 120.0) -> int:
+        """Wait until gate and both feeds are past the last of so many; return how many came."""
+        until_s = self.clock.now() + within_s
+        while self._dealt_with() < count:
+            if self.clock.now() > until_s:
+                raise TimeoutError(f"{self._dealt_with()} of {count} ticks were judged")
+            await self.clock.sleep(0.01)
+        return self.hub.counters.received
+
     def _dealt_with(self) -> int:
         """Return the vendor's number up to which gate and both feeds are."""
         keys = (self.slot.memories[name].keys.get(Source.FINNHUB, 0) for name in NAMES)
