@@ -127,6 +127,8 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigInvalid(
             f"{path}: not valid TOML: {error}: fix the line or run `tradebox config init --force`"
         ) from None
+    except RecursionError:
+        raise ConfigInvalid(f"{path}: nested too deeply: this is no config file") from None
     except UnicodeDecodeError:
         raise ConfigInvalid(f"{path}: not UTF-8 text: save it as UTF-8") from None
     except OSError as error:

@@ -44,6 +44,7 @@ def test_flags_beat_environment_beats_file(home):
         ({"toml": "[live]\nport = 7496"}, "live.port", "7496", "remove it"),
         ({"toml": "[live]\nclient_id = 11"}, "client_id", "11", "give each its own"),
         ({"toml": "x =="}, "config.toml", "not valid TOML", "fix the line"),
+        ({"toml": "x = " + "[" * 5000}, "config.toml", "nested too deeply", "no config file"),
     ],
 )
 def test_a_bad_setting_is_refused_with_field_value_and_fix(home, kwargs, field, value, fix):

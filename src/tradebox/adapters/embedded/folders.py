@@ -27,6 +27,9 @@ _CAUSES = {
     errno.EPERM: ("cannot be changed by this user", "give it to this user, or choose another"),
     errno.ENOTDIR: ("has a file where a folder must be", "move that file, or choose another home"),
     errno.EEXIST: ("has a file where a folder must be", "move that file, or choose another home"),
+    errno.ENOENT: ("lies where no folder can be made", "choose another home"),
+    errno.ELOOP: ("is a link that leads to itself", "remove the link, or choose another home"),
+    errno.EIO: ("cannot be read or written by its disk", "look at the disk, choose another home"),
     errno.ENAMETOOLONG: ("has too long a path", "choose a shorter home"),
 }
 
