@@ -262,8 +262,9 @@ def _printer(plant: "Plant") -> Printer:
 
 
 def _figures(plant: "Plant") -> dict[str, Callable[[], dict[str, float]]]:
-    counters, gate = plant.hub.counters, plant.slot.gate
+    counters, gate, events = plant.hub.counters, plant.slot.gate, plant.events
     return {
+        "events": lambda: {"published": events.published, "sink_faults": events.sink_faults},
         "ticks": lambda: {
             "received": counters.received,
             "admitted": counters.admitted,
