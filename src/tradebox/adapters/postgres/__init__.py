@@ -1,1 +1,1 @@
-"""PostgreSQL: the truth of tradebox. The only package that speaks asyncpg."""
+"""PostgreSQL: the truth of tradebox. Speaks asyncpg, with readmodel and backtest."""
