@@ -1,7 +1,8 @@
 """A reconcile of an account with 10, 100 and 1,000 working orders, and an exit behind 600 requests.
 
 Rules of this file:
-- orders rest as entries with their stops, far below the market, one pair a symbol;
+- orders rest as entries with their stops, far below the market, one pair a symbol, of contracts
+  that the books name: a contract is asked for once in its life;
 - a reconcile runs from its first request to CLEAN: the whole snapshot is read, every fact of it is
   compared, and nothing is left to book; the first look after new orders books their echoes;
 - an exit runs from its request to the exit order at the gateway, its cancelled stop and position
@@ -16,9 +17,9 @@ from decimal import Decimal
 from typing import Any
 
 from bench.machine import load_average, ratio, spread
-from bench.order_desk import ANSWER_S, Desk, Place, desk_at, place, symbols_of
+from bench.order_desk import ANSWER_S, Desk, Place, desk_at, listed, place, symbols_of
 from tradebox.adapters.ibkr.orders import IbOrderPort
-from tradebox.domain.market import Quality, Source
+from tradebox.domain.market import Instrument, Quality, Source
 from tradebox.domain.orders import OrderRole, OrderType, Side, Tif
 from tradebox.domain.path import (
     EnterRequest,
@@ -37,22 +38,26 @@ OTHER_CLIENT = 27
 KINDS = ("nothing", "same connection", "other connection", "entries")
 """What stands before an exit; each has a symbol of its own, for the gate refuses repeats."""
 MS_NS = 1e6
+PAIR_S = 0.05
+"""Two orders in this time: below the 50 messages a second beyond which a gateway drops them."""
 LAST_USD, LIMIT_USD, STOP_USD = Decimal("1.01"), Decimal("1.00"), Decimal("0.90")
 
 
-async def _rest(desk: Desk, symbols: list[str]) -> None:
+async def _rest(desk: Desk, instruments: list[Instrument]) -> None:
     """Let a limit entry with its stop rest far below the market in each symbol."""
     seen = Evidence(LAST_USD, Source.FINNHUB, Quality.LIVE, desk.market_clock.now_ns())
-    for symbol in symbols:
-        found = await desk.port.instrument(symbol, ANSWER_S)
-        assert found is not None, symbol
-        desk.instruments[symbol], desk.prices.prices[symbol] = found, LAST_USD
+    began_s = time.monotonic()
+    for number, instrument in enumerate(instruments):
+        await desk.clock.sleep(began_s + number * PAIR_S - time.monotonic())
+        symbol = instrument.symbol
+        desk.instruments[symbol], desk.prices.prices[symbol] = instrument, LAST_USD
         await desk.path.request(
             EnterRequest(
                 f"rest-{symbol}", symbol, Side.BUY, 1, OrderType.LIMIT, Tif.GTC, LIMIT_USD, None,
                 STOP_USD, seen, "bench",
             )
         )  # fmt: skip
+        await desk.drain()
     denied = [one for one in desk.path.take_events() if isinstance(one, RequestDenied)]
     assert not denied, denied[0]
     await desk.until(
@@ -63,9 +68,9 @@ async def _rest(desk: Desk, symbols: list[str]) -> None:
 async def _looks(at: Place) -> dict[str, Any]:
     """Return how long a reconcile takes as orders grow."""
     async with desk_at(at) as desk:
-        symbols, found, begun = symbols_of(at, SIZES[-1] // 2), {}, 0
+        instruments, found, begun = listed(SIZES[-1] // 2), {}, 0
         for size in SIZES:
-            await _rest(desk, symbols[begun : size // 2])
+            await _rest(desk, instruments[begun : size // 2])
             begun, took_ms = size // 2, []
             for _ in range(LOOKS):
                 began_ns = time.perf_counter_ns()
@@ -156,7 +161,9 @@ async def _exits(at: Place) -> dict[str, Any]:
                     await _exit(desk, plan_id)
                     await desk.until(lambda p=plan_id: _ended(desk, p, "ExitRequest"), "the exit")
                     found.setdefault(behind, []).append(_exit_ms(at, desk, plan_id, began_ns))
-                    await asyncio.gather(*asked)
+                    for waiting in asked:
+                        waiting.cancel()
+                    await asyncio.gather(*asked, return_exceptions=True)
         finally:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)

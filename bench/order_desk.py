@@ -194,6 +194,7 @@ class Desk:
         """Connect, reconcile, and wait for the account's money."""
         await self.path.recover()
         self.path.attach(self._deliver)
+        self.link.on_look_wanted(self._wake.set)
         await self.link.connect()
         await self.look()
         await self.until(lambda: self.path.account_state.net_liquidation_usd, "the money")
@@ -217,17 +218,18 @@ class Desk:
     async def pump(self) -> None:
         """Take facts as they come and let time pass, until cancelled."""
         while True:
+            self._wake.clear()
             async with self.turn:
                 await self.drain()
-            self._wake.clear()
+            if self.link.look_wanted:
+                await self.link.take_snapshot()
+                continue
             try:
                 async with asyncio.timeout(0.05):
                     await self._wake.wait()
             except TimeoutError:
                 async with self.turn:
                     self.events += await self.path.on_timer()
-                if self.link.look_wanted:
-                    await self.link.take_snapshot()
 
     async def until(self, holds: Any, what: str) -> None:
         """Wait until something holds. Raises TimeoutError naming it."""
@@ -240,7 +242,7 @@ class Desk:
                 await self.drain()
 
     async def know(self, symbol: str) -> Instrument:
-        """Ask for a symbol's contract and price."""
+        """Ask for a symbol's price, and for its contract where no table names it."""
         if symbol not in self.instruments:
             found = await self.port.instrument(symbol, ANSWER_S)
             assert found is not None, symbol
@@ -265,8 +267,22 @@ async def desk_at(at: Place) -> AsyncIterator[Desk]:
         await pool.close()
 
 
-def symbols_of(at: Place, count: int = 0) -> list[str]:
-    """Return the symbols that the stand-in trades: its own, or so many with synthetic ones."""
-    data = with_symbols(load(), count) if count else load()
-    series = Replay(data, at.ready["seed"]).series
-    return sorted(one.instrument.symbol for one in series)
+def symbols_of(at: Place) -> list[str]:
+    """Return the symbols that the stand-in trades by itself."""
+    return sorted(one.instrument.symbol for one in Replay(load(), at.ready["seed"]).series)
+
+
+def listed(count: int) -> list[Instrument]:
+    """Return so many of its contracts, synthetic ones too, as the books hold them after a day."""
+    found = [one.instrument for one in with_symbols(load(), count).series]
+    return [
+        Instrument(
+            one.symbol,
+            one.con_id,
+            one.primary_exchange,
+            one.currency,
+            Decimal(one.increment_micros) / 1_000_000,
+            one.name,
+        )
+        for one in sorted(found, key=lambda one: one.symbol)
+    ]

@@ -6,6 +6,9 @@ Rules of this file:
 """
 
 from dataclasses import dataclass
+from typing import Final
+
+_ROUNDING_S: Final = 1e-6
 
 
 @dataclass(slots=True)
@@ -28,6 +31,12 @@ class Bucket:
         self.level = min(float(self.size), self.level + gained)
         self.at_s = max(self.at_s, now_s)
         return int(self.level)
+
+    def wait_s(self, now_s: float) -> float:
+        """Return how long it is until there is a whole token; 0 where there is one."""
+        if self.available(now_s):
+            return 0.0
+        return (1.0 - self.level) * self.period_s / self.size + _ROUNDING_S
 
     def take(self, count: int, now_s: float) -> None:
         """Take tokens that `available` showed."""

@@ -5,8 +5,8 @@ Rules of this file:
 - an order id is above everything the gateway or PostgreSQL ever saw;
 - an entry that PostgreSQL did not take is not sent; a reduction goes through the spool;
 - bytes that certainly did not leave make an order NEVER_SENT, everything else is unknown;
-- a refusal moves no money: it is shown at once and kept with others, so that a storm of them
-  holds no exit up.
+- a refusal moves no money: it is shown at once; one is written at once, a storm of them in
+  batches, so that it holds no exit up: what a crash may lose is a quarter of a second of a storm.
 """
 
 import secrets
@@ -74,6 +74,8 @@ from tradebox.ports.orders import OrderTicket
 _TAIL_BYTES: Final = 3
 _STORM_S: Final = 1.0
 _DENIALS_A_BATCH: Final = 200
+_DENIALS_GAP_S: Final = 0.05
+"""A refusal is written at once; those that follow within this time go together."""
 _SPLIT: Final = Denied(
     "split", "the same shares", "others", "it looks like a split: a person must settle the symbol"
 )
@@ -108,6 +110,7 @@ class OrderSender:
         self.orders_sent = 0
         self._storm: deque[float] = deque(maxlen=rules.rate_latch_max)
         self._denials: list[Change] = []
+        self._denials_kept_s = float("-inf")
         self.times = SendTimes(world.clock)
 
     # entries
@@ -523,7 +526,7 @@ class OrderSender:
     async def record_denial(
         self, plan_id: str, symbol: str, role: OrderRole, denied: Denied
     ) -> None:
-        """Show a refusal; it is kept with the next batch of them."""
+        """Show a refusal and write it down: at once, or in a storm with the next batch."""
         now_ns = self._world.market_clock.now_ns()
         self._world.publish(
             IntentDenied(
@@ -535,12 +538,14 @@ class OrderSender:
             plan_id, symbol, role, denied.check, denied.limit, denied.observed, denied.reason
         )
         self._denials.append(refused)
-        if len(self._denials) >= _DENIALS_A_BATCH:
+        waited_s = self._world.clock.now() - self._denials_kept_s
+        if waited_s >= _DENIALS_GAP_S or len(self._denials) >= _DENIALS_A_BATCH:
             await self.keep_denials()
 
     async def keep_denials(self) -> None:
         """Write the refusals that are not in PostgreSQL yet, in one batch."""
         denials, self._denials = self._denials, []
+        self._denials_kept_s = self._world.clock.now()
         await self._keeper.commit(denials, may_spool=True)
 
     def denied_event(self, req: PathRequest, denied: Denied) -> RequestDenied:

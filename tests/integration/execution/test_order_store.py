@@ -1,6 +1,7 @@
 """The books in PostgreSQL: one transaction per batch, once; and what a load brings back."""
 
 import asyncio
+import json
 from dataclasses import replace
 from decimal import Decimal
 
@@ -16,6 +17,7 @@ from tradebox.adapters.spool import Spool
 from tradebox.config import Home
 from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
 from tradebox.domain.path import ExitRequest, ProcedureDone
+from tradebox.domain.plan_state import Phase, PlanState, state_from_json
 from tradebox.execution.record_codec import decode, encode
 from tradebox.ports.order_store import (
     Batch,
@@ -29,6 +31,7 @@ from tradebox.ports.order_store import (
     OrderRecorded,
     OrderRow,
     PermSeen,
+    PlanMoved,
     PositionAdjusted,
     SymbolQuarantined,
     SymbolReleased,
@@ -74,6 +77,14 @@ CHANGES = (
     Noted("order_cancel", "AAPL", "p1", ROW.order_ref, (("reason", "x"),)),
 )
 
+PLAN = """
+INSERT INTO trade.plan (plan_id, account, symbol, side, state, version)
+VALUES ('p1', 'paper', 'AAPL', 'BUY', 'armed', 1)
+"""
+DUMP = """
+SELECT (SELECT count(*) FROM trade.event), (SELECT count(*) FROM trade.adjustment),
+       (SELECT count(*) FROM trade.denial), (SELECT array_agg(o) FROM trade.broker_order o)
+"""
 PAID = "SELECT count(*) FROM trade.fill WHERE commission_usd > 0"
 
 
@@ -149,6 +160,63 @@ async def test_intents_are_one_statement_that_counts_once(store, pg_dsn):
     assert kinds == [(intent, ROW.order_ref), (intent, "tbp-2"), ("order_cancel", None)]
     await store.commit(batch(*intents, PermSeen("tbp-2", 7), batch_id="b3"))
     assert (await store.load(PAPER, 11)).orders[1].perm_ids == (7,)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("change", CHANGES[1:], ids=lambda change: type(change).__name__)
+async def test_a_fact_alone_is_one_statement_that_counts_once(store, pg_dsn, change):
+    needed = (CHANGES[0], *(CHANGES[3:4] if isinstance(change, CommissionSeen) else ()))
+    await store.commit(batch(*needed, batch_id="b0"))
+    await store.commit(batch(change))
+    once = await rows_of(pg_dsn, DUMP)
+    await store.commit(batch(change))
+    assert await rows_of(pg_dsn, DUMP) == once
+    assert once[0][0] == len(needed) + 1
+
+
+@pytest.mark.asyncio
+async def test_two_writes_to_one_row_are_done_in_their_order(store, pg_dsn):
+    moved = [
+        OrderMoved(ROW.order_ref, state, filled, 100, None, None, "test")
+        for state, filled in ((OrderState.PARTIAL, 60), (OrderState.FILLED, 100))
+    ]
+    await store.commit(batch(OrderRecorded(ROW), PermSeen(ROW.order_ref, 5), batch_id="b0"))
+    await store.commit(batch(FillSeen(FILL), CommissionSeen("0.1.1", Decimal(1), None), *moved))
+    assert await rows_of(pg_dsn, PAID) == [(1,)]
+    row = (await store.load(PAPER, 11)).orders[0].row
+    assert (row.state, row.filled) == (OrderState.FILLED, 100)
+
+
+@pytest.mark.asyncio
+async def test_a_storm_of_refusals_is_written_in_its_order(store, pg_dsn):
+    storm = [
+        IntentRefused(f"p{number}", "AAPL", OrderRole.ENTRY, "rate", "10", str(number), 'a, "b"')
+        for number in range(200)
+    ]
+    for _ in range(2):
+        await store.commit(batch(*storm))
+    kept = await rows_of(pg_dsn, "SELECT plan_id, observed FROM trade.denial ORDER BY denial_id")
+    assert kept == [(f"p{number}", str(number)) for number in range(200)]
+
+
+@pytest.mark.asyncio
+async def test_a_plans_state_rides_with_its_intent(store, pg_dsn):
+    async with connected(pg_dsn) as connection:
+        await connection.execute(PLAN)
+    state = PlanState("p1", phase=Phase.ENTERING)
+    rider = PlanMoved("p1", "AAPL", Phase.ARMED, state)
+    for _ in range(2):
+        await store.commit(batch(rider, OrderRecorded(ROW, "{}")))
+    (kept,) = await rows_of(pg_dsn, "SELECT state, machine::text FROM trade.plan")
+    assert kept[0] == "entering"
+    assert state_from_json(json.loads(kept[1])) == state
+    kinds = await rows_of(pg_dsn, "SELECT kind, data ->> 'to' FROM trade.event ORDER BY seq")
+    assert kinds == [("plan_state", "entering"), ("order_intent", None)]
+    other = replace(ROW, order_ref="tbp-9", plan_id="p2", order_id=9)
+    again = PlanMoved("p1", "AAPL", Phase.ENTERING, replace(state, phase=Phase.OPEN))
+    await store.commit(batch(again, OrderRecorded(other), batch_id="b2"))
+    assert await rows_of(pg_dsn, "SELECT state FROM trade.plan") == [("open",)]
+    assert len((await store.load(PAPER, 11)).orders) == 2
 
 
 @pytest.mark.asyncio

@@ -1,10 +1,9 @@
 """The books of the order path in PostgreSQL.
 
 Rules of this file:
-- a batch is one transaction; its first statement claims the batch id and writes its events, and
-  where the id is known already nothing else happens;
-- what stands between a decision and its bytes (intents, notes) is one statement, so one round
-  trip and one commit;
+- a batch is one transaction; it claims its id, and where that is known already nothing happens;
+- what stands between a decision and its bytes (intents, notes), and the facts that come one by
+  one, is one statement each, so one round trip and one commit;
 - rows state absolute values; nothing is added up by UPDATE;
 - a load is one snapshot of the database.
 """
@@ -14,8 +13,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
+from tradebox.adapters.postgres.batches import IF_NEW, Write, write_batch
 from tradebox.adapters.postgres.intents import (
-    Statement,
     intent_news,
     intent_statement,
     machine_text,
@@ -45,26 +44,6 @@ from tradebox.ports.order_store import (
     SymbolReleased,
 )
 
-_IF_NEW: Final = """
-WITH claim AS (
-    INSERT INTO trade.batch (batch_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING batch_id
-)
-"""
-_EVENTS: Final = """
-INSERT INTO trade.event (at_ns, run_id, epoch, kind, account, plan_id, order_ref, symbol, data)
-SELECT $2, $3, $4, kind, $5, plan_id, order_ref, symbol, data
-FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::jsonb[])
-     WITH ORDINALITY AS new(kind, plan_id, order_ref, symbol, data, place)
-WHERE EXISTS (SELECT FROM claim)
-ORDER BY place
-"""
-_PLAN: Final = """
-plan AS (
-    UPDATE trade.plan SET state = $12, machine = $13::text::jsonb, updated_at = clock_timestamp()
-    WHERE plan_id = $11 AND EXISTS (SELECT FROM claim)
-)
-"""
-_CLAIM: Final = f"{_IF_NEW}, {_PLAN} {_EVENTS}"
 _ROW_TYPES: Final = """
 order_ref text, plan_id text, account text, account_id text, symbol text, con_id bigint, role text,
 side text, quantity integer, order_type text, limit_price numeric, stop_price numeric, tif text,
@@ -75,43 +54,51 @@ _ROW: Final = ", ".join(part.split()[0] for part in _ROW_TYPES.split(","))
 _ORDER: Final = f"""
 INSERT INTO trade.broker_order ({_ROW})
 SELECT {_ROW} FROM jsonb_to_recordset($1::jsonb) AS new({_ROW_TYPES})
+WHERE {IF_NEW}
 ON CONFLICT (order_ref) DO NOTHING
 """  # noqa: S608 - constants of this file
-_MOVE: Final = """
+_MOVE: Final = f"""
 UPDATE trade.broker_order
 SET state = $2, filled = $3, quantity = $4, limit_price = $5, stop_price = $6,
     updated_at = clock_timestamp()
-WHERE order_ref = $1
-"""
-_FILL: Final = """
+WHERE order_ref = $1 AND {IF_NEW}
+"""  # noqa: S608 - constants of this file
+_FILL: Final = f"""
 INSERT INTO trade.fill (exec_stem, exec_id, order_ref, plan_id, account, perm_id, symbol, con_id,
     side, quantity, price, at_ns, run_id)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 WHERE {IF_NEW}
 ON CONFLICT (exec_stem) DO UPDATE
 SET exec_id = excluded.exec_id, quantity = excluded.quantity, price = excluded.price
 """
-_PERM: Final = """
-INSERT INTO trade.order_perm (order_ref, perm_id) VALUES ($1, $2) ON CONFLICT DO NOTHING
+_PERM: Final = f"""
+INSERT INTO trade.order_perm (order_ref, perm_id) SELECT $1, $2 WHERE {IF_NEW}
+ON CONFLICT DO NOTHING
 """
-_COMMISSION: Final = """
-UPDATE trade.fill SET commission_usd = $2, realised_usd = $3 WHERE exec_stem = $1
+_COMMISSION: Final = f"""
+UPDATE trade.fill SET commission_usd = $2, realised_usd = $3 WHERE exec_stem = $1 AND {IF_NEW}
+"""  # noqa: S608 - constants of this file
+_ADJUSTMENT: Final = f"""
+INSERT INTO trade.adjustment (account, symbol, plan_id, quantity, reason)
+SELECT $1, $2, $3, $4, $5 WHERE {IF_NEW}
 """
-_ADJUSTMENT: Final = """
-INSERT INTO trade.adjustment (account, symbol, plan_id, quantity, reason) VALUES ($1, $2, $3,
-$4, $5)
+_QUARANTINE: Final = f"""
+INSERT INTO trade.quarantine (account, symbol, reason) SELECT $1, $2, $3 WHERE {IF_NEW}
+ON CONFLICT DO NOTHING
 """
-_QUARANTINE: Final = """
-INSERT INTO trade.quarantine (account, symbol, reason) VALUES ($1, $2, $3) ON CONFLICT DO
-NOTHING
-"""
-_DENIAL: Final = """
-INSERT INTO trade.denial (at_ns, run_id, account, plan_id, symbol, role, check_name,
-limit_text, observed, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-"""
-_DAY: Final = """
+_RELEASE: Final = f"""
+DELETE FROM trade.quarantine WHERE account = $1 AND symbol = $2 AND {IF_NEW}
+"""  # noqa: S608 - constants of this file
+_DENIALS: Final = f"""
+INSERT INTO trade.denial (at_ns, run_id, account, plan_id, symbol, role, check_name, limit_text,
+    observed, reason)
+SELECT $1, $2, $3, new.* FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::text[], $10::text[]) AS new
+WHERE {IF_NEW}
+"""  # noqa: S608 - constants of this file
+_DAY: Final = f"""
 INSERT INTO trade.account_day (account, day, net_liquidation_usd, realised_usd, rejects, peak_usd,
     open_risk_usd, stops_in_row)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE {IF_NEW}
 ON CONFLICT (account, day) DO UPDATE
 SET realised_usd = excluded.realised_usd, rejects = excluded.rejects,
     peak_usd = excluded.peak_usd, open_risk_usd = excluded.open_risk_usd,
@@ -164,18 +151,16 @@ class PgOrderStore:
                 await connection.execute(*written)
             return
         claim = _claim_of(batch)
-        has_writers = any(type(change) in _WRITERS for change in batch.changes)
+        writes = [
+            write(change, batch)
+            for change in batch.changes
+            if (write := _WRITERS.get(type(change))) is not None
+        ]
+        denials = _write_denials(batch)
+        if denials is not None:
+            writes.append(denials)
         async with self._lane.connection() as connection:
-            if not has_writers:
-                await connection.execute(_CLAIM, *claim)
-                return
-            async with connection.transaction():
-                if await connection.execute(_CLAIM, *claim) == "INSERT 0 0":
-                    return
-                for change in batch.changes:
-                    write = _WRITERS.get(type(change))
-                    if write is not None:
-                        await connection.execute(*write(change, batch))
+            await write_batch(connection, claim, writes)
 
     async def load(self, account: AccountName, client_id: int) -> LoadedBooks:
         """Return the books of an account. Raises StoreUnavailable."""
@@ -359,13 +344,12 @@ def _values(row: OrderRow, batch: Batch) -> dict[str, Any]:
     return {**fields, "run_id": batch.run_id, "epoch": batch.epoch}
 
 
-def _write_order(change: OrderRecorded, batch: Batch) -> Statement:
-    return _ORDER, [_values(change.row, batch)]
+def _write_order(change: OrderRecorded, batch: Batch) -> Write:
+    return Write(_ORDER, ([_values(change.row, batch)],), ("order", change.row.order_ref))
 
 
-def _write_move(change: OrderMoved, _batch: Batch) -> Statement:
-    return (
-        _MOVE,
+def _write_move(change: OrderMoved, _batch: Batch) -> Write:
+    values = (
         change.order_ref,
         change.state.value,
         change.filled,
@@ -373,20 +357,20 @@ def _write_move(change: OrderMoved, _batch: Batch) -> Statement:
         change.limit_price,
         change.stop_price,
     )
+    return Write(_MOVE, values, ("order", change.order_ref))
 
 
-def _write_perm(change: PermSeen, _batch: Batch) -> Statement:
-    return (
+def _write_perm(change: PermSeen, _batch: Batch) -> Write:
+    return Write(
         _PERM,
-        change.order_ref,
-        change.perm_id,
+        (change.order_ref, change.perm_id),
+        ("perm", change.order_ref, str(change.perm_id)),
     )
 
 
-def _write_fill(change: FillSeen, batch: Batch) -> Statement:
+def _write_fill(change: FillSeen, batch: Batch) -> Write:
     fill = change.fill
-    return (
-        _FILL,
+    values = (
         fill.exec_stem,
         fill.exec_id,
         fill.order_ref,
@@ -401,64 +385,51 @@ def _write_fill(change: FillSeen, batch: Batch) -> Statement:
         fill.at_ns,
         batch.run_id,
     )
+    return Write(_FILL, values, ("fill", fill.exec_stem))
 
 
-def _write_commission(change: CommissionSeen, _batch: Batch) -> Statement:
-    return (
-        _COMMISSION,
-        change.exec_stem,
-        change.commission_usd,
-        change.realised_usd,
-    )
+def _write_commission(change: CommissionSeen, _batch: Batch) -> Write:
+    values = (change.exec_stem, change.commission_usd, change.realised_usd)
+    return Write(_COMMISSION, values, ("fill", change.exec_stem))
 
 
-def _write_adjustment(change: PositionAdjusted, batch: Batch) -> Statement:
-    return (
-        _ADJUSTMENT,
-        batch.account.value,
-        change.symbol,
-        change.plan_id,
-        change.quantity,
-        change.reason,
-    )
+def _write_adjustment(change: PositionAdjusted, batch: Batch) -> Write:
+    values = (batch.account.value, change.symbol, change.plan_id, change.quantity, change.reason)
+    return Write(_ADJUSTMENT, values)
 
 
-def _write_quarantine(change: SymbolQuarantined, batch: Batch) -> Statement:
-    return (
-        _QUARANTINE,
-        batch.account.value,
-        change.symbol,
-        change.reason,
-    )
+def _write_quarantine(change: SymbolQuarantined, batch: Batch) -> Write:
+    values = (batch.account.value, change.symbol, change.reason)
+    return Write(_QUARANTINE, values, ("quarantine", change.symbol))
 
 
-def _write_release(change: SymbolReleased, batch: Batch) -> Statement:
-    return (
-        "DELETE FROM trade.quarantine WHERE account = $1 AND symbol = $2",
-        batch.account.value,
-        change.symbol,
-    )
+def _write_release(change: SymbolReleased, batch: Batch) -> Write:
+    return Write(_RELEASE, (batch.account.value, change.symbol), ("quarantine", change.symbol))
 
 
-def _write_denial(change: IntentRefused, batch: Batch) -> Statement:
-    return (
-        _DENIAL,
-        batch.at_ns,
-        batch.run_id,
-        batch.account.value,
-        change.plan_id,
-        change.symbol,
-        change.role.value,
-        change.check,
-        change.limit,
-        change.observed,
-        change.reason,
-    )
+def _write_denials(batch: Batch) -> Write | None:
+    """Return the one write of all refusals in a batch: a storm of them must cost little."""
+    refused = [
+        (
+            change.plan_id,
+            change.symbol,
+            change.role.value,
+            change.check,
+            change.limit,
+            change.observed,
+            change.reason,
+        )
+        for change in batch.changes
+        if isinstance(change, IntentRefused)
+    ]
+    if not refused:
+        return None
+    columns = map(list, zip(*refused, strict=True))
+    return Write(_DENIALS, (batch.at_ns, batch.run_id, batch.account.value, *columns))
 
 
-def _write_day(change: DaySeen, batch: Batch) -> Statement:
-    return (
-        _DAY,
+def _write_day(change: DaySeen, batch: Batch) -> Write:
+    values = (
         batch.account.value,
         date.fromisoformat(change.day),
         change.net_liquidation_usd,
@@ -468,9 +439,10 @@ def _write_day(change: DaySeen, batch: Batch) -> Statement:
         change.open_risk_usd,
         change.stops_in_row,
     )
+    return Write(_DAY, values, ("day", change.day))
 
 
-_WRITERS: Final[dict[type, Callable[[Any, Batch], Statement]]] = {
+_WRITERS: Final[dict[type, Callable[[Any, Batch], Write]]] = {
     OrderRecorded: _write_order,
     OrderMoved: _write_move,
     PermSeen: _write_perm,
@@ -479,6 +451,5 @@ _WRITERS: Final[dict[type, Callable[[Any, Batch], Statement]]] = {
     PositionAdjusted: _write_adjustment,
     SymbolQuarantined: _write_quarantine,
     SymbolReleased: _write_release,
-    IntentRefused: _write_denial,
     DaySeen: _write_day,
 }

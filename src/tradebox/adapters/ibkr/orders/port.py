@@ -3,7 +3,8 @@
 Rules of this file:
 - one unkeyed request at a time; its answer is complete at its own END, counted, so that a late
   END of an abandoned read never completes a later one;
-- nothing is throttled here: this connection carries orders alone, and the gate counts them;
+- orders are not throttled here, the gate counts them; questions about stocks wait for their turn,
+  so that however many are asked, the gateway's pace is left to orders;
 - every connect builds a new client, so that nothing of the last session can speak again;
 - a new connection reports its end once, whatever ended it.
 """
@@ -24,6 +25,7 @@ from tradebox.adapters.ibkr.orders.decoder import FactDecoder, FactReader
 from tradebox.adapters.ibkr.orders.sliced_client import SlicedClient
 from tradebox.domain.market import Bar, Instrument
 from tradebox.errors import BrokerUnavailable, ClientIdInUse, HeartbeatMissed
+from tradebox.execution.buckets import Bucket
 from tradebox.ports.orders import (
     BrokerFact,
     BrokerSnapshot,
@@ -47,6 +49,8 @@ _WARNING_CODES: Final = range(2100, 2200)
 _HEARTBEAT_GAP_S: Final = 1.0
 """TWS API: a second reqCurrentTime within a second is not answered."""
 _NS_PER_S: Final = 1_000_000_000
+QUESTIONS_PER_S: Final = 15
+"""TWS API: beyond 50 messages a second it drops what comes; the other 35 are for orders."""
 
 
 class IbOrderPort:
@@ -60,6 +64,7 @@ class IbOrderPort:
         clock: Clock,
         *,
         connect_deadline_s: float = 5.0,
+        questions_per_s: int = QUESTIONS_PER_S,
         default_zone: tzinfo = UTC,
     ) -> None:
         self._address = (host, port)
@@ -69,6 +74,8 @@ class IbOrderPort:
         self._zone = default_zone
         self._session: _Session | None = None
         self._lock = asyncio.Lock()
+        self._questions = Bucket(questions_per_s, 1.0)
+        self._queue = asyncio.Lock()
         self._heartbeat_at_s = float("-inf")
 
     async def connect(self, on_fact: Callable[[BrokerFact], None]) -> LinkInfo:
@@ -152,7 +159,11 @@ class IbOrderPort:
         return seconds * _NS_PER_S
 
     async def instrument(self, symbol: str, deadline_s: float) -> Instrument | None:
-        """Return the contract of a US stock, or None where the broker knows none."""
+        """Return the contract of a US stock, or None where the broker knows none.
+
+        The deadline is the answer's, from when the question has left.
+        """
+        await self._take_turn()
         session = self._live()
         request_id = session.new_request_id()
         question = Contract(secType="STK", symbol=symbol, exchange="SMART", currency="USD")
@@ -172,6 +183,7 @@ class IbOrderPort:
 
     async def daily_bars(self, symbol: str, deadline_s: float) -> tuple[Bar, ...]:
         """Return a year of a US stock's days, oldest first, the running one too; or none."""
+        await self._take_turn()
         session = self._live()
         request_id = session.new_request_id()
         question = Contract(secType="STK", symbol=symbol, exchange="SMART", currency="USD")
@@ -191,6 +203,13 @@ class IbOrderPort:
         return tuple(
             wire.daily_bar_of(symbol, item) for item in _listed(found) if isinstance(item, BarData)
         )
+
+    async def _take_turn(self) -> None:
+        """Wait, behind those who came before, until a question may be written."""
+        async with self._queue:
+            while wait_s := self._questions.wait_s(self._clock.now()):
+                await self._clock.sleep(wait_s)
+            self._questions.take(1, self._clock.now())
 
     def watch_account(self, account_id: str) -> None:
         """Ask for the account's money to be streamed as AccountValueFacts."""
