@@ -38,6 +38,11 @@ SELECT p.plan_id, p.account, p.side, p.state, p.close_reason, v.document
 FROM trade.plan AS p JOIN trade.plan_version AS v USING (plan_id, version)
 """
 _STEPS = "SELECT kind, count(*) AS count FROM trade.plan_step GROUP BY kind"
+_ALERT_TEXTS = """
+SELECT account, kind, text, recorded_at::text AS at FROM trade.alert
+WHERE severity = 'critical' ORDER BY recorded_at
+"""
+_TEXTS_MAX = 40
 _TABLES = ("adjustment", "quarantine", "denial")
 _ALERTS = "SELECT kind, count(*) AS count FROM trade.alert WHERE severity = 'critical' GROUP BY 1"
 
@@ -100,6 +105,7 @@ async def final_faults(
         plans = {row["plan_id"]: row for row in await connection.fetch(_PLANS)}
         steps = {row["kind"]: row["count"] for row in await connection.fetch(_STEPS)}
         alerts = {row["kind"]: row["count"] for row in await connection.fetch(_ALERTS)}
+        texts = [dict(row) for row in await connection.fetch(_ALERT_TEXTS)]
         counts = {
             name: await connection.fetchval(f"SELECT count(*) FROM trade.{name}")
             for name in _TABLES
@@ -123,6 +129,7 @@ async def final_faults(
         "fills_booked": fills,
         "steps": steps,
         "critical_alerts": alerts,
+        "critical_alerts_first": texts[:_TEXTS_MAX],
         "denials": counts["denial"],
     }
     return faults, figures

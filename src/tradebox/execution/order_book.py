@@ -81,6 +81,8 @@ class OrderRecord:
     cancel_asked_s: float | None = None
     is_ended_by_us: bool = False
     """A cancel of ours was sent at any time: its end is no surprise."""
+    was_over: bool = False
+    """It was over before this life of the program began."""
     change_wanted: tuple[int, Decimal] | None = None
     change_asked_s: float = 0.0
     change_doubted_ns: int | None = None
@@ -423,6 +425,7 @@ class OrderBook:
             record.perm_ids.add(perm_id)
             self._by_perm[perm_id] = record
         if record.is_over:
+            record.was_over = True
             record.copies = Copies(ended=record.perm_ids)
 
     def _file(self, record: OrderRecord) -> None:

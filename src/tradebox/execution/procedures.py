@@ -337,8 +337,8 @@ class PlanDesk:
         the stop is placed all the same.
         """
         last = self._taken_stop()
-        if last is None:
-            return None
+        if last is None or (last.was_over and self.read_done_ns):
+            return None  # of one that ended in an earlier life, the first read of this is later
         if self._lost is None or self._lost[0] != last.ref:
             self._lost = (last.ref, now_s, now_ns)
             return [Look("the broker ended a stop")]

@@ -127,6 +127,7 @@ class World:
             pool=SimpleNamespace(keep=lambda lane: None),
             run=SimpleNamespace(run_id="run-1"),
             boot_epoch=1,
+            past_bars=SimpleNamespace(brokers={}),
         )
 
     async def ended(self) -> int:

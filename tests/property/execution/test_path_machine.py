@@ -359,6 +359,27 @@ def test_a_restart_in_a_stop_move_loosens_and_replaces_nothing(holder, lost, res
     assert roles.count(OrderRole.STOP) == 1
 
 
+def test_a_stop_that_an_exit_took_before_a_restart_is_back_after_one_read(holder, monkeypatch):
+    """Cover waits for the books to be read, not for another read after that."""
+    holder.do(holder.path.request(ExitRequest("p1", SEEN, "out")))
+    holder.broker.read_one()
+    holder.broker.finish_cancels()
+    holder.broker.deliver_all()
+    while holder.facts:
+        holder.do(holder.path.on_fact(holder.facts.popleft()))
+    assert not holder.broker.live(OrderRole.STOP)
+    reads = []
+    monkeypatch.setattr(
+        OrderLink,
+        "take_snapshot",
+        lambda link, take=OrderLink.take_snapshot: reads.append(1) or take(link),
+    )
+    holder.the_program_dies(0)
+    assert holder.broker.inbox, "a new stop is under way"
+    assert len(reads) == 1
+    holder.come_to_rest()
+
+
 def test_without_the_ratchet_a_restart_in_a_stop_move_is_noticed(holder, monkeypatch):
     monkeypatch.setattr(DESK, "_ratchet", lambda _: None)
     with pytest.raises(AssertionError):
