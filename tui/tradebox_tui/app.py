@@ -126,9 +126,9 @@ class ConsoleApp(App[int], inherit_bindings=False):
         for item in keys.SCREENS:
             importlib.import_module(f"tradebox_tui.screens.{item.name}")
         reader.preload()
-        from tradebox_tui.widgets import price_plot
+        from tradebox_tui.widgets import plot
 
-        price_plot.preload()
+        plot.preload()
 
     # --- reading ------------------------------------------------------------------------------
 

@@ -1,21 +1,19 @@
 """The price of one plan over time, with its levels as lines on the price axis.
 
 Rules of this file:
-- drawn anew every REDRAW_NS at most, or when plan, timeframe or size change;
-- the plotting library is loaded when the first plot is drawn, not at the start.
+- drawn anew every REDRAW_NS at most, or when plan, timeframe or size change.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
-
-from rich.text import Text
 
 from tradebox_tui import text
 from tradebox_tui.theme import Line
 from tradebox_tui.view import View
 from tradebox_tui.widgets.ladder import levels_of
 from tradebox_tui.widgets.pane import Pane
+from tradebox_tui.widgets.plot import blank_plot, plot_lines
 
 REDRAW_NS: Final = 5_000_000_000
 TICKS_MAX: Final = 6
@@ -89,14 +87,7 @@ def draw(
     ascii_only: bool = False,
 ) -> list[Line]:
     """Return the plot of points, times as x, with the plan's levels that are near them."""
-    from textual_plotext.plot import Plot
-
-    plot = Plot()
-    plot._set_size(width, height)  # noqa: SLF001 - plotsize alone is capped by the terminal's size
-    plot.plotsize(width, height)
-    plot.theme("clear")
-    plot.xaxes(lower=False, upper=False)
-    plot.yaxes(left=True, right=False)
+    plot = blank_plot(width, height)
     first, last = points[0][0], points[-1][0]
     times = [(at - first) / 1e9 for at, _ in points]
     prices = [float(price) for _, price in points]
@@ -111,8 +102,7 @@ def draw(
     ticks = [low + step * at for at in range(max(1, min(4, height // 2)) + 1)]
     plot.yticks(ticks, [f"{tick:,.2f}" for tick in ticks])
     plot.xticks(*_times(first, last))
-    built = Text.from_ansi(plot.build()).plain
-    return [[(line.rstrip(), "")] for line in built.splitlines()[:height]]
+    return plot_lines(plot, height)
 
 
 def _labels(plan: Mapping[str, Any], low: float, high: float, rows: int) -> list[tuple[float, str]]:
@@ -145,10 +135,3 @@ def _times(first: int, last: int) -> tuple[list[float], list[str]]:
     pattern = "%m-%d" if seconds > 3 * text.DAY_S else "%H:%M" if seconds > 900 else "%H:%M:%S"
     marks = [seconds * at / (TICKS_MAX - 1) for at in range(TICKS_MAX)]
     return marks, [text.clock(first + int(mark * 1e9), pattern) for mark in marks]
-
-
-def preload(done: Callable[[], None] = lambda: None) -> None:
-    """Load the plotting library, in a thread of its own."""
-    import textual_plotext.plot  # noqa: F401 - loaded for its effect
-
-    done()

@@ -1,15 +1,13 @@
 """Plots of backtests: curves over their points, and a histogram, as lines of text.
 
 Rules of this file:
-- the plotting library is loaded when the first plot is drawn;
 - two curves differ by their marker and their name, not by colour alone.
 """
 
 from collections.abc import Sequence
 
-from rich.text import Text
-
 from tradebox_tui.theme import Line
+from tradebox_tui.widgets.plot import blank_plot, plot_lines
 
 MARKERS = ("braille", "dot")
 ASCII_MARKERS = ("*", "+")
@@ -25,21 +23,13 @@ def line_plot(
     ascii_only: bool = False,
 ) -> list[Line]:
     """Return curves of R over their points, each with its name at its end."""
-    from textual_plotext.plot import Plot
-
-    plot = Plot()
-    plot._set_size(width, height)  # noqa: SLF001 - plotsize alone is capped by the terminal's size
-    plot.plotsize(width, height)
-    plot.theme("clear")
-    plot.xaxes(lower=False, upper=False)
-    plot.yaxes(left=True, right=False)
+    plot = blank_plot(width, height)
     markers = ASCII_MARKERS if ascii_only else MARKERS
     for (name, curve), marker in zip(curves, markers, strict=False):
         plot.plot(list(range(len(curve))), list(curve), marker=marker)
         plot.text(f"{name} {curve[-1]:+.1f} R", x=len(curve) - 1, y=curve[-1], alignment="right")
     plot.xticks([])
-    built = Text.from_ansi(plot.build()).plain
-    return [[(line.rstrip(), "")] for line in built.splitlines()[:height]]
+    return plot_lines(plot, height)
 
 
 def histogram(
