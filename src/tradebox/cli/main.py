@@ -3,7 +3,7 @@
 Rules of this file:
 - commands import what they need when they run, so that `--help` stays instant;
 - a TradeboxError prints "tradebox: message" on stderr (one JSON object with --json) and ends with
-  its class's exit code; a bug prints where the log is and ends with 1.
+  its class's exit code; a bug is not dressed up: it ends with its traceback and 1.
 """
 
 import sys
@@ -112,7 +112,7 @@ def root(
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; nothing escapes but SystemExit of --help."""
+    """Run one command and return its exit code; nothing escapes but a bug."""
     as_json = "--json" in arguments
     completion.listen()
     try:
