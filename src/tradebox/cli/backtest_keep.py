@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CHUNK_STOCKS = 100
 HASH_CHARS = 64
 YOUNG_S = 3600.0
+DAYS_MAX = 36_500
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -172,8 +173,8 @@ def clean(
     json: JsonOption = False,
 ) -> None:
     """Remove runs, named or past their retention, and stored bars that no run uses."""
-    if older_than_days is not None and (older_than_days < 0 or runs):
-        raise ConfigInvalid("--older-than takes days from 0 on, and no RUN beside it")
+    if older_than_days is not None and (not 0 <= older_than_days <= DAYS_MAX or runs):
+        raise ConfigInvalid(f"--older-than takes days from 0 to {DAYS_MAX}, and no RUN beside it")
     place = find_home(home)
     age = older_than_days
     if age is None:

@@ -60,6 +60,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
 Letter = Literal["A", "B", "C", "D"]
 
 
@@ -169,9 +170,9 @@ class BacktestSettings(_Section):
     stock_s_max: Positive = 60.0
     store_wait_s_max: Positive = 300.0
     pressure_wait_share_max: Share = 0.05
-    retention_days: Count = 365
-    expiry_days: Count = 30
-    seed: Annotated[int, Field(ge=0)] = 1
+    retention_days: Days = 365
+    expiry_days: Days = 30
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     splits: Annotated[int, Field(ge=4, le=50)] = 5
     layers: Names = LAYERS
     replay: bool = False

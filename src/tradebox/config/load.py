@@ -190,7 +190,17 @@ def _explain(error: ValidationError, origins: Mapping[tuple[str, ...], str]) -> 
             yield f"{'.'.join(path)}: unknown key ({where}): remove it or see `config show`"
             continue
         shown = "***" if _path_is_secret(path) else repr(problem["input"])
-        yield f"{'.'.join(path)}={shown} ({where}): {problem['msg'].lower()}: correct the value"
+        yield f"{'.'.join(path)}={shown} ({where}): {_in_words(problem)}: correct the value"
+
+
+def _in_words(problem: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value, without the words of the library that found it."""
+    if problem["type"] == "model_type":
+        return "it holds settings: write it as a table, and each setting below it"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    message = str(problem["msg"])
+    return message[:1].lower() + message[1:]
 
 
 def _path_is_secret(path: tuple[str, ...]) -> bool:

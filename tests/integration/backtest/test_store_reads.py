@@ -300,6 +300,8 @@ def test_clean_spares_what_is_at_work(told, tmp_path):
         ["show", "last", "--status", "good"],
         ["report", "last", "--html", "x.html", "--stocks", "-1"],
         ["clean", "--older-than", "-1"],
+        ["clean", "--older-than", "99999999999"],
+        ["clean", "--older-than", "nan"],
         ["clean", "X", "--older-than", "1"],
         ["check", "last", "--stocks", "0"],
     ],

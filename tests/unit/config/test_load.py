@@ -44,6 +44,10 @@ def test_flags_beat_environment_beats_file(home):
         ({"toml": "[live]\nport = 7496"}, "live.port", "7496", "remove it"),
         ({"toml": "[live]\nclient_id = 11"}, "client_id", "11", "give each its own"),
         ({"toml": "x =="}, "config.toml", "not valid TOML", "fix the line"),
+        ({"toml": "log = [1]"}, "log", "[1]", "write it as a table"),
+        ({"toml": "[backtest]\nseed = 9223372036854775808"}, "backtest.seed", "922", "correct"),
+        ({"toml": "[backtest]\nretention_days = 40000"}, "retention_days", "40000", "correct"),
+        ({"toml": "[backtest]\nmemory_budget = '4 gallons'"}, "memory_budget", '"4GiB"', "correct"),
         ({"toml": "x = " + "[" * 5000}, "config.toml", "nested too deeply", "no config file"),
     ],
 )
