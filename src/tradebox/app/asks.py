@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradebox.actors.feed_monitor import SwapFeeds
 from tradebox.app.flood import flood
+from tradebox.app.trading import account_names
 from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
 from tradebox.supervision.harm import Harm, harm
 from tradebox.supervision.link import Ask
@@ -44,6 +45,8 @@ class Asks:
                 ask.reply({"recent_ms": self._plant.vitals.recent_lags_ms()})
             case "confirm_level":
                 self._confirm_level(ask)
+            case "kill":
+                self._kill(ask)
             case "harm" if self._plant.settings.profile == "sim":
                 self._harm(ask)
             case "flood" if self._plant.settings.profile == "sim":
@@ -83,6 +86,11 @@ class Asks:
             split = state.rest.split
             answer = {"numerator": split.numerator, "denominator": split.denominator}
             ask.reply({"symbol": symbol, **answer})
+
+    def _kill(self, ask: Ask) -> None:
+        """Stop the entries of every account in memory: no store is needed for it."""
+        self._plant.kill.set(str(ask.data.get("reason", "")) or "asked by a person")
+        ask.reply({"entries": "stopped", "accounts": sorted(account_names(self._plant))})
 
     def _actor(self, ask: Ask) -> None:
         name = str(ask.data.get("name"))

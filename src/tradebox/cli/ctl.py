@@ -5,7 +5,10 @@ Rules of this file:
 - what concerns money is a durable row with a deadline, taken once, answered, and logged.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from threading import Thread
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +24,7 @@ failover = typer.Typer(no_args_is_help=True, help="Planned takeovers.")
 app.add_typer(failover, name="failover")
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the log.")]
 KILL_ANSWER_S = 5.0
+STORE_S_MAX = 10.0
 
 
 @failover.command("feed")
@@ -109,25 +113,24 @@ def resume(account: AccountOption, home: HomeOption = None, json: JsonOption = F
 
 @app.command("kill")
 def kill(reason: ReasonOption = "", home: HomeOption = None, json: JsonOption = False) -> None:
-    """Stop all entries now, by file, database and memory; exits and stops go on."""
+    """Stop all entries now, by file, memory and database; exits and stops go on.
+
+    Any one of the three is enough; a row for each account keeps who asked, where there is a store.
+    """
     from tradebox.execution.kill_switch import write_kill_file
 
     place = find_home(home)
     why = reason or "asked by a person"
-    ways = {"file": write_kill_file(place.kill_file, why), "database": True}
+    ways = {"file": write_kill_file(place.kill_file, why)}
     memory: list[str] = []
-    try:
-        _switch(place, "kill", "on", why)
-    except (StoreUnavailable, NotRunning):
-        ways["database"] = False
-    for name in ("live", "paper"):
-        try:
+    with suppress(NotRunning, NotDone):
+        memory = list(_forward(home, "kill", reason=why)["accounts"])
+    ways["database"] = _in_time(lambda: _switch(place, "kill", "on", why))
+    if not (any(ways.values()) or memory):
+        raise NotDone("neither the file, the database nor the engine took the kill switch")
+    for name in memory if ways["database"] else ():
+        with suppress(StoreUnavailable, NotRunning, NotDone):
             request(place, name, "kill", {"reason": why}, KILL_ANSWER_S)
-        except (StoreUnavailable, NotRunning, NotDone):
-            continue
-        memory.append(name)
-    if not (ways["file"] or ways["database"]):
-        raise NotDone("neither the file nor the database took the kill switch")
     show({"done": True, "entries": "stopped", **ways, "memory": memory}, json=json)
 
 
@@ -154,6 +157,24 @@ def _switch(place: Home, name: str, value: str, reason: str) -> None:
     from tradebox.adapters.postgres.commands import PgCommands
 
     with_pool(place, lambda pool: PgCommands(pool).switch(name, value, reason))
+
+
+def _in_time(call: Callable[[], None]) -> bool:
+    """Say whether a store took something within the time for an answer.
+
+    A server that hangs would keep a command for minutes; the thread that waits for it ends with it.
+    """
+    done: list[bool] = []
+
+    def attempt() -> None:
+        with suppress(StoreUnavailable, NotRunning):
+            call()
+            done.append(True)
+
+    waiting = Thread(target=attempt, daemon=True)
+    waiting.start()
+    waiting.join(STORE_S_MAX)
+    return bool(done)
 
 
 def _tell(place: Home, account: str, kind: str, args: dict[str, Any], *, json: bool) -> None:
