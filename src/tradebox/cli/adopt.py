@@ -28,7 +28,7 @@ def adopt(
     from tradebox.domain.plan_document import parse_document
 
     document = parse_document(read_document(plan))
-    args = {"symbol": symbol, "document": document.to_json()}
+    args = {"symbol": symbol.upper(), "document": document.to_json()}
     show(request(find_home(home), account, "adopt", args), json=json)
 
 
@@ -42,5 +42,5 @@ def release(
     json: JsonOption = False,
 ) -> None:
     """Let a quarantined symbol take entries again."""
-    args = {"symbol": symbol, "keep": keep}
+    args = {"symbol": symbol.upper(), "keep": keep}
     show(request(find_home(home), account, "release", args), json=json)

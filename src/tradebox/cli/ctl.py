@@ -64,8 +64,11 @@ def split(
     from tradebox.ports.splits import SplitRow
 
     new, _, old = ratio.partition(":")
-    if not (new.isdecimal() and old.isdecimal() and 0 < int(new) <= 1000 and 0 < int(old) <= 1000):
-        raise ConfigInvalid(f"{ratio!r} is no ratio: write new shares for old ones, e.g. 4:1")
+    sides = [int(side) if side.isdecimal() else 0 for side in (new, old)]
+    if not all(0 < side <= 1000 for side in sides) or sides[0] == sides[1]:
+        raise ConfigInvalid(
+            f"NEW:OLD={ratio}: no ratio of a split: write new shares for old ones, e.g. 4:1"
+        )
     row = SplitRow(symbol.upper(), day.date(), int(new), int(old), "person")
     with_pool(find_home(home), lambda pool: PgSplits(pool).add(row))
     show({**row._asdict(), "day": row.day.isoformat()}, json=json)
@@ -102,7 +105,10 @@ def pause(
 
 @app.command("resume")
 def resume(account: AccountOption, home: HomeOption = None, json: JsonOption = False) -> None:
-    """Lift kill and pause for an account, and count its losses in a row anew."""
+    """Lift the kill switch, which is one for both accounts, and the pause of this one.
+
+    Its losses in a row count anew.
+    """
     place = find_home(home)
     name = account_name(account)
     place.kill_file.unlink(missing_ok=True)

@@ -51,7 +51,9 @@ def test_a_split_is_announced_for_its_day(split, pg_dsn):
     assert rows_of(pg_dsn) == [("NVDA", date(2026, 11, 24), 4, 1)]
 
 
-@pytest.mark.parametrize("ratio", ["4", "4:0", "0:1", "4/1", "-2:1", "1.5:1", "9999:1"])
+@pytest.mark.parametrize(
+    "ratio", ["4", "4:0", "0:1", "4/1", "-2:1", "1.5:1", "9999:1", "1:1", "3:3"]
+)
 def test_what_is_no_ratio_is_refused(split, pg_dsn, ratio):
     code, text = split("split", "NVDA", "--day", "2026-11-24", "--", ratio)
     assert code == ExitCode.CONFIG
