@@ -162,7 +162,9 @@ CATALOGUE: tuple[FaultSpec, ...] = (
         {**_ANYONE, "symbol": "", "price": "NaN"},
     ),
     FaultSpec(
-        "repeat_price", "send the same trade price while times go on", {**_ANYONE, "symbol": ""}
+        "repeat_price",
+        "send the same trade price and no new quote while times go on",
+        {**_ANYONE, "symbol": ""},
     ),
 )
 

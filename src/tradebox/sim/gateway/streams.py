@@ -112,7 +112,8 @@ class Stream:
 
     def _say(self, event: MarketEvent, figures: SessionFigures | None) -> None:
         if not isinstance(event, Trade):
-            say_quote(self, event.quote)
+            if not (self.last_price and self.session.tick_fault("repeat_price", event.symbol)):
+                say_quote(self, event.quote)
             return
         self.volume = figures.volume if figures is not None else self.volume + event.size
         _say_trade(self, event, self.volume)

@@ -292,8 +292,10 @@ async def test_repeat_price_freezes_the_price_while_times_go_on():
         bench.market.print_trade(99.0)
         bench.faults.set("repeat_price")
         bench.market.tick(2_000)
+        bench.market.show(94.99, 95.01, last=95.0)
         bench.market.print_trade(95.0)
         messages = await client.sync()
+        assert not [one for one in messages if one[0] == "1" and one[3] in ("1", "2")], "no quote"
         lasts = [fields[4] for fields in messages if fields[0] == "1" and fields[3] == "4"]
         times = [fields[4] for fields in messages if fields[0] == "46"]
         assert lasts == ["99.0", "99.0"]
