@@ -32,7 +32,7 @@ def broker(
 
     place = find_home(home)
     settings = load_settings(place)
-    found = with_pool(place, lambda pool: drill(place, settings, pool, symbol, steps or []))
+    found = with_pool(place, lambda pool: drill(place, settings, pool, symbol.upper(), steps or []))
     if json:
         print_json(found)
         return

@@ -68,12 +68,12 @@ def _read_answer(link: socket.socket) -> dict[str, Any]:
         held += part
     answer = json_module.loads(held.partition(b"\n")[0])
     if not isinstance(answer, dict):
-        raise TypeError("no object")
+        raise ValueError("no object")  # noqa: TRY004 - the wire's fault, as all else here
     return answer
 
 
 def compose(answer: dict[str, Any], home: Home) -> dict[str, Any]:
-    """Return the status object of the issue's contract from the launcher's answer."""
+    """Return what `status --json` shows, from the launcher's answer."""
     launcher = answer.get("launcher") or {}
     engine = answer.get("engine") or {}
     blob = engine.get("blob") or {}
