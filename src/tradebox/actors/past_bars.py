@@ -4,12 +4,14 @@ Rules of this file:
 - volume limits and average true ranges need bars of closed days; the stand-in world brings its own,
   a real broker is asked, one symbol after another;
 - who does not answer is asked again later; an answer without bars counts, and a person is told;
+- a bar that cannot be true (check 20) is not kept: PostgreSQL would refuse its whole batch;
 - a plan is not armed before its symbol was asked for: `PastBarBook.is_read`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from tradebox.domain.bar_check import sound_bars
 from tradebox.domain.events import AlertRaised
 from tradebox.domain.market import Bar
 from tradebox.domain.market_day import market_day
@@ -20,6 +22,7 @@ from tradebox.supervision.actor import Actor, Context
 
 LOOK_S: Final = 0.5
 RETRY_S: Final = 5.0
+DEFECTS_TOLD: Final = 5
 
 AskBars = Callable[[str], Awaitable[Sequence[Bar]]]
 """Takes a symbol, returns the daily bars of closed days. Raises BrokerUnavailable."""
@@ -87,8 +90,12 @@ class PastBars(Actor[_Look]):
         if bars is None:
             return False
         closed = [bar for bar in bars if bar.end_ns <= now_ns]
+        sound, defects = sound_bars(closed)
+        if defects:
+            text = "; ".join(defects[:DEFECTS_TOLD])
+            self._ctx.events.publish(AlertRaised("warning", "bar_refused", text, at_ns=now_ns))
         try:
-            await self._reference.put_bars(closed, "broker")
+            await self._reference.put_bars(sound, "broker")
         except StoreUnavailable:
             return False
         self._book.note(symbol, now_ns)

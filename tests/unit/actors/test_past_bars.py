@@ -1,5 +1,6 @@
 """Past bars are read once a market day for whatever is wanted, from any broker that answers."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -110,6 +111,23 @@ async def test_who_is_away_is_asked_again_and_nothing_counts_as_read_meanwhile(w
         broker.is_away = scene.reference.is_down = False
         await tree.run(RETRY_S)
         assert (scene.reference.rows, scene.is_read("AAA")) == ([bar("AAA", -1)], True)
+
+
+async def test_a_bar_that_cannot_be_true_is_told_and_the_others_are_kept():
+    class Careless(Broker):
+        async def ask(self, symbol):
+            await super().ask(symbol)
+            bad = replace(bar(symbol, -2), high=Decimal("0.5"))
+            return [bar(symbol, -3), bad, bar(symbol, -1), bar(symbol, -3)]
+
+    scene, told = Scene(Careless()), []
+    async with manual_tree(scene.spec()) as tree:
+        tree.runtime.events.attach(AlertRaised, told.append)
+        await tree.run(2 * LOOK_S)
+        assert scene.reference.rows == [bar("AAA", -3), bar("AAA", -1)]
+    assert [(alert.kind, alert.text) for alert in told] == [
+        ("bar_refused", "AAA: high below open or close; AAA: not after the bar before it")
+    ]
 
 
 async def test_an_answer_without_bars_counts_and_is_told():
