@@ -9,6 +9,7 @@ with warnings.catch_warnings():
     from ibapi.wrapper import EWrapper
 
 DEADLINE_S = 20.0
+TRIES = 4
 
 
 class Seen(EWrapper):
@@ -22,6 +23,7 @@ class Seen(EWrapper):
         self.account = ""
         self.positions = {}
         self.orders = {}
+        self.errors = []
 
     def nextValidId(self, orderId):  # noqa: N802, N803 - the library's name
         self.is_up.set()
@@ -43,23 +45,34 @@ class Seen(EWrapper):
         self.orders_end.set()
 
     def error(self, *arguments):
-        """Notices of data farms are none of a test's business."""
+        """Notices of data farms are none of a test's business; they tell why there is no answer."""
+        self.errors.append(arguments)
 
 
 class OfficialClient:
     """Connected on entering, its thread ended on leaving."""
 
     def __init__(self, address, client_id):
+        self._address, self._client_id = address, client_id
+        self._make()
+
+    def _make(self):
         self.seen = Seen()
         self._client = EClient(self.seen)
-        self._address, self._client_id = address, client_id
         self._thread = threading.Thread(target=self._client.run, daemon=True)
 
     def __enter__(self):
-        self._client.connect(*self._address, self._client_id)
-        self._thread.start()
-        assert self.seen.is_up.wait(DEADLINE_S), "no nextValidId"
-        return self
+        """Connect; the session before under this id may take a moment to be let go."""
+        errors = []
+        for _ in range(TRIES):
+            self._client.connect(*self._address, self._client_id)
+            self._thread.start()
+            if self.seen.is_up.wait(DEADLINE_S / TRIES):
+                return self
+            self.__exit__()
+            errors += self.seen.errors
+            self._make()
+        raise AssertionError(f"no nextValidId: {errors}")
 
     def __exit__(self, *_):
         self._client.disconnect()

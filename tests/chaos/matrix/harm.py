@@ -25,6 +25,7 @@ from support.run_bench import DEADLINE_S, Bench, eventually
 from tradebox.adapters.embedded.addresses import REDIS_FOLDER, redis_url
 from tradebox.adapters.embedded.secrets import Login
 from tradebox.config import Home, Settings
+from tradebox.readmodel.quotes import told
 from tradebox.supervision.control import ask_control
 from tradebox.supervision.launch_errors import ControlUnreachable
 
@@ -218,6 +219,13 @@ def logged(world: World, event: str, since_s: float, **fields: object) -> list[d
         if is_it and _wall_s(row["at"]) >= since_s:
             found.append(row)
     return found
+
+
+def quality_of(world: World, symbol: str) -> str:
+    """Return what a symbol's price is worth, as a console is told: a quality, or why it waits."""
+    word = asyncio.run(told(Home(world.box.home).console_file, time.monotonic_ns()))
+    row = word.prices.get(symbol, {})
+    return str(row.get("waits") or row.get("quality") or "")
 
 
 def _wall_s(text: str) -> float:

@@ -9,8 +9,10 @@ Rules of this file:
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import time
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -20,6 +22,7 @@ from redis.exceptions import NoPermissionError
 from chaos.matrix.acts import Acts, Runs
 from chaos.matrix.harm import (
     actor,
+    ask_engine,
     commits_held,
     commits_unanswered,
     flush_redis,
@@ -28,11 +31,12 @@ from chaos.matrix.harm import (
     is_set,
     logged,
     postgres_away,
+    quality_of,
     read_only,
     ready_line,
     wall_s,
 )
-from chaos.matrix.harness import World, mono_ns
+from chaos.matrix.harness import FINAL, STARVING, World, mono_ns
 from support.official import OfficialClient
 from support.run_bench import bench, eventually
 from tradebox.adapters.embedded.addresses import REDIS_FOLDER, redis_url
@@ -51,9 +55,20 @@ MOVE_PERCENT = 2.0
 STOPPED_PERCENT = -24.0
 ADOPTED = {"side": "long", "entry": {"type": "market"}, "stop": {"percent": 10}}
 MISMATCH = "SELECT text FROM trade.alert WHERE kind = 'account_mismatch'"
+FLAGS = """
+SELECT coalesce(sum(ticks), 0)::bigint AS ticks FROM trade.tick_verdict
+WHERE symbol = $1 AND verdict = 'flag' AND check_name = 'frozen'
+"""
+HALT_SAID = """
+SELECT 1 FROM trade.event
+WHERE kind = 'broker_code' AND plan_id = $1 AND data ->> 'code' = '154'
+"""
+PEERS = 4
+"""Symbols that move beside one that stands still."""
 FLOOD = 1_000
 BULK = 600
 BULK_CLIENTS = range(101, 107)
+THROTTLED_S = 10.0
 FAST = 200
 """Market seconds per second, where a night has to pass."""
 NIGHT_S_MAX = 240.0
@@ -68,6 +83,16 @@ def stop_moves(world: World, symbol: str) -> list[dict]:
     """Return every change of our orders in a symbol."""
     rows = world.ledger("order_modified", account="paper")
     return [row for row in rows if row["ticket"]["symbol"] == symbol]
+
+
+def throttled(world: World) -> dict[str, int]:
+    """Return how often the vendor said 429 to a request, and refused a stream."""
+    return {name: hits(world, f"finnhub.{name}") for name in ("rate_limit", "refuse_stream")}
+
+
+def flags(world: World, symbol: str) -> int:
+    """Return how many prices of a symbol passed as frozen."""
+    return int(world.clerk.rows(FLAGS, symbol)[0]["ticks"])
 
 
 def starved(world: World, **document: object) -> tuple[str, str]:
@@ -93,7 +118,7 @@ def entered_once(world: World, symbol: str, plan_id: str) -> None:
 @acts.row(33, own=True)
 def row_33_a_modify_forks_the_order(world: World) -> None:
     symbol = world.symbol()
-    world.open(symbol, **MOVED)
+    plan_id = world.open(symbol, **MOVED)
     (first,) = world.stops(symbol)
     at_ns = mono_ns()
     world.fault("gateway.fork_modify", account="paper", count=1)
@@ -104,6 +129,18 @@ def row_33_a_modify_forks_the_order(world: World) -> None:
     world.until_denied(late, "quarantine")
     assert {row["order_ref"] for row in world.stops(symbol)} == {first["order_ref"]}
     world.clerk.command("paper", "exit", plan_id=late)
+    world.until_entries()
+    two = world.stops(symbol)
+    assert len(two) == 2, "a copy is nobody's to cancel but a person's"
+    placed = len(world.placed(symbol))
+    newer = max(row["perm_id"] for row in two)
+    world.fault("gateway.cancel_by_broker", account="paper", perm_id=newer)
+    world.until_covered(symbol, 40)
+    world.until_entries()
+    assert world.is_covered(symbol), "the end of one copy is not the end of the other"
+    assert len(world.placed(symbol)) == placed, "and no stop is placed beside it"
+    world.leave(plan_id)
+    assert (world.held(symbol), world.stops(symbol)) == (0, [])
 
 
 @acts.row(34)
@@ -221,18 +258,32 @@ def row_39_a_trade_by_hand_is_left_alone_until_a_person_adopts_it(world: World) 
 
 
 @acts.row(40, own=True, speed=FAST)
-def row_40_a_split_over_night_is_told_and_nothing_is_sent_at_an_old_price(world: World) -> None:
+def row_40_a_split_over_night_is_told_and_a_person_gives_the_stops_back(world: World) -> None:
     symbol, at_ns = world.symbol(), mono_ns()
-    world.open(symbol)
+    plan_id = world.open(symbol)
     world.fault("market.split", symbol=symbol, numerator=2, denominator=1)
     eventually(lambda: world.held(symbol) == 80, "the split", NIGHT_S_MAX)
+    assert world.stops(symbol) == [], "the split took the stop"
     placed = len(world.placed(symbol))
     world.until_told("position_gap", since_ns=at_ns)
+    world.until_denied(plan_id, "split")
+    eventually(lambda: ask_engine(world, "confirm_level", symbol=symbol), "a person confirms")
     late = world.add(symbol)
-    world.until_denied(late, "quarantine", "busy", "position")
-    assert len(world.placed(symbol)) == placed
+    world.until_denied(late, "quarantine")
+    assert len(world.placed(symbol)) == placed, "nothing is sent at an old price"
     assert stop_moves(world, symbol) == []
-    assert world.stops(symbol) == [], "the split took the stop, and no price of it is known"
+    world.clerk.command("paper", "exit", plan_id=late)
+    document = {**ADOPTED, "symbol": symbol, "size": {"quantity": 40}}
+
+    def adopted() -> dict:
+        return world.clerk.command("paper", "adopt", symbol=symbol, document=document)
+
+    answer = eventually(lambda: (a := adopted()).get("done") and a, "the new shares have a plan")
+    world.clerk.command("paper", "exit", plan_id=plan_id)
+    world.until_state(plan_id, *FINAL)
+    world.until_covered(symbol, 40)
+    world.leave(answer["plan_id"])
+    assert world.held(symbol) == 0
 
 
 # --- configuration and the gateway's own settings ---
@@ -303,15 +354,29 @@ def row_43_absurd_ticks_open_move_and_close_nothing(world: World) -> None:
     world.leave(plan_id)
 
 
-@acts.row(44)
-def row_44_a_frozen_price_opens_nothing(world: World) -> None:
-    symbol, plan_id = starved(world)
+@acts.row(44, own=True, FEED_FILTER_FROZEN_S="60")
+def row_44_a_price_that_stands_still_while_others_move_opens_nothing(world: World) -> dict:
+    symbol = world.symbol()
+    peers = [world.open(world.symbol()) for _ in range(PEERS)]
+    for name in STARVING:
+        if not name.startswith("gateway"):
+            world.fault(name, symbol=symbol)
+    first = world.open(symbol)  # the broker's own prices are enough, as long as they move
+    assert flags(world, symbol) == 0
     world.fault("gateway.repeat_price", symbol=symbol)
+    eventually(lambda: flags(world, symbol), "it is seen by value and time")
     with world.span("spoilt", symbol=symbol):
-        world.clear("gateway.freeze_market_data")
-        world.stays_out(symbol, seconds=3.0)
+        late = world.add(symbol, "live")
+        world.until_state(late, "armed")
+        world.stays_out(symbol, "live", seconds=4.0)
+        assert quality_of(world, symbol) != "live"
+        seen = flags(world, symbol)
     world.clear()
-    entered_once(world, symbol, plan_id)
+    world.until_state(late, "open")
+    world.leave(late, "live")
+    for plan_id in (first, *peers):
+        world.leave(plan_id)
+    return {"prices_flagged_as_frozen": seen}
 
 
 @acts.row(45)
@@ -424,31 +489,59 @@ def row_52_what_hangs_is_seen_from_outside_and_started_anew(world: World) -> Non
 
 
 @acts.row(53)
-def row_53_an_engine_killed_for_its_memory_loses_nothing(world: World) -> None:
-    symbol, engine = world.symbol(), world.engine_pid()
+def row_53_an_engine_at_the_end_of_its_memory_loses_nothing(world: World) -> dict:
+    held, symbol, engine = world.symbol(), world.symbol(), world.engine_pid()
+    resting = world.open(held)
     with world.span("away"):
+        size = 4096 * int(Path(f"/proc/{engine}/statm").read_text().split()[0])
+        resource.prlimit(engine, resource.RLIMIT_AS, (size, size))  # what it asks for is refused
         plan_id = world.add(symbol)
-        eventually(lambda: world.placed(symbol), "its order")
-        os.kill(engine, signal.SIGKILL)
+        until_s = time.monotonic() + 20
+        while world.run.popen.poll() is None and time.monotonic() < until_s:
+            if not Path(f"/proc/{engine}").exists() or world.placed(symbol):
+                break
+            time.sleep(0.1)
+        is_alive = Path(f"/proc/{engine}").exists()
+        if is_alive:
+            os.kill(engine, signal.SIGKILL)  # what the kernel does at the end of all memory
+        assert world.is_covered(held)
         world.until_new_engine(engine)
     entered_once(world, symbol, plan_id)
+    world.leave(resting)
+    return {"ended_by_the_limit": not is_alive}
 
 
 # --- vendors ---
 
 
 @acts.row(54)
-def row_54_a_vendor_that_says_429_is_not_stormed(world: World) -> dict:
+def row_54_a_vendor_that_says_429_is_waited_out_and_not_stormed(world: World) -> dict:
+    symbol, since_s = world.symbol(), wall_s()
+    resting = world.open(symbol)
+    for name in STARVING:
+        if not name.startswith("finnhub"):
+            world.fault(name, symbol=symbol)
     world.fault("finnhub.rate_limit")
     world.fault("finnhub.refuse_stream")
     world.fault("finnhub.drop_connection")
-    time.sleep(10)  # what a storm would fill
-    asked = {name: hits(world, f"finnhub.{name}") for name in ("rate_limit", "refuse_stream")}
-    assert max(asked.values()) <= 40, asked
+    eventually(
+        lambda: logged(world, "stream_changed", since_s, source="finnhub", is_up=False),
+        "the stream is down",
+    )
+    eventually(lambda: quality_of(world, symbol) == "stale", "its last price grows old")
+    with world.span("spoilt", symbol=symbol):
+        late = world.add(symbol, "live")
+        world.until_state(late, "armed")
+        before = throttled(world)
+        world.stays_out(symbol, "live", seconds=THROTTLED_S)
+        asked = {name: count - before[name] for name, count in throttled(world).items()}
+    assert asked["rate_limit"] <= 2, "the vendor's reset is up to a minute away"
+    assert asked["refuse_stream"] <= 3 * THROTTLED_S, "its waits are compressed as time is"
     world.clear()
-    symbol = world.symbol()
-    entered_once(world, symbol, world.add(symbol))
-    return {f"{name}_in_10_s": count for name, count in asked.items()}
+    world.until_state(late, "open")
+    world.leave(late, "live")
+    world.leave(resting)
+    return {f"{name}_in_{THROTTLED_S:.0f}_s": count for name, count in asked.items()}
 
 
 @acts.row(55)
@@ -464,7 +557,7 @@ def row_55_malformed_json_is_dropped_and_the_actor_lives(world: World) -> None:
     assert actor(world, name)["incarnation"] == before
 
 
-@acts.row(56, FINNHUB_SILENT_S_MAX="4")
+@acts.row(56, own=True, FINNHUB_SILENT_S_MAX="4")
 def row_56_a_silent_stream_is_stale_and_connected_anew(world: World) -> None:
     since_s = wall_s()
     symbol, plan_id = starved(world)
@@ -644,16 +737,36 @@ def row_63_a_reconcile_that_dies_half_way_is_run_again(world: World) -> None:
 
 @acts.row(64)
 def row_64_a_halt_keeps_the_stop_and_the_exit_goes_on_resume(world: World) -> None:
-    symbol = world.symbol()
+    symbol, at_ns = world.symbol(), mono_ns()
     plan_id = world.open(symbol)
+    (stop,) = world.stops(symbol)
     world.fault("market.halt", symbol=symbol)
-    with world.span("away", "paper", symbol):
-        world.clerk.command("paper", "exit", plan_id=plan_id)
-        time.sleep(4)  # it would like to leave
-        assert world.held(symbol) == 40
-        world.fault("market.resume", symbol=symbol)
-        world.until_state(plan_id, "closed")
+    eventually(lambda: quality_of(world, symbol) == "halt", "the broker's prices say so")
+    world.clerk.command("paper", "exit", plan_id=plan_id)
+    told = world.until_told("reduction_refused", since_ns=at_ns)
+    assert any("halt" in row["text"] for row in told)
+    until_s = time.monotonic() + 4  # it would like to leave
+    while time.monotonic() < until_s:
+        assert world.stops(symbol) == [stop]
+        time.sleep(0.2)
+    world.fault("market.resume", symbol=symbol)
+    world.until_state(plan_id, "closed")
     assert world.held(symbol) == 0
+
+    unheard = world.symbol()
+    plan_id = world.open(unheard)
+    world.fault(
+        "gateway.refuse_order", account="paper", code=154, text="halted", count=1
+    )  # the first that tells of this halt is the refusal of the exit
+    world.clerk.command("paper", "exit", plan_id=plan_id)
+    eventually(lambda: world.clerk.rows(HALT_SAID, plan_id), "the broker says 154")
+    world.until_state(plan_id, "closed")
+    assert world.held(unheard) == 0
+
+
+@pytest.mark.parametrize("number", acts.quick())
+def test_quick_row(number: int, runs: Runs) -> None:
+    acts.play(number, runs)
 
 
 @pytest.mark.slow
