@@ -3,7 +3,7 @@
 Rules of this file:
 - a short-lived process of its own, run after the migrations in profile sim only;
 - rows of an earlier run are replaced, so it may run any number of times;
-- outside the sim the same rows come from contract details at arming.
+- outside the sim the same rows come from the broker: contracts at arming, bars once a day.
 """
 
 import argparse
