@@ -8,7 +8,8 @@ Rules of this file:
 - an exit runs from its request to the exit order at the gateway, its cancelled stop and position
   read included, while 600 requests are written before it to the same connection, to another one,
   or stand before it as entries that the gate must answer;
-- the floor of an exit is one round trip on an idle link for each of its three steps.
+- the floor of a reconcile is the same answers read to their END by a connection that does nothing
+  with them; the floor of an exit is one round trip on an idle link for each of its three steps.
 """
 
 import asyncio
@@ -66,8 +67,11 @@ async def _rest(desk: Desk, instruments: list[Instrument]) -> None:
 
 
 async def _looks(at: Place) -> dict[str, Any]:
-    """Return how long a reconcile takes as orders grow."""
+    """Return how long a reconcile takes as orders grow, and the same answers merely read."""
+    other = IbOrderPort(*_address(at), OTHER_CLIENT, MonotonicClock())
+    read: dict[str, Any] = {}
     async with desk_at(at) as desk:
+        await other.connect(lambda _: None)
         instruments, found, begun = listed(SIZES[-1] // 2), {}, 0
         for size in SIZES:
             await _rest(desk, instruments[begun : size // 2])
@@ -79,7 +83,21 @@ async def _looks(at: Place) -> dict[str, Any]:
             working = len(desk.path.book.open_orders())
             assert working == size, (working, size)
             found[str(size)] = spread(took_ms)
-        return found
+            read[str(size)] = spread([await _read_ms(other) for _ in range(LOOKS)])
+        other.close()
+        ratios = {size: ratio(found[size]["p50"], read[size]["p50"]) for size in found}
+        return {
+            "reconcile_ms_by_orders": found,
+            "floor_ms_by_orders": read,
+            "ratio_to_floor_p50_by_orders": ratios,
+        }
+
+
+async def _read_ms(port: IbOrderPort) -> float:
+    """Return how long the account's answers take where nobody does anything with them."""
+    began_ns = time.perf_counter_ns()
+    await port.snapshot(ANSWER_S)
+    return (time.perf_counter_ns() - began_ns) / MS_NS
 
 
 async def _open(desk: Desk, symbol: str, plan_id: str) -> None:
@@ -140,7 +158,7 @@ async def _exits(at: Place) -> dict[str, Any]:
     found: dict[str, list[float]] = {}
     async with desk_at(at) as desk:
         symbols = symbols_of(at)
-        other = IbOrderPort(*_address(at), OTHER_CLIENT, MonotonicClock())
+        other = IbOrderPort(*_address(at), OTHER_CLIENT, MonotonicClock(), questions_per_s=REQUESTS)
         await other.connect(lambda _: None)
         pump = asyncio.ensure_future(desk.pump())
         trips_us = [await _trip_us(other) for _ in range(5)]
@@ -207,6 +225,6 @@ def run() -> dict[str, Any]:
         exits = asyncio.run(_exits(at))
     return {
         "load_during": load_average(),
-        "reconcile_ms_by_orders": looks,
+        **looks,
         "exit": exits,
     }

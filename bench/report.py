@@ -133,7 +133,13 @@ def _reconcile(found: Mapping[str, Any]) -> list[str]:
     leave = found["exit"]
     beside = f"three round trips on an idle link {span_us(leave['floor_ms'] * 1000)}"
     rows = [
-        _row(f"reconcile of {size} working orders, whole account", spread, "", "", 1000)
+        _row(
+            f"reconcile of {size} working orders, whole account",
+            spread,
+            f"the answers merely read {span_us(found['floor_ms_by_orders'][size]['p50'] * 1000)}",
+            f"{found['ratio_to_floor_p50_by_orders'][size]}",
+            1000,
+        )
         for size, spread in found["reconcile_ms_by_orders"].items()
     ]
     for name, what in BEHIND.items():

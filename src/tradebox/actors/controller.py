@@ -2,12 +2,14 @@
 
 Rules of this file:
 - one message at a time, in order; prices conflate per symbol, facts never do;
+- what time brings about is done in parts, each a message: a price waits for one part at most;
 - it listens to the order link only after the books and plans were loaded from PostgreSQL: until
   then it sends nothing, and what the link saw meanwhile is read again;
 - PostgreSQL away at the start is waited for in place: stops rest at the broker.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -32,11 +34,16 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class NextPart:
+    """To self, behind what waits: go on with what the timer began."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Question before an ordered stop: begin nothing more, answer when nothing is under way."""
 
 
-ControllerMessage = AdmittedTick | TimerFired | BrokerFact
+ControllerMessage = AdmittedTick | TimerFired | NextPart | BrokerFact
 
 
 class PriceHub(Protocol):
@@ -89,6 +96,7 @@ class Controller(Actor[ControllerMessage]):
         self._demo = demo
         self._commands = commands
         self._symbols: frozenset[str] = frozenset()
+        self._parts: AsyncGenerator[None, None] | None = None
         self._drained: ReplyTo | None = None
 
     def conflate_key(self, msg: ControllerMessage) -> Hashable | None:
@@ -107,6 +115,8 @@ class Controller(Actor[ControllerMessage]):
             await self._runner.on_tick(msg)
         elif isinstance(msg, TimerFired):
             await self._on_timer()
+        elif isinstance(msg, NextPart):
+            await self._go_on()
         else:
             await self._runner.on_fact(msg)
         if self._drained is not None and self._runner.is_quiet:
@@ -126,6 +136,8 @@ class Controller(Actor[ControllerMessage]):
     async def terminate(self, reason: ExitReason) -> None:
         """Stop listening; plans and stops stay as they are."""
         del reason
+        if self._parts is not None:
+            await self._parts.aclose()
         self._hub.unsubscribe(self._runner.account.value)
 
     async def _load(self) -> None:
@@ -140,14 +152,34 @@ class Controller(Actor[ControllerMessage]):
 
     async def _on_timer(self) -> None:
         if self._runner.is_loaded:
-            await self._runner.on_timer()
-            if self._commands is not None:
-                await self._commands.on_timer()
-            if self._demo is not None and not self._runner.is_draining:
-                await self._demo.on_timer()
-            self._want()
+            self._parts = self._timer_parts()
+            await self._go_on()
         else:
             await self._load()
+            self._ctx.send_after(TIMER_S, TimerFired())
+
+    async def _timer_parts(self) -> AsyncGenerator[None, None]:
+        """Do what time brings about, and rest where a price may come between."""
+        async with aclosing(self._runner.timer_parts()) as parts:
+            async for _ in parts:
+                yield
+        if self._commands is not None:
+            yield
+            await self._commands.on_timer()
+        if self._demo is not None and not self._runner.is_draining:
+            yield
+            await self._demo.on_timer()
+
+    async def _go_on(self) -> None:
+        """Do one part, and the next when its message comes; a full mailbox waits for all."""
+        parts = self._parts
+        assert parts is not None, "a timer has begun"
+        async for _ in parts:
+            self._want()
+            if self._ctx.ref.tell(NextPart()):
+                return
+        self._parts = None
+        self._want()
         self._ctx.send_after(TIMER_S, TimerFired())
 
     def _want(self) -> None:

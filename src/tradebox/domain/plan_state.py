@@ -6,9 +6,10 @@ Rules of this file:
 - the value goes to PostgreSQL as JSON and comes back equal.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -185,10 +186,17 @@ class PlanState:
         return self.pending is not None
 
 
-def essence(state: PlanState) -> PlanState:
-    """Return the state without what every tick changes: equal essences need no new save."""
-    trail = None if state.trail is None else replace(state.trail, best=Decimal(0))
-    return replace(state, last=None, through_since_ns=None, trail=trail, best_price=None)
+_PASSING = frozenset({"last", "through_since_ns", "trail", "best_price"})
+"""What every tick may change."""
+_lasting = attrgetter(*(each.name for each in fields(PlanState) if each.name not in _PASSING))
+
+
+def is_same_essence(one: PlanState, other: PlanState) -> bool:
+    """Say whether two states differ in nothing but what every tick changes: no new save is due."""
+    trails = [trail and (trail.is_share, trail.distance) for trail in (one.trail, other.trail)]
+    if trails[0] != trails[1]:
+        return False
+    return bool(_lasting(one) == _lasting(other))
 
 
 _ADAPTER = TypeAdapter(PlanState)

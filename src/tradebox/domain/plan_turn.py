@@ -152,8 +152,10 @@ class Turn:
         return than is None or self.sign * (price - than) > 0
 
     def set(self, **changes: Any) -> None:
-        """Change fields of the state."""
-        self.state = replace(self.state, **changes)
+        """Change fields of the state; a price that changes none makes no new state."""
+        state = self.state
+        if any(getattr(state, name) != value for name, value in changes.items()):
+            self.state = replace(state, **changes)
 
     def ask(self, request: PathRequest) -> None:
         """Send a request to the order path and wait for its end."""

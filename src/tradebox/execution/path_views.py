@@ -143,9 +143,16 @@ class Views:
         return ReduceView(desk.position, desk.other_live_quantity(apart_from))
 
     def gross(self) -> Decimal | None:
-        """Return the money in positions and working entries; None where a price is missing."""
-        total = Decimal(0)
+        """Return the money in positions and working entries; None where a price is missing.
+
+        Summed up in micros: it stands before every entry and grows with the plans.
+        """
+        total, micros, last = Decimal(0), 0, self._world.prices.last
         for symbol, quantity in self._book.positions().items():
+            tick = last(symbol)
+            if tick is not None:
+                micros += abs(quantity) * tick.price_micros
+                continue
             mark = self.mark(symbol)
             if mark is None:
                 return None
@@ -156,7 +163,7 @@ class Views:
                 if mark is None:
                     return None
                 total += record.remaining * mark
-        return total
+        return total + to_decimal(micros)
 
     def open_risk(self) -> Decimal:
         """Return the loss if all stops hit, entries counted as filled."""

@@ -10,7 +10,7 @@ Rules of this file:
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Final
 
@@ -30,7 +30,7 @@ from tradebox.domain.path import (
 )
 from tradebox.domain.plan_document import PlanDocument, document_from
 from tradebox.domain.plan_machine import step
-from tradebox.domain.plan_state import Phase, PlanState, essence, state_from_json
+from tradebox.domain.plan_state import Phase, PlanState, is_same_essence, state_from_json
 from tradebox.domain.plan_turn import (
     Adjusted,
     CancelAsked,
@@ -222,7 +222,15 @@ class PlanRunner:
         await self._drain()
 
     async def on_timer(self) -> None:
-        """Let time pass: deadlines, new plans and cancels, saves that were owed, rows."""
+        """Let time pass, all of it at once."""
+        async for _ in self.timer_parts():
+            pass
+
+    async def timer_parts(self) -> AsyncGenerator[None, None]:
+        """Let time pass: deadlines, new plans and cancels, saves that were owed, rows.
+
+        It rests after each part that may wait for PostgreSQL: prices and facts may come between.
+        """
         self._queue.extend(await self.path.on_timer())
         await self._drain()
         await self._save_owed()
@@ -230,11 +238,13 @@ class PlanRunner:
             return
         if self._clock.now() >= self._poll_due_s:
             self._poll_due_s = self._clock.now() + POLL_PERIOD_S
+            yield
             await self._poll()
         for running in self._due():
             if running.state.phase is Phase.REQUESTED:
+                yield
                 await self._arm(running)
-            else:
+            elif not self.is_draining:
                 await self._compare(running)
                 await self._tell(running, self._clock_reached(running))
         await self._drain()
@@ -315,7 +325,7 @@ class PlanRunner:
         if len(requests) == 1 and not (steps or running.unsaved) and self._carrier is not None:
             await self._request_with_state(self._carrier, running, state, requests[0])
             return
-        if actions or running.is_dirty or essence(state) != essence(before):
+        if actions or running.is_dirty or not is_same_essence(state, before):
             is_saved = await self._save(running, state, steps)
             if not is_saved and any(isinstance(r, EnterRequest) for r in requests):
                 return

@@ -179,6 +179,29 @@ async def test_prices_conflate_and_facts_do_not(engine):
     assert box.conflated == 2
 
 
+async def test_a_price_waits_for_a_part_of_the_timer_not_for_all_of_it(engine, monkeypatch):
+    async with manual_tree(engine.tree()) as harness:
+        await engine.seconds(harness, 1)
+        runner, seen = engine.runner, []
+        arm, on_tick = runner._arm, runner.on_tick
+
+        async def arming(running):
+            seen.append("arm")
+            engine.hub.tick("AAPL", "100")
+            await arm(running)
+
+        async def ticked(tick):
+            seen.append("tick")
+            await on_tick(tick)
+
+        monkeypatch.setattr(runner, "_arm", arming)
+        monkeypatch.setattr(runner, "on_tick", ticked)
+        for _ in range(3):
+            await engine.add()
+        await engine.seconds(harness, 1)
+        assert seen == ["arm", "tick"] * 3
+
+
 async def test_prices_of_no_plan_cost_no_message(engine):
     async with manual_tree(engine.tree()) as harness:
         await engine.add()

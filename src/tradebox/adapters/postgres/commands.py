@@ -20,18 +20,17 @@ _ASK = """
 INSERT INTO trade.command (account, kind, args, deadline_at, asked_by)
 VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $5) RETURNING command_id
 """
-_LATE = """
-UPDATE trade.command
-SET consumed_at = coalesce(consumed_at, clock_timestamp()),
-    answer = '{"done": false, "why": "late"}'
-WHERE account = $1 AND kind = ANY ($2::text[]) AND answer IS NULL
-  AND deadline_at <= clock_timestamp() AND (consumed_at IS NULL OR $3)
-"""
 _TAKE = """
-WITH waiting AS (
+WITH late AS (
+    UPDATE trade.command
+    SET consumed_at = coalesce(consumed_at, clock_timestamp()),
+        answer = '{"done": false, "why": "late"}'
+    WHERE account = $1 AND kind = ANY ($2::text[]) AND answer IS NULL
+      AND deadline_at <= statement_timestamp() AND (consumed_at IS NULL OR $3)
+), waiting AS (
     SELECT command_id FROM trade.command
     WHERE account = $1 AND kind = ANY ($2::text[]) AND answer IS NULL
-      AND deadline_at > clock_timestamp() AND (consumed_at IS NULL OR $3)
+      AND deadline_at > statement_timestamp() AND (consumed_at IS NULL OR $3)
     ORDER BY command_id LIMIT 50 FOR UPDATE
 ), taken AS (
     UPDATE trade.command AS c SET consumed_at = coalesce(c.consumed_at, clock_timestamp())
@@ -93,11 +92,9 @@ class PgCommands:
             await clock.sleep(POLL_S)
 
     async def take(self, account: AccountName, *, again: bool) -> tuple[Command, ...]:
-        """Return the requests that wait, oldest first, and mark them taken."""
+        """Return the requests that wait, oldest first, and mark them taken; answer late ones."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(_TAKE, account.value, _KINDS, again)
-            if not rows:
-                await connection.execute(_LATE, account.value, _KINDS, again)
         return tuple(
             Command(row["command_id"], account, CommandKind(row["kind"]), dict(row["args"]))
             for row in rows

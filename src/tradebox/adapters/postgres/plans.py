@@ -104,13 +104,15 @@ SELECT account, '{CANCEL_KIND}',
 FROM trade.plan WHERE plan_id = $1 AND closed_at IS NULL AND ($3::text IS NULL OR account = $3)
 RETURNING command_id
 """  # noqa: S608 - two constants of this file
-_LATE = """
-UPDATE trade.command SET consumed_at = clock_timestamp(), answer = '{"done": false, "why": "late"}'
-WHERE account = $1 AND kind = $2 AND consumed_at IS NULL AND deadline_at <= clock_timestamp()
-"""
 _CANCELS = """
+WITH late AS (
+    UPDATE trade.command
+    SET consumed_at = clock_timestamp(), answer = '{"done": false, "why": "late"}'
+    WHERE account = $1 AND kind = $2 AND consumed_at IS NULL
+      AND deadline_at <= statement_timestamp()
+)
 SELECT command_id, args FROM trade.command
-WHERE account = $1 AND kind = $2 AND consumed_at IS NULL AND deadline_at > clock_timestamp()
+WHERE account = $1 AND kind = $2 AND consumed_at IS NULL AND deadline_at > statement_timestamp()
 ORDER BY command_id LIMIT 100
 """
 
@@ -204,7 +206,6 @@ class PgPlanStore:
     async def cancels(self, account: AccountName) -> tuple[CancelCommand, ...]:
         """Return the cancel requests that wait, oldest first; late ones are answered so."""
         async with self._pool.connection() as connection:
-            await connection.execute(_LATE, account, CANCEL_KIND)
             rows = await connection.fetch(_CANCELS, account, CANCEL_KIND)
         return tuple(
             CancelCommand(
