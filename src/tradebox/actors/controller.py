@@ -191,7 +191,7 @@ class Controller(Actor[ControllerMessage]):
             symbol = running.document.symbol
             needs[symbol] = min(needs.get(symbol, Need.WATCHED), _need_of(running.state))
         self._hub.need(name, needs)
-        self._hub.want(name, self._symbols | extra)
+        self._hub.want(name, self._symbols | extra | self._runner.watched)
 
     def _deliver(self, tick: AdmittedTick) -> None:
         if tick.symbol in self._symbols:

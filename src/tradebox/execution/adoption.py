@@ -7,7 +7,8 @@ Rules of this file:
   symbol; the plan starts as open, and cover places its stop;
 - the plan is stored as open before the shares are its own: a program that dies between the two
   finds a plan without shares, and ends it;
-- adopting twice adopts once: the second time nothing is left over.
+- adopting twice adopts once: the second time nothing is left over;
+- nobody follows a symbol without a plan: the first word about it has its prices asked for.
 """
 
 from decimal import Decimal
@@ -18,8 +19,8 @@ from tradebox.domain.plan_document import PlanDocument, document_from, refusal
 from tradebox.domain.plan_levels import levels_at
 from tradebox.domain.plan_state import Phase, PlanState, Tally
 from tradebox.domain.plan_turn import Armed
+from tradebox.errors import BrokerUnavailable
 from tradebox.execution.order_path import OrderPath
-from tradebox.execution.plan_arming import arm
 from tradebox.execution.plan_runner import PlanRunner
 from tradebox.ports.clock import MarketClock
 
@@ -38,22 +39,22 @@ class Adoption:
         """Return the id of the plan that manages the position now. Raises PlanInvalid."""
         document = document_from(values)
         quantity, cost = self._held(symbol, document)
-        now_ns = self._market_clock.now_ns()
-        armed = await arm(
-            document,
-            self._runner.reference,
-            now_ns=now_ns,
-            sessions=self._runner.sessions,
-            net_liquidation_usd=self._path.account_state.net_liquidation_usd,
-        )
+        price, now_ns = self._path.mark(symbol), self._market_clock.now_ns()
+        if price is None or not self._runner.bars_are_read(symbol):
+            self._runner.watch(symbol)
+            problem = "its price and past bars are asked for only now"
+            raise refusal("symbol", symbol, problem, "ask again in some seconds")
+        try:
+            armed = await self._runner.arm(document)
+        except BrokerUnavailable as error:
+            problem = f"the broker does not tell its contract: {error.message}"
+            raise refusal("symbol", symbol, problem, "ask again") from error
         if not isinstance(armed, Armed):
             why = "the session or the account's value is not known" if armed is None else ""
             problem = why or getattr(armed, "reason", "")
             raise refusal("plan", symbol, problem, "correct it, or ask again")
         levels = levels_at(document, cost, armed.terms)
-        price = self._path.mark(symbol)
-        sign = document.order_side.sign
-        if price is None or sign * (price - levels.stop) <= 0:
+        if document.order_side.sign * (price - levels.stop) <= 0:
             problem = f"the price {price} is not on the winning side of it"
             raise refusal("stop", levels.stop, problem, "put it on the losing side")
         terms, entry = armed.terms, Tally(quantity, quantity * cost)

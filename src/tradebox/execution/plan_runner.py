@@ -33,6 +33,8 @@ from tradebox.domain.plan_machine import step
 from tradebox.domain.plan_state import Phase, PlanState, is_same_essence, state_from_json
 from tradebox.domain.plan_turn import (
     Adjusted,
+    Armed,
+    ArmingRefused,
     CancelAsked,
     ClockReached,
     PlanEvent,
@@ -63,6 +65,7 @@ SESSIONS_PERIOD_S: Final = 5.0
 SESSIONS_AHEAD_NS: Final = 400 * 86_400 * 1_000_000_000
 VENUE: Final = "XNYS"
 SAVE_S_MAX: Final = 2.0
+WATCHED_MAX: Final = 10
 SLICES: Final = 4
 """A quiet plan is told the time in every so many timers: each second, a part at a time."""
 SLICE_MIN: Final = 16
@@ -107,6 +110,7 @@ class PlanRunner:
         self._active: dict[str, RunningPlan] = {}
         self._by_symbol: dict[str, dict[str, RunningPlan]] = {}
         self._turn: list[str] = []
+        self._watched: dict[str, None] = {}
         self.is_loaded = False
         self._sessions: tuple[Session, ...] = ()
         self._session: Session | None = None
@@ -163,6 +167,22 @@ class PlanRunner:
     def symbols(self) -> frozenset[str]:
         """The symbols whose prices are needed."""
         return frozenset(self._by_symbol)
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The symbols without a plan whose prices a person needs."""
+        return frozenset(self._watched)
+
+    def watch(self, symbol: str) -> None:
+        """Have the prices of a symbol without a plan; of the last WATCHED_MAX so asked for."""
+        self._watched.pop(symbol, None)
+        self._watched[symbol] = None
+        while len(self._watched) > WATCHED_MAX:
+            del self._watched[next(iter(self._watched))]
+
+    def bars_are_read(self, symbol: str) -> bool:
+        """Say whether a symbol's past bars are there as far as they come."""
+        return self._facts.bars_are_read(symbol, self._market_clock.now_ns())
 
     def active(self) -> list[RunningPlan]:
         """Return the plans that have not ended."""
@@ -442,20 +462,27 @@ class PlanRunner:
         self._file(running)
         return running
 
+    async def arm(self, document: PlanDocument) -> Armed | ArmingRefused | None:
+        """Return how a document is armed now; None: ask again later.
+
+        Raises:  StoreUnavailable; BrokerUnavailable where it does not tell the contract.
+        """
+        return await arm(
+            document,
+            self.reference,
+            now_ns=self._market_clock.now_ns(),
+            sessions=self._sessions,
+            net_liquidation_usd=self.path.account_state.net_liquidation_usd,
+            find=self._find,
+        )
+
     async def _arm(self, running: RunningPlan) -> None:
         now_ns = self._market_clock.now_ns()
         if not self._facts.bars_are_read(running.document.symbol, now_ns):
             return
         try:
             await self._facts.refresh((running.document.symbol,), self.reference, now_ns)
-            event = await arm(
-                running.document,
-                self.reference,
-                now_ns=now_ns,
-                sessions=self._sessions,
-                net_liquidation_usd=self.path.account_state.net_liquidation_usd,
-                find=self._find,
-            )
+            event = await self.arm(running.document)
         except StoreUnavailable as error:
             self._note_store(is_down=True, why=str(error))
             return

@@ -161,6 +161,23 @@ async def test_a_position_of_a_person_is_adopted_with_a_stop(tmp_path, pool):
         assert world.bench.bench.position("AAPL") == 0
 
 
+async def test_a_position_that_nobody_follows_is_adopted_once_its_symbol_is_known(tmp_path, pool):
+    async with plan_world(tmp_path, pool) as world:
+        came = set()
+        world.runner._facts.bars_are_read = lambda symbol, _now_ns: symbol in came
+        await world.price("100")
+        await bought_by_hand(world)
+        assert world.runner.watched == frozenset()
+        _, answer = await asked(world, "adopt", symbol="AAPL", document=PLAN)
+        assert not answer["done"]
+        assert "ask again in some seconds" in answer["why"]
+        assert world.runner.watched == {"AAPL"}
+        came.add("AAPL")
+        _, answer = await asked(world, "adopt", symbol="AAPL", document=PLAN)
+        assert answer["done"], answer
+        await world.until(lambda: world.path.holding(answer["plan_id"]).covered, "the stop")
+
+
 async def test_a_symbol_is_released_only_when_it_is_settled(tmp_path, pool):
     async with plan_world(tmp_path, pool) as world:
         await world.price("100")

@@ -28,7 +28,7 @@ from tradebox.domain.path import EnterRequest, ExitRequest
 from tradebox.domain.plan_document import document_from
 from tradebox.execution.order_path import OrderPath
 from tradebox.execution.plan_needs import PlanPath
-from tradebox.execution.plan_runner import PlanRunner
+from tradebox.execution.plan_runner import WATCHED_MAX, PlanRunner
 from tradebox.execution.symbol_facts import SymbolFacts
 from tradebox.supervision.clock import ManualClock
 
@@ -225,6 +225,17 @@ async def test_an_instrument_may_come_from_the_broker():
     await desk.pass_time(1)
     assert desk.state(plan_id) == "armed"
     assert desk.reference.known["IBM"].con_id == 7
+
+
+async def test_symbols_that_a_person_needs_are_watched_and_bounded():
+    desk = Desk()
+    for number in range(WATCHED_MAX + 2):
+        desk.runner.watch(f"S{number}")
+    desk.runner.watch("S2")
+    desk.runner.watch("NEW")
+    kept = {f"S{number}" for number in range(4, WATCHED_MAX + 2)} | {"S2", "NEW"}
+    assert desk.runner.watched == kept
+    assert len(kept) == WATCHED_MAX
 
 
 async def test_a_plan_is_not_armed_before_its_past_bars_were_asked_for():
