@@ -70,7 +70,6 @@ class Dashboard(Actor[object]):
         self._sinks: list[Sink] = []
         self._dirty_plans: set[str] = set()
         self._due: dict[str, float] = {}
-        self.rows_lost = 0
 
     async def init(self, ctx: Context) -> None:
         """Subscribe and start writing."""
@@ -96,8 +95,7 @@ class Dashboard(Actor[object]):
         try:
             await self._writer.write_rows(rows, TTL_MS)
         except BusUnavailable:
-            self.rows_lost += len(rows)
-            self._due.clear()
+            self._due.clear()  # what was not taken is due again
 
     async def terminate(self, reason: object) -> None:
         """Unsubscribe."""

@@ -147,7 +147,7 @@ class Scheduler:
 
     async def run(self) -> State:
         """Work until nothing is left, the run is stopped, or the store is given up."""
-        helpers = [asyncio.create_task(self.desk.work()), asyncio.create_task(self._watch_live())]
+        beside = [asyncio.create_task(self.desk.work()), asyncio.create_task(self._watch_live())]
         try:
             while not self._is_over():
                 self._admit()
@@ -156,11 +156,11 @@ class Scheduler:
                 for running in [each for each in self._running.values() if each.future.done()]:
                     self._take(running)
                 self._watch()
-                _raise_faults(helpers)
+                _raise_faults(beside)
         finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            for one in beside:
+                one.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             self._pause(paused=False)
         self._tell()
         self.error = self.error or self.desk.error
