@@ -77,6 +77,11 @@ def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
     dashboard has seen survives its restarts: links are told when they change, not again.
     """
     seen, keepers = DashboardState(), Keepers(plant)
+    figures = {
+        **_figures(plant),
+        **keepers.figures(),
+        "mailboxes": runtime.mailbox_figures,
+    }
     books = PgDayBooks(plant.pool, plant.boot_epoch)
     children = [
         _branch("stores", _stores(plant)),
@@ -85,7 +90,7 @@ def root_spec(plant: "Plant", runtime: Runtime) -> ChildSpec:
         _leaf("dashboard", lambda: _dashboard(plant, runtime, seen, books), STORE_CHECKIN_S),
         _leaf("alerts", lambda: Alerts(plant.market_clock), CHECKIN_S),
         _leaf("event_log", EventLog, CHECKIN_S),
-        _leaf("metrics", lambda: Metrics({**_figures(plant), **keepers.figures()}), CHECKIN_S),
+        _leaf("metrics", lambda: Metrics(figures), CHECKIN_S),
         # The launcher mutes its lines while a console has the terminal.
         _leaf("printer", lambda: _printer(plant), CHECKIN_S),
         _branch(

@@ -126,6 +126,15 @@ class Runtime:
         self.request_stop(reason)
         return await self.wait()
 
+    def mailbox_figures(self) -> dict[str, int]:
+        """Return what waits in the mailboxes of the living, and what they dropped and refused."""
+        boxes = [cell.mailbox for cell in self.kernel.live_cells()]
+        return {
+            "waiting": sum(map(len, boxes)),
+            "dropped": sum(box.dropped for box in boxes),
+            "refused": sum(box.refused for box in boxes),
+        }
+
     def rows(self) -> list[TreeRow]:
         """Return the tree as rows, root first, children in start order; none while it starts."""
         return [] if self._root is None else tree_rows(self.root)
