@@ -59,6 +59,8 @@ from tradebox.supervision.registry import Registry
 from tradebox.supervision.tree import Runtime
 
 LEAVE_S = 1.0
+STATEMENT_S_MAX = 3.0
+"""Below a controller's check-in: a server that does not answer costs it one wait, not its life."""
 FEEDS = ("market.feed_a", "market.feed_b")
 
 
@@ -209,7 +211,7 @@ def build_plant(
     )
     assert places.postgres_trade is not None, "migrated, so there is a database"
     assert places.redis_engine is not None, "an address, whether it answers or not"
-    pool = PgPool(places.postgres_trade, clock, connect_s_max=settings.postgres.connect_timeout_s)
+    pool = _pool(places.postgres_trade, settings, clock)
     bus = RedisBus(places.redis_engine)
     limits = FilterLimits.of(settings.feed.filter, market_clock.speed)
     hub = MarketHub(
@@ -267,6 +269,14 @@ def build_plant(
 def _count_restarts(context: EngineContext, events: EventBus) -> None:
     restarts = context.counters.counter("restarts")
     events.attach(ChildRestarting, lambda _: restarts.add())
+
+
+def _pool(dsn: str, settings: Settings, clock: Clock) -> PgPool:
+    """Return the engine's pool; the journal's actor keeps it."""
+    connect_s = settings.postgres.connect_timeout_s
+    return PgPool(
+        dsn, clock, connect_s_max=connect_s, statement_s_max=STATEMENT_S_MAX, is_kept=True
+    )
 
 
 def _join(slot: FeedSlot, hub: MarketHub, sessions: SessionBook) -> VerdictBook:

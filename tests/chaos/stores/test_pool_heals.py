@@ -11,7 +11,7 @@ from tradebox.adapters.embedded import postgres, valkey
 from tradebox.adapters.embedded.addresses import redis_url, superuser_dsn
 from tradebox.adapters.embedded.processes import servers_in
 from tradebox.adapters.embedded.secrets import Login
-from tradebox.adapters.postgres.pool import BACKOFF_S_MAX, PgPool
+from tradebox.adapters.postgres.pool import BACKOFF_S_MAX, PgLane, PgPool
 from tradebox.adapters.redis import client
 from tradebox.adapters.redis.bus import RedisBus
 from tradebox.config import Settings
@@ -176,6 +176,44 @@ async def test_no_more_connections_than_allowed_and_all_given_back(pg_dsn, pg_ow
 
     assert max(await asyncio.gather(*(work(number) for number in range(40)))) <= 3
     await pool.close()
+    await pool.close()
+
+
+@pytest.mark.asyncio
+async def test_while_a_kept_pool_is_down_only_its_probes_wait(home, monkeypatch):
+    await asyncio.to_thread(postgres.start, home, 32, durable=False)
+    dsn, clock = superuser_dsn(home), MonotonicClock()
+    pool = PgPool(dsn, clock, connect_s_max=0.3, statement_s_max=0.3, is_kept=True)
+    lane = PgLane(pool)
+    lenders = (pool.connection, pool.connection, lane.connection)
+    for lend in lenders:
+        async with lend() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+    frozen = servers_in(home.postgres_dir, "postgres")
+    assert len(frozen) > 3, "the sessions are processes of their own"
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailable):
+            async with pool.connection() as connection:
+                await connection.fetchval("SELECT 1")
+        with monkeypatch.context() as patch:
+            patch.setattr(pool, "_acquire", None)  # to ask the server would be a TypeError
+            for lend in lenders * 20:
+                with pytest.raises(StoreUnavailable):
+                    async with lend():
+                        raise AssertionError("the server does not answer")
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await pool.probe()
+        assert not pool.is_up
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    await until_up(pool.probe)
+    for lend in lenders:
+        async with lend() as connection:
+            assert await connection.fetchval("SELECT 1") == 1
     await pool.close()
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import asyncpg
 
-from tradebox.adapters.postgres.pool import PgPool
+from tradebox.adapters.postgres.pool import STATEMENT_S_MAX, PgPool
 from tradebox.domain.minute_bars import MinuteBar
 
 COLUMNS: Final = tuple(field.name for field in fields(MinuteBar))
@@ -64,7 +64,7 @@ class PgMinuteBars:
         """
         async with self._pool.connection() as connection:
             dropped: int = await connection.fetchval(
-                "SELECT trade.drop_minute_bar_months($1)", before_ns
+                "SELECT trade.drop_minute_bar_months($1)", before_ns, timeout=STATEMENT_S_MAX
             )
         if dropped:
             self._months.clear()

@@ -3,7 +3,8 @@
 Rules of this file:
 - PostgreSQL down is a state, never an error of start: a connection is made when one is asked for;
 - after a failed connect, callers fail at once until the backoff is over, so that nobody who holds
-  orders waits for a timeout twice;
+  orders waits for a timeout twice; in a pool that is kept, until its keeper's probe was answered;
+- a connection whose server did not answer is ended, not waited for once more;
 - session state is never set by our code, so a connection is given back without a round trip.
 """
 
@@ -47,7 +48,9 @@ def _end(connection: Any) -> None:
 class PgPool:
     """Connections of one role. `async with pool.connection() as connection` lends one.
 
-    Holds: at most `connections_max` connections; a lent one is given back or ended.
+    Holds: at most `connections_max` connections; a lent one is given back or ended. While a pool
+           that is kept is down, only its probes wait.
+    is_kept: somebody calls probe() again and again, whatever the answer.
     """
 
     def __init__(
@@ -58,18 +61,21 @@ class PgPool:
         connections_max: int = CONNECTIONS_MAX,
         connect_s_max: float = 5.0,
         statement_s_max: float = STATEMENT_S_MAX,
+        is_kept: bool = False,
     ) -> None:
         self._dsn = dsn
         self._clock = clock
         self._connections_max = connections_max
         self._connect_s_max = connect_s_max
         self._statement_s_max = statement_s_max
+        self._is_kept = is_kept
         self._pool: Any = None
         self._making = asyncio.Lock()
         self._random = random.Random()  # noqa: S311 - jitter is no secret
         self._lanes: list[PgLane] = []
         self._failures = 0
         self._retry_s = 0.0
+        self._is_stalled = False
         self._reason = "not asked yet"
         self.is_up = False
 
@@ -85,15 +91,26 @@ class PgPool:
         Raises: StoreUnavailable: no connection, or it was lost inside the block. Errors of a
                 statement pass through.
         """
+        if self.is_away() or self._clock.now() < self._retry_s:
+            raise unavailable(self._dsn, self._reason)
         connection = await self._acquire()
+        if self.is_away():  # it went down while this caller stood in line
+            await self._release(connection)
+            raise unavailable(self._dsn, self._reason)
+        self._note_up()
         try:
             with mapped(self._dsn):
                 yield connection
         except StoreUnavailable as error:
             self._note_down(error)
+            _end(connection)
             raise
         finally:
             await self._release(connection)
+
+    def is_away(self) -> bool:
+        """Say whether nobody but its keeper may ask the server."""
+        return self._is_kept and self._failures > 0
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -104,16 +121,27 @@ class PgPool:
         except StoreUnavailable as error:
             self._note_down(error)
             raise
-        self.is_up = True
+        self._note_up()
 
     async def probe(self) -> None:
         """Ask the server for a sign of life, whatever the backoff says.
 
         Raises: StoreUnavailable.
         """
-        self._retry_s = 0.0
-        async with self.connection() as connection:
-            await connection.fetchval("SELECT 1")
+        if self._is_stalled and self._pool is not None:
+            self._pool.terminate()  # those that lie idle would hang as well
+            self._pool = None
+        connection = await self._acquire()
+        try:
+            with mapped(self._dsn):
+                await connection.fetchval("SELECT 1")
+        except StoreUnavailable as error:
+            self._note_down(error)
+            _end(connection)
+            raise
+        finally:
+            await self._release(connection)
+        self._note_up()
 
     def keep(self, lane: "PgLane") -> None:
         """Take note of a lane: its connection is given back before the pool closes."""
@@ -136,17 +164,13 @@ class PgPool:
             timer.cancel()
 
     async def _acquire(self) -> Any:
-        if self._clock.now() < self._retry_s:
-            raise unavailable(self._dsn, self._reason)
         try:
             with mapped(self._dsn):
                 pool = await self._opened()
-                connection = await pool.acquire(timeout=self._connect_s_max)
+                return await pool.acquire(timeout=self._connect_s_max)
         except StoreUnavailable as error:
             self._note_down(error)
             raise
-        self.is_up, self._failures = True, 0
-        return connection
 
     async def _release(self, connection: Any) -> None:
         pool = self._pool
@@ -179,10 +203,15 @@ class PgPool:
         except (ValueError, asyncpg.InterfaceError) as error:
             raise unavailable(self._dsn, f"the URL is malformed: {error}") from error
 
+    def _note_up(self) -> None:
+        self.is_up, self._failures, self._retry_s = True, 0, 0.0
+        self._is_stalled = False
+
     def _note_down(self, error: StoreUnavailable) -> None:
         self.is_up = False
         self._reason = str(error.fields.get("reason", error.message))
         self._failures += 1
+        self._is_stalled = self._is_stalled or isinstance(error.__cause__, TimeoutError)
         wait_s = min(BACKOFF_S_MAX, BACKOFF_FIRST_S * 2.0 ** min(self._failures - 1, 10))
         self._retry_s = self._clock.now() + wait_s * (0.5 + 0.5 * self._random.random())
 
@@ -208,12 +237,14 @@ class PgLane:
     async def connection(self) -> AsyncIterator[Any]:
         """Lend the connection. Raises: as PgPool.connection."""
         async with self._lock:
-            if self._stack is None or _is_lost(self._connection):
+            if self._stack is None or _is_lost(self._connection) or self._pool.is_away():
                 await self._open()
             try:
                 with self._pool.watched():
                     yield self._connection
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, StoreUnavailable) and self._connection is not None:
+                    _end(self._connection)
                 await self._drop()
                 raise
 

@@ -8,7 +8,7 @@ Rules of this file:
 from collections.abc import Sequence
 from typing import Final
 
-from tradebox.adapters.postgres.pool import PgPool
+from tradebox.adapters.postgres.pool import STATEMENT_S_MAX, PgPool
 from tradebox.ports.verdicts import VerdictRow
 
 DELETED_ROWS_MAX: Final = 50_000
@@ -45,5 +45,7 @@ class PgVerdicts:
     async def forget(self, flag_days: int, refusal_days: int) -> int:
         """Delete what is older, and say how many rows went. Raises: StoreUnavailable."""
         async with self._pool.connection() as connection:
-            status = await connection.execute(_FORGET, flag_days, refusal_days, DELETED_ROWS_MAX)
+            status = await connection.execute(
+                _FORGET, flag_days, refusal_days, DELETED_ROWS_MAX, timeout=STATEMENT_S_MAX
+            )
         return int(str(status).rpartition(" ")[2])
