@@ -182,9 +182,9 @@ def _beside() -> tuple[Row, ...]:
         Row("alphavantage.spike", PREMIUM, "refused", {**spike, "count": 1}, checks=jump),
         *(
             Row(f"alphavantage.{one}", PREMIUM, "handed_on")
-            for one in ("stale_day", "blank_values", "wrong_symbol")
+            for one in ("blank_values", "wrong_symbol")
         ),
-        Row("alphavantage.delayed_suffix", PREMIUM, "not_live"),
+        Row("alphavantage.stale_day", PREMIUM, "not_live"),
         Row("alphavantage.spike", DELAYED, "doubted", spike),
         Row("market.halt", BROKER, "halt_told"),
         Row("gateway.freeze_market_data", BESIDE, "handed_on", mine),

@@ -8,8 +8,9 @@ Rules of this file:
 
 import json
 from collections.abc import Callable
+from datetime import date, timedelta
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 from tradebox.sim.alphavantage.answers import (
     BURST_TEXT,
@@ -117,7 +118,10 @@ class AlphaVantage:
         )
 
     def _spoiled(self, body: Body, symbol: str) -> Body:
-        """Return the answer with what fault scripts do to a quote."""
+        """Return the answer with what fault scripts do to a quote, or to each of a bulk."""
+        rows = body.get("data")
+        if isinstance(rows, list):
+            return {**body, "data": [self._spoiled_row(dict(row)) for row in rows]}
         name = next((key for key in body if key.startswith(_QUOTE)), "")
         quote = body.get(name)
         if not isinstance(quote, dict) or not quote:
@@ -129,10 +133,7 @@ class AlphaVantage:
         if take("wrong_symbol", symbol=symbol):
             quote = {**quote, "01. symbol": "ZZZZ"}
         if fault := take("spike", symbol=symbol):
-            whole, _, part = str(quote["05. price"]).partition(".")
-            micros = int(whole) * MICROS + int(part or "0") * 100
-            moved = micros + round(micros * float(fault["percent"]) / 100)
-            quote = {**quote, "05. price": price(moved)}
+            quote = {**quote, "05. price": _moved(quote["05. price"], fault["percent"])}
         if fault := take("stale_day", symbol=symbol):
             bars = self._market.raw_bars(
                 symbol, 86_400, self._market.clock.now_ns() - int(fault["days"]) * _DAY_NS, 1
@@ -142,6 +143,28 @@ class AlphaVantage:
         if take("delayed_suffix", symbol=symbol):
             name = DELAYED_NAME
         return {name: quote}
+
+    def _spoiled_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return one row of a bulk with what fault scripts do to it; it has no delayed twin."""
+        take, symbol = self._faults.take, str(row["symbol"])
+        if take("blank_values", symbol=symbol):
+            row.update(open="", close="None", high="-", low="--")
+        elif fault := take("spike", symbol=symbol):
+            row["close"] = _moved(row["close"], fault["percent"])
+        if fault := take("stale_day", symbol=symbol):
+            day, _, moment = str(row["timestamp"]).partition(" ")
+            earlier = date.fromisoformat(day) - timedelta(days=int(fault["days"]))
+            row["timestamp"] = f"{earlier} {moment}"
+        if take("wrong_symbol", symbol=symbol):
+            row["symbol"] = "ZZZZ"
+        return row
+
+
+def _moved(said: object, percent: object) -> str:
+    """Return a price as text, moved by a share of itself."""
+    whole, _, part = str(said).partition(".")
+    micros = int(whole) * MICROS + int(part or "0") * 100
+    return price(micros + round(micros * float(str(percent)) / 100))
 
 
 def _page(status: HTTPStatus, delay_s: float) -> HttpAnswer:

@@ -152,6 +152,28 @@ def is_quote(body):
     return bool(body.get("Global Quote"))
 
 
+BULK_FAULTS = {
+    "blank_values": lambda plain, row: row["close"] == "None",
+    "wrong_symbol": lambda plain, row: row["symbol"] == "ZZZZ",
+    "spike": lambda plain, row: float(row["close"]) > 1.05 * float(plain["close"]),
+    "stale_day": lambda plain, row: row["timestamp"] < plain["timestamp"][:10],
+}
+
+
+@pytest.mark.parametrize("name", BULK_FAULTS)
+def test_a_fault_spoils_its_symbol_s_row_of_a_bulk_and_no_other(desk, name):
+    def rows():
+        answer = desk.ask("premium", function="REALTIME_BULK_QUOTES", symbol="SPY,AAPL")
+        return answer["data"]
+
+    plain = rows()
+    desk.faults.set(name, symbol="SPY")
+    spoiled = rows()
+    assert BULK_FAULTS[name](plain[0], spoiled[0])
+    assert spoiled[1]["symbol"] == "AAPL"
+    assert not BULK_FAULTS[name](plain[1], spoiled[1])
+
+
 FAULTS = {
     "burst_limit": lambda desk: "1 request per second" in desk.ask()["Information"],
     "day_spent": lambda desk: "25 requests per day" in desk.ask()["Information"],
