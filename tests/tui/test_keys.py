@@ -2,6 +2,8 @@ import re
 from pathlib import Path
 
 import pytest
+from textual import events
+from textual.widgets import Input
 
 import tradebox_tui
 from support.console_script import MARKET_NS, stored_events
@@ -589,3 +591,35 @@ def test_the_page_lists_every_key_and_screen():
         assert f"| {key.scope} | `{key.shown}` | {key.help} |" in page
     for item in keys.SCREENS:
         assert f"| `{item.digit}` | {item.label} |" in page
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("typed", "value"), [("/1a:/", "1a:/"), (":2/q", "2/q")])
+async def test_what_is_typed_at_once_behind_the_prompts_key_is_its_text(console, typed, value):
+    names = {"/": "slash", ":": "colon"}
+    async with console("plans") as (app, pilot):
+        for character in typed:
+            app.post_message(events.Key(names.get(character, character), character))
+        await pilot.pause()
+        await pilot.pause()
+        assert app.screen.screen_name == "plans"
+        assert app.screen.query_one("#prompt", Input).value == value
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("screen", "key", "words"),
+    [("tree", "r", "nothing was restarted"), ("orders", "w", "no order is working")],
+)
+async def test_an_empty_list_says_what_hides_its_rows(console, script, shown, screen, key, words):
+    for row in script.data["health"]:
+        row["restarts"] = 0
+    for row in script.data["orders"]:
+        row["state"] = "filled"
+    async with console(screen) as (app, pilot):
+        await pilot.press(key)
+        await pilot.pause()
+        assert words in shown(app)
+        await pilot.press(key, "slash", "q", "q", "q", "enter")
+        await pilot.pause()
+        assert "nothing has /qqq" in shown(app)

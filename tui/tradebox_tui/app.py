@@ -384,6 +384,8 @@ class ConsoleApp(App[int], inherit_bindings=False):
         name = action.removeprefix("look_")
         if isinstance(self.screen, Help):
             return name in ("quit", "interrupt", "screen", "theme")
+        if name == "prompt" and self._prompt_kind:
+            return False  # it is text then
         frame = self.frame
         whole = f"{name}('{parameters[0]}')" if name == "toggle" and parameters else name
         scopes = {key.scope for key in keys.KEYS if key.action.startswith(whole)}
@@ -417,7 +419,7 @@ class ConsoleApp(App[int], inherit_bindings=False):
         prompt.placeholder = "filter: pattern, ! inverts" if kind == "filter" else f"go: {GO_WORDS}"
         prompt.display = True
         frame.query_one("#foot").display = False
-        prompt.focus()
+        frame.set_focus(prompt)  # at once: `focus()` would let the next key pass to the pane
 
     def _places(self) -> list[str]:
         """Return where one may go, the likeliest first; a filter goes nowhere."""

@@ -134,14 +134,17 @@ FOOTER: Final = ("question_mark", "q,ctrl+q", "slash", "colon,ctrl+p", "space")
 
 
 def bindings() -> list[BindingType]:
-    """Return Textual's bindings; Ctrl-C comes before any widget."""
+    """Return Textual's bindings; Ctrl-C and the prompt's keys come before any widget.
+
+    What is typed at once behind `/` or `:` then finds the prompt open, not the pane's own keys.
+    """
     return [
         Binding(
             key.keys,
             f"look_{key.action}",
             key.label,
             show=False,
-            priority=key.action == "interrupt",
+            priority=key.action == "interrupt" or key.action.startswith("prompt("),
             tooltip=key.help,
         )
         for key in KEYS

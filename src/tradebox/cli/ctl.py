@@ -17,7 +17,7 @@ from tradebox.cli.asking import account_name, request, show, with_pool
 from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_json
 from tradebox.cli.status import ask
 from tradebox.config import Home, find_home
-from tradebox.errors import ConfigInvalid, NotDone, NotRunning, StoreUnavailable
+from tradebox.errors import ConfigInvalid, HomeUnusable, NotDone, NotRunning, StoreUnavailable
 
 app = typer.Typer(no_args_is_help=True, help="Ask the running engine to do something.")
 failover = typer.Typer(no_args_is_help=True, help="Planned takeovers.")
@@ -173,7 +173,7 @@ def _in_time(call: Callable[[], None]) -> bool:
     done: list[bool] = []
 
     def attempt() -> None:
-        with suppress(StoreUnavailable, NotRunning):
+        with suppress(StoreUnavailable, NotRunning, HomeUnusable):
             call()
             done.append(True)
 

@@ -205,3 +205,11 @@ def test_a_plan_from_a_pipe_is_refused_and_does_not_hang(tmp_path, capsys):
     os.mkfifo(pipe)
     assert run_command_line(["plan", "add", str(pipe), "--account", "paper"]) == ExitCode.REFUSED
     assert "no regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("ctl", "kill"), ("run", "--no-tui"), ("positions",)])
+def test_a_home_where_nothing_can_be_made_is_one_line(capsys, words):
+    code, _, err = called(capsys, *words, "--home", "/proc/nowhere")
+    assert code in {ExitCode.HOME, ExitCode.REFUSED}
+    assert len(err.splitlines()) == 1
+    assert err.startswith("tradebox: ")

@@ -108,6 +108,11 @@ class OrderTable(LiveTable):
             found = [row for row in found if row.get("state") not in DONE_STATES]
         return _by_plan(found) if self.is_by_plan else found
 
+    def nothing(self) -> str:
+        """Return why no order is listed."""
+        hides = not (self.pattern or self.shows_closed)
+        return "no order is working · w shows all" if hides else super().nothing()
+
     def key(self, row: RowData) -> str:
         """Return the order's reference."""
         return str(row.get("order_ref"))

@@ -70,6 +70,11 @@ class TreeTable(LiveTable):
             if not any(_is_below(str(row.get("name")), name) for name in self.folded)
         ]
 
+    def nothing(self) -> str:
+        """Return why no child is listed."""
+        hides = not (self.pattern or self.shows_closed)
+        return "nothing was restarted · r shows the whole tree" if hides else super().nothing()
+
     def key(self, row: RowData) -> str:
         """Return the child's name."""
         return str(row.get("name"))

@@ -150,13 +150,17 @@ class LiveTable(Pane):
             words.append(f"/{clean(self.pattern)}")
         return "".join(f" · {word}" for word in words)
 
+    def nothing(self) -> str:
+        """Return why no row is listed."""
+        return f"nothing has /{clean(self.pattern)} · esc shows all" if self.pattern else self.empty
+
     def body(self, view: View, width: int, height: int) -> Sequence[Line]:
         """Return the head and the rows that fit."""
         rows = self._ordered()
         columns = self._fitting(width)
         lines: list[Line] = [_joined([_fitted(c, c.title, w, "head") for c, w in columns])]
         if not rows:
-            return [*lines, [(self.empty, "dim")]]
+            return [*lines, [(self.nothing(), "dim")]]
         keys = [self.key(row) for row in rows]
         if self.cursor_key not in keys or (self.newest_first and self._is_at_top):
             self._stand_on(keys[0], quietly=True)
