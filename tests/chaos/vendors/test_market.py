@@ -83,7 +83,9 @@ def split(run: Vendors, row: Row) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     back_s = run.until_served(run.serves, symbol)
     assert before > 0
-    return {"held": len(found), "back_s": back_s, **run.judge(since_ns, symbol, *BAITS)}
+    doubts = ("suspect", "stale")
+    judged = run.judge(since_ns, symbol, *BAITS, doubts=doubts)  # the old level, said as such
+    return {"held": len(found), "back_s": back_s, **judged}
 
 
 def dividend(run: Vendors, row: Row) -> dict[str, Any]:
