@@ -5,6 +5,7 @@ Rules of this file:
   and are skipped where they are not.
 """
 
+import gzip
 import importlib
 from pathlib import Path
 
@@ -92,6 +93,39 @@ def test_the_naive_rule_passes_what_ours_does_not(bench, shipped):
     tally = bench.Tally()
     bench.trial(lambda: bench.NaiveRule(0.05), shipped.ticks[:12_000], 1, 1, tally)
     assert tally.row()["of_these_passed_live"] > 0
+
+
+def written(path, header, rows):
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_a_stub_is_named_by_the_day_s_median_spread_and_counted_apart(bench, data, tmp_path):
+    rows = [f"{1_515_000_000_000 + n * 1000},X,{99.9 - 12 * (n == 40)},100.1" for n in range(60)]
+    quoted = written(tmp_path / "q.csv.gz", "ts_utc_ms,symbol,bid,ask", rows)
+    recording = data.quotes(quoted, FilterSettings(), data.CENT_MICROS)
+    assert recording.stubs == {41}
+    found = bench.clean(lambda: bench.OurRule(recording), recording.ticks)
+    assert (found["genuine"], found["refused"]) == (59, 0)
+    assert found["stubs"] == {"seen": 1, "refused": 1}
+
+
+def test_a_line_repeats_the_last_trade_that_sets_a_price_with_each_quote(data, tmp_path):
+    trades = written(
+        tmp_path / "t.csv.gz",
+        "ts_utc_ms,symbol,price,size,cond",
+        ["1515000001000,X,100,200,@", "1515000003000,X,90,200,W"],
+    )
+    quoted = written(
+        tmp_path / "q.csv.gz",
+        "ts_utc_ms,symbol,bid,ask",
+        ["1515000000000,X,99,101", "1515000002000,X,99,101", "1515000004000,X,98,100"],
+    )
+    line = data.line(trades, quoted, FilterSettings())
+    prices = [(one.price_micros // 1_000_000, one.is_quote) for one in line.ticks]
+    assert prices == [(100, False), (100, True), (90, False), (100, True)]
+    assert [one.key for one in line.ticks] == [1, 2, 3, 4]
 
 
 @has_stock
