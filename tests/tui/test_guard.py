@@ -39,6 +39,12 @@ def guard(tmp_path):
         ("os.posix_spawn", ("/bin/true", [], None)),
         ("os.system", (b"true",)),
         ("pty.spawn", (["sh"],)),
+        ("os.kill", (1, 9)),
+        ("os.killpg", (0, 15)),
+        ("ctypes.dlopen", ("libc.so.6",)),
+        ("ctypes.dlsym", (None, "connect")),
+        ("open", ("trade_rw", None, os.O_RDONLY)),
+        ("os.rename", ("secrets", "elsewhere", 5, -1)),
     ],
 )
 def test_what_is_refused(guard, event, arguments):
@@ -58,6 +64,10 @@ def test_what_is_refused(guard, event, arguments):
         ("open", (3, "r", 0)),
         ("open", ("/etc/hostname", "r", 0)),
         ("import", ("json", None, None, None, None)),
+        ("ctypes.dlopen", (None,)),
+        ("os.kill", (os.getpid(), 19)),
+        ("open", ("/dev/null", None, os.O_RDONLY)),
+        ("os.rename", ("/elsewhere/a.pyc.1", "/elsewhere/a.pyc", -1, -1)),
     ],
 )
 def test_what_is_allowed(guard, event, arguments):
@@ -87,6 +97,27 @@ def test_secrets_and_the_sims_identity_stay_closed(guard, tmp_path):
     guard.check("open", (home.root / "secrets-not", "r", 0))
 
 
+def test_nothing_of_the_home_is_changed(guard, tmp_path):
+    home = Home(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    elsewhere = tmp_path.parent / "elsewhere"
+    for event, arguments in (
+        ("open", (home.kill_file, "w", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)),
+        ("open", (tmp_path / "link" / "new", None, os.O_RDWR | os.O_CREAT)),
+        ("os.link", (home.secrets_dir / "trade_rw", elsewhere, -1, -1)),
+        ("os.rename", (str(home.secrets_dir), str(elsewhere), -1, -1)),
+        ("os.rename", (elsewhere, home.config_file, -1, -1)),
+        ("os.remove", (os.fsencode(home.console_file), -1)),
+        ("os.mkdir", (tmp_path / "link" / "new", 0o700, -1)),
+        ("os.truncate", (home.console_file, 0)),
+    ):
+        with pytest.raises(Refused):
+            guard.check(event, arguments)
+    guard.check("open", (home.console_file, "r", os.O_RDONLY | os.O_CLOEXEC))
+    guard.check("os.remove", (elsewhere, -1))
+
+
 def test_nobody_is_a_store_until_told(tmp_path):
     with pytest.raises(Refused):
         Guard(Home(tmp_path)).check("socket.connect", (None, STORE.host))
@@ -98,16 +129,17 @@ def test_the_hook_holds_in_a_process_of_its_own(tmp_path):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "trade_rw").write_text("secret")
     program = textwrap.dedent(f"""
-        import os, socket, subprocess, sys
+        import ctypes, os, socket, subprocess, sys
         from pathlib import Path
         from tradebox.config import Home
         from tradebox.readmodel import Address
         from tradebox_tui.guard import Guard, Refused
         guard = Guard(Home(Path({str(tmp_path)!r})))
         guard.install()
-        def refused(call, *arguments):
+        folder = os.open({str(tmp_path)!r}, os.O_RDONLY)
+        def refused(call, *arguments, **named):
             try:
-                call(*arguments)
+                call(*arguments, **named)
             except Refused:
                 return True
             return False
@@ -120,6 +152,11 @@ def test_the_hook_holds_in_a_process_of_its_own(tmp_path):
             refused(os.fork),
             refused(open, secret),
             refused(os.open, secret, os.O_RDONLY),
+            refused(os.open, "secrets/trade_rw", os.O_RDONLY, dir_fd=folder),
+            refused(os.link, secret, secret + "-2"),
+            refused(os.rename, os.path.dirname(secret), secret + "-2"),
+            refused(os.kill, os.getppid(), 0),
+            refused(getattr, ctypes.CDLL(None), "connect"),
             refused(open, f"/proc/{{os.getppid()}}/environ", "rb"),
             refused(os.posix_spawn, "/bin/true", ["true"], {{}}),
             refused(socket.socket(type=socket.SOCK_DGRAM).sendto, b"x", ("127.0.0.1", {port})),
