@@ -3,6 +3,7 @@
 Rules of this file:
 - one message at a time, in order; prices conflate per symbol, facts never do;
 - what time brings about is done in parts, each a message: a price waits for one part at most;
+  what a plan is armed by is read beside the messages;
 - it listens to the order link only after the books and plans were loaded from PostgreSQL: until
   then it sends nothing, and what the link saw meanwhile is read again;
 - PostgreSQL away at the start is waited for in place: stops rest at the broker.
@@ -19,7 +20,7 @@ from tradebox.domain.plan_state import Phase, PlanState
 from tradebox.errors import StoreUnavailable
 from tradebox.execution.commands import CommandDesk
 from tradebox.execution.demo import Demo
-from tradebox.execution.plan_runner import PlanRunner
+from tradebox.execution.plan_runner import ArmingRead, PlanRunner
 from tradebox.ports.orders import BrokerFact, FactSink
 from tradebox.supervision.actor import NO_REPLY, Actor, Context, ReplyTo
 from tradebox.supervision.mailbox import Overflow
@@ -43,7 +44,7 @@ class Drain:
     """Question before an ordered stop: begin nothing more, answer when nothing is under way."""
 
 
-ControllerMessage = AdmittedTick | TimerFired | NextPart | BrokerFact
+ControllerMessage = AdmittedTick | TimerFired | NextPart | ArmingRead | BrokerFact
 
 
 class PriceHub(Protocol):
@@ -106,6 +107,7 @@ class Controller(Actor[ControllerMessage]):
     async def init(self, ctx: Context) -> None:
         """Load what PostgreSQL holds, then listen; or come back to it with the timer."""
         self._ctx = ctx
+        self._runner.arm_aside(ctx.spawn_io, ctx.ref.tell)
         await self._load()
         ctx.send_after(TIMER_S, TimerFired())
 
@@ -117,6 +119,9 @@ class Controller(Actor[ControllerMessage]):
             await self._on_timer()
         elif isinstance(msg, NextPart):
             await self._go_on()
+        elif isinstance(msg, ArmingRead):
+            await self._runner.on_arming(msg)
+            self._want()
         else:
             await self._runner.on_fact(msg)
         if self._drained is not None and self._runner.is_quiet:

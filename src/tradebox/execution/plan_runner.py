@@ -10,9 +10,9 @@ Rules of this file:
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from tradebox.domain.market import AdmittedTick, Quality, Session
 from tradebox.domain.money import shortest, to_decimal
@@ -71,6 +71,17 @@ SLICES: Final = 4
 SLICE_MIN: Final = 16
 
 
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmingRead:
+    """What was read for a requested plan: how it is armed, or why it is refused."""
+
+    plan_id: str
+    event: Armed | ArmingRefused
+
+
 class PlanRunner:
     """The plans of one account. Used from one actor's handlers only.
 
@@ -107,6 +118,10 @@ class PlanRunner:
         self._carrier = carrier
         self._facts = facts or SymbolFacts()
         self._on_turn = on_turn
+        self._spawn: Spawn | None = None
+        self._hand_in: Callable[[ArmingRead], object] = lambda _: None
+        self._reading: set[str] = set()
+        self._one_reader = asyncio.Lock()
         self._active: dict[str, RunningPlan] = {}
         self._by_symbol: dict[str, dict[str, RunningPlan]] = {}
         self._turn: list[str] = []
@@ -260,9 +275,9 @@ class PlanRunner:
             self._poll_due_s = self._clock.now() + POLL_PERIOD_S
             yield
             await self._poll()
+            yield
         for running in self._due():
             if running.state.phase is Phase.REQUESTED:
-                yield
                 await self._arm(running)
             elif not self.is_draining:
                 await self._compare(running)
@@ -476,20 +491,49 @@ class PlanRunner:
             find=self._find,
         )
 
+    def arm_aside(self, spawn: Spawn, hand_in: Callable[[ArmingRead], object]) -> None:
+        """Read what plans are armed by beside the actor's messages; `on_arming` takes it."""
+        self._spawn, self._hand_in = spawn, hand_in
+
     async def _arm(self, running: RunningPlan) -> None:
-        now_ns = self._market_clock.now_ns()
-        if not self._facts.bars_are_read(running.document.symbol, now_ns):
-            return
+        plan_id = running.state.plan_id
+        if self._spawn is None:
+            event = await self._read_arming(running.document)
+            if event is not None:
+                await self.on_arming(ArmingRead(plan_id, event))
+        elif plan_id not in self._reading:
+            self._reading.add(plan_id)
+            self._spawn(self._read_aside(plan_id, running.document))
+
+    async def _read_aside(self, plan_id: str, document: PlanDocument) -> None:
+        """Read for one plan at a time; what is not known yet is asked for with a later timer."""
         try:
-            await self._facts.refresh((running.document.symbol,), self.reference, now_ns)
-            event = await self.arm(running.document)
+            async with self._one_reader:
+                event = await self._read_arming(document)
+        finally:
+            self._reading.discard(plan_id)
+        if event is not None:
+            self._hand_in(ArmingRead(plan_id, event))
+
+    async def on_arming(self, read: ArmingRead) -> None:
+        """Arm or refuse a plan by what was read, if it still waits for that."""
+        running = self.plans.get(read.plan_id)
+        if running is None or running.state.phase is not Phase.REQUESTED or self.is_draining:
+            return
+        await self._tell(running, read.event)
+
+    async def _read_arming(self, document: PlanDocument) -> Armed | ArmingRefused | None:
+        now_ns = self._market_clock.now_ns()
+        if not self._facts.bars_are_read(document.symbol, now_ns):
+            return None
+        try:
+            await self._facts.refresh((document.symbol,), self.reference, now_ns)
+            return await self.arm(document)
         except StoreUnavailable as error:
             self._note_store(is_down=True, why=str(error))
-            return
         except BrokerUnavailable:
-            return
-        if event is not None:
-            await self._tell(running, event)
+            pass
+        return None
 
     async def _read_sessions(self) -> None:
         if self._clock.now() < self._sessions_due_s:

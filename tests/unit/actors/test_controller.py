@@ -181,25 +181,69 @@ async def test_prices_conflate_and_facts_do_not(engine):
 
 async def test_a_price_waits_for_a_part_of_the_timer_not_for_all_of_it(engine, monkeypatch):
     async with manual_tree(engine.tree()) as harness:
+        await engine.add()
         await engine.seconds(harness, 1)
         runner, seen = engine.runner, []
-        arm, on_tick = runner._arm, runner.on_tick
+        poll, tell_time, on_tick = runner._poll, runner._due, runner.on_tick
 
-        async def arming(running):
-            seen.append("arm")
+        async def polling():
+            seen.append("poll")
             engine.hub.tick("AAPL", "100")
-            await arm(running)
+            await poll()
+
+        def telling_time():
+            seen.append("time")
+            return tell_time()
 
         async def ticked(tick):
             seen.append("tick")
             await on_tick(tick)
 
-        monkeypatch.setattr(runner, "_arm", arming)
+        monkeypatch.setattr(runner, "_poll", polling)
+        monkeypatch.setattr(runner, "_due", telling_time)
         monkeypatch.setattr(runner, "on_tick", ticked)
-        for _ in range(3):
-            await engine.add()
         await engine.seconds(harness, 1)
-        assert seen == ["arm", "tick"] * 3
+        begun = seen.index("poll")
+        assert seen[begun : begun + 3] == ["poll", "tick", "time"]
+
+
+async def test_prices_are_served_while_a_plan_is_made_ready(engine, monkeypatch):
+    async with manual_tree(engine.tree()) as harness:
+        plan_id = await engine.add()
+        await engine.seconds(harness, 1)
+        answer, instrument = asyncio.Event(), engine.reference.instrument
+
+        async def slow(symbol):
+            await answer.wait()
+            return await instrument(symbol)
+
+        monkeypatch.setattr(engine.reference, "instrument", slow)
+        others = [await engine.add(symbol=symbol) for symbol in ("MSFT", "NFLX")]
+        await engine.seconds(harness, 2)
+        assert {engine.store.rows[one].state for one in others} == {"requested"}
+        await engine.price(harness, "100")
+        assert engine.broker.entries == [plan_id]
+        answer.set()
+        await engine.seconds(harness, 1)
+        assert {engine.store.rows[one].state for one in others} == {"armed"}
+        assert engine.hub.wanted["paper"] == {"AAPL", "MSFT", "NFLX"}
+
+
+async def test_what_was_read_for_a_plan_that_was_cancelled_arms_nothing(engine, monkeypatch):
+    async with manual_tree(engine.tree()) as harness:
+        answer, instrument = asyncio.Event(), engine.reference.instrument
+
+        async def slow(symbol):
+            await answer.wait()
+            return await instrument(symbol)
+
+        monkeypatch.setattr(engine.reference, "instrument", slow)
+        plan_id = await engine.add()
+        await engine.seconds(harness, 1)
+        assert await engine.runner.cancel(plan_id, "a person")
+        answer.set()
+        await engine.seconds(harness, 1)
+        assert engine.store.rows[plan_id].state == "cancelled"
 
 
 async def test_prices_of_no_plan_cost_no_message(engine):
