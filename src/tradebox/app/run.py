@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tradebox.adapters.embedded.folders import (
+    check_socket_dir,
     private_dir,
     remove_socket_dir,
     socket_dir,
@@ -64,6 +65,7 @@ def run(home: Home, settings: Settings, options: RunOptions) -> int:
 def _run_held(home: Home, settings: Settings, options: RunOptions) -> int:
     """Run with the home in our hands; what was made outside it goes away whatever happens."""
     with usable(home):
+        check_socket_dir(home, f"{CONTROL_FOLDER}/{home.control_socket.name}")
         boot_epoch = next_boot_epoch(home.boot_epoch_file)
         folder = socket_dir(home, CONTROL_FOLDER)
     try:

@@ -213,3 +213,11 @@ def test_a_home_where_nothing_can_be_made_is_one_line(capsys, words):
     assert code in {ExitCode.HOME, ExitCode.REFUSED}
     assert len(err.splitlines()) == 1
     assert err.startswith("tradebox: ")
+
+
+def test_a_run_whose_sockets_find_no_room_is_one_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("long" * 30)))
+    code, _, err = called(capsys, "run", "--no-tui")
+    assert code == ExitCode.HOME
+    assert len(err.splitlines()) == 1
+    assert "shorter folder" in err
