@@ -545,8 +545,9 @@ class OrderSender:
     async def keep_denials(self) -> None:
         """Write the refusals that are not in PostgreSQL yet, in one batch."""
         denials, self._denials = self._denials, []
-        self._denials_kept_s = self._world.clock.now()
         await self._keeper.commit(denials, may_spool=True)
+        # From its end: a commit that takes long would else be followed by one for each refusal.
+        self._denials_kept_s = self._world.clock.now()
 
     def denied_event(self, req: PathRequest, denied: Denied) -> RequestDenied:
         """Return what the plan is told."""

@@ -549,11 +549,11 @@ def row_55_malformed_json_is_dropped_and_the_actor_lives(world: World) -> None:
     name = "market.ingest.finnhub"
     before = actor(world, name)["incarnation"]
     symbol = world.symbol()
-    world.fault("finnhub.bad_frame", count=50)
+    world.fault("finnhub.bad_frame", count=20)
     world.fault("finnhub.truncated", count=50)
     plan_id = world.add(symbol)
-    entered_once(world, symbol, plan_id)
     eventually(lambda: not is_set(world, "finnhub.bad_frame"), "the frames were said")
+    entered_once(world, symbol, plan_id)
     assert actor(world, name)["incarnation"] == before
 
 

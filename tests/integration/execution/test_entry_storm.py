@@ -10,6 +10,8 @@ from support.scripted_market import ScriptedMarket
 from support.wire_tap import PLACE_ORDER, Tap
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.path import Evidence, ExitRequest, LinkState, ProcedureDone, RequestDenied
+from tradebox.execution import order_sender
+from tradebox.ports.order_store import IntentRefused
 from tradebox.sim.exchange.market_port import Instrument
 
 SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
@@ -73,3 +75,23 @@ async def test_a_thousand_intents_end_at_the_bucket_and_the_latch_and_exits_leav
         finally:
             await world.stop()
             await tap.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_slow_commit_of_a_refusal_is_followed_by_one_for_many(tmp_path, monkeypatch):
+    """Else a slow PostgreSQL holds a storm below the rate at which the latch sets."""
+    monkeypatch.setattr(order_sender, "_DENIALS_GAP_S", 30.0)
+    async with order_world(tmp_path) as world:
+        sender, commit, refused = world.path._sender, world.store.commit, []
+
+        async def slow(batch):
+            if any(isinstance(change, IntentRefused) for change in batch.changes):
+                refused.append(len(batch.changes))
+                sender._denials_kept_s -= 60.0  # a minute passes meanwhile
+            await commit(batch)
+
+        world.store.commit = slow
+        for number in range(20):
+            await world.path.request(enter(f"p{number}", symbol="NONE", stop="95"))
+        await sender.keep_denials()
+        assert refused == [1, 19]
