@@ -56,8 +56,10 @@ def usable(home: Home) -> Iterator[None]:
 
 
 def private_dir(path: Path) -> Path:
-    """Make a folder of the home, 0700, with its parents; return it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder of the home, and each parent that is not there, all 0700; return it."""
+    if not path.parent.is_dir():
+        private_dir(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
