@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,13 @@ from tradebox.backtest.scheduler_budget import refuse_too_small
 from tradebox.backtest.scheduler_pressure import LivePressure
 from tradebox.backtest.scheduler_queue import Counts, Skipped, TaskQueue
 from tradebox.backtest.scheduler_spec import batches_of
-from tradebox.backtest.scheduler_wish import Wish, lengths_of, spec_of, tell_refused
+from tradebox.backtest.scheduler_wish import (
+    Wish,
+    lengths_of,
+    limits_of,
+    spec_of,
+    tell_refused,
+)
 from tradebox.backtest.store import BacktestStore
 from tradebox.backtest.worker import Function, run_batch
 from tradebox.config import BacktestSettings, Home, Settings
@@ -60,6 +66,10 @@ class Place:
     dsn: str
     revive: Callable[[], None]
 
+    def with_backtest(self, settings: BacktestSettings) -> "Place":
+        """Return the same place with other settings of backtests."""
+        return replace(self, settings=self.settings.model_copy(update={"backtest": settings}))
+
 
 @dataclass(slots=True)
 class _Work:
@@ -95,6 +105,8 @@ async def run_backtest(
     settings = place.settings.backtest
     async with BacktestStore(place.dsn) as store:
         spec = await spec_of(place.home, settings, wish, store, on_data)
+        settings = limits_of(settings, wish, spec)
+        place = place.with_backtest(settings)
         with held(place.home, spec.run_id), board_file(place.home) as board:
             tell_refused(spec, on_note)
             lengths = lengths_of(spec)

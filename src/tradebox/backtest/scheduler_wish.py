@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from tradebox.backtest.data.arraystore import ArrayStore
 from tradebox.backtest.data.prepare import prepare_apart
@@ -20,12 +21,16 @@ from tradebox.config import BacktestSettings, Home
 from tradebox.errors import ConfigInvalid, NotDone
 from tradebox.strategies.catalogue import STRATEGIES
 
+LIMITS: Final = ("memory_budget", "workers", "cores_share")
+"""Settings that bound what a run takes of the machine, and change none of its results."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What was asked for. resume: a run, by its id, the beginning of one, or "last".
 
-    With resume, data, universe and strategies are the run's own.
+    With resume, data, universe and strategies are the run's own, and so are its limits but for
+    those in `limits`, which were given anew.
     """
 
     data: str = "sample"
@@ -35,6 +40,7 @@ class Wish:
     executor: str = "pool"
     scheduler: str | None = None
     scatter: bool = False
+    limits: frozenset[str] = frozenset()
 
 
 async def spec_of(
@@ -95,6 +101,16 @@ async def _resumed(
                 run_id=run_id,
             )
     return spec
+
+
+def limits_of(settings: BacktestSettings, wish: Wish, spec: RunSpec) -> BacktestSettings:
+    """Return the settings with the limits that a resumed run was begun with."""
+    if wish.resume is None:
+        return settings
+    begun = {name: spec.config[name] for name in LIMITS if name in spec.config}
+    return settings.model_copy(
+        update={name: value for name, value in begun.items() if name not in wish.limits}
+    )
 
 
 def _known(names: Sequence[str]) -> tuple[str, ...]:

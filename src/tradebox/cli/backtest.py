@@ -127,9 +127,11 @@ def run(
     )
     refuse_too_small(budget_bytes_of(settings.backtest))
     lead_yahoo(place, settings, data or SAMPLE)
+    asked = {"memory_budget": memory_budget, "workers": workers, "cores_share": cores_share}
     wish = Wish(
-        data or SAMPLE, universe, tuple(strategy or ()), resume, executor, scheduler, scatter
-    )
+        data or SAMPLE, universe, tuple(strategy or ()), resume, executor, scheduler, scatter,
+        limits=frozenset(name for name, value in asked.items() if value is not None),
+    )  # fmt: skip
     show = ProgressLine(json=json)
     with stores(place, settings) as addresses:
         _migrated(place, addresses)
