@@ -118,9 +118,7 @@ async def final_faults(
     held = fold.held()
     if held:
         faults.append(f"held at the end: {held}")
-    for row in run.ledger():
-        if row["kind"] == "order_code" and row["code"] == 103:
-            faults.append(f"a duplicate order id was refused: {row}")
+    faults += reused_ids(_sent(run))
     figures = {
         "plans": len(plans),
         "plans_by_end": dict(Counter(row["state"] for row in plans.values())),
@@ -133,6 +131,27 @@ async def final_faults(
         "denials": counts["denial"],
     }
     return faults, figures
+
+
+def _sent(run: LiveRun) -> list[Any]:
+    from support.judge_lives import Lives
+
+    return Lives(list(run.ledger()), {"paper": 11, "live": 12}).sent
+
+
+def reused_ids(sent: Sequence[Any]) -> list[str]:
+    """Return the order ids under which more than one orderRef went out.
+
+    A gateway says 103 to those; it says the same of a stop that is changed as its parent ends.
+    """
+    refs: dict[tuple[str, int], set[str]] = {}
+    for one in sent:
+        refs.setdefault((one.account, one.order_id), set()).add(one.ref)
+    return [
+        f"{account}: order id {order_id} was used for {sorted(found)}"
+        for (account, order_id), found in refs.items()
+        if len(found) > 1
+    ]
 
 
 class Place:
@@ -199,4 +218,5 @@ __all__ = [
     "final_faults",
     "invariant_faults",
     "official_faults",
+    "reused_ids",
 ]

@@ -1,4 +1,4 @@
-"""`python -m bench.kill_drill [KILLS] [SEED]`: the engine killed again and again in mid-trade.
+"""`python -m bench.kill_drill [KILLS] [SEED] [MINUTES]`: the engine killed again and again.
 
 Rules of this file:
 - a real `tradebox run` in profile sim, plans in full life on both accounts: entries in parts,
@@ -41,6 +41,7 @@ from tradebox.errors import NotRunning
 
 KILLS = 200
 SEED = 1
+MINUTES_MAX = 120.0
 SPEED = 20
 BACK_S_MAX = 180.0
 BOOKS_S_MAX = 60.0
@@ -271,8 +272,11 @@ class Drill:
         self.faults.append(f"{active} plans never ended; held at the broker: {self.fold.held()}")
 
 
-async def drill(run: LiveRun, dsn: str, kills: int, seed: int) -> dict[str, Any]:
-    """Kill the engine so often and return what was seen. Units stand in the names."""
+async def drill(
+    run: LiveRun, dsn: str, kills: int, seed: int, minutes_max: float = MINUTES_MAX
+) -> dict[str, Any]:
+    """Kill the engine so often, or for so long; return what was seen. Units stand in the names."""
+    until_s = time.monotonic() + minutes_max * 60
     tail = LedgerTail(run.home.sim_dir / "ledger.jsonl")
     log = LedgerTail(run.home.logs_dir / "engine.jsonl")
     rng = random.Random(seed)
@@ -282,7 +286,7 @@ async def drill(run: LiveRun, dsn: str, kills: int, seed: int) -> dict[str, Any]
             living = asyncio.create_task(keep_alive(run, flow, random.Random(seed + 1)))
             try:
                 await asyncio.sleep(4.0)
-                while len(at.kills_ns) < kills:
+                while len(at.kills_ns) < kills and time.monotonic() < until_s:
                     await at.kill()
                     await at.recovered()
                     at.tell()
@@ -321,11 +325,14 @@ async def _told(at: Drill, seed: int) -> dict[str, Any]:
 
 
 def measure(
-    kills: int, seed: int, config: Mapping[str, Mapping[str, Any]] = CONFIG
+    kills: int,
+    seed: int,
+    config: Mapping[str, Mapping[str, Any]] = CONFIG,
+    minutes_max: float = MINUTES_MAX,
 ) -> dict[str, Any]:
     """Run the drill on a fresh home."""
     with live_run(config) as run, plan_flow.stores_of(run) as dsn:
-        return asyncio.run(drill(run, dsn, kills, seed))
+        return asyncio.run(drill(run, dsn, kills, seed, minutes_max))
 
 
 def main() -> int:
@@ -335,7 +342,8 @@ def main() -> int:
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else KILLS
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else SEED
     began_s = time.monotonic()
-    measured = measure(kills, seed)
+    minutes_max = float(sys.argv[3]) if len(sys.argv) > 3 else MINUTES_MAX
+    measured = measure(kills, seed, minutes_max=minutes_max)
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     result = {
         "name": "kill_drill",

@@ -79,7 +79,8 @@ class Controller(Actor[ControllerMessage]):
              the link then reads everything again.
     """
 
-    mailbox_capacity = 4096
+    mailbox_capacity = 20_000
+    """Above what the lists hold after a day of `orders_per_day_max` orders, filled in parts."""
     overflow = Overflow.CONFLATE
 
     def __init__(

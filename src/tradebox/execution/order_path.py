@@ -342,7 +342,7 @@ class OrderPath:
 
     def _reconciled(self, fact: SnapshotTaken) -> None:
         for desk in self._desks.values():
-            if not self._intake.has_gap(desk.symbol):
+            if self._intake.has_all_of(fact) and not self._intake.has_gap(desk.symbol):
                 desk.read_done_ns = fact.started_mono_ns
         self._intake.reconciled(fact)
         self._calendar.looked(self._world.clock.now())

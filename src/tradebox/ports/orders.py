@@ -170,7 +170,7 @@ class BrokerSnapshot:
 class SnapshotTaken:
     """A complete snapshot, placed in the stream of facts behind everything it read.
 
-    session: counts the connections of this link; started_mono_ns: before its first request.
+    session: the link's breaks when it began; started_mono_ns: before its first request.
     """
 
     snapshot: BrokerSnapshot

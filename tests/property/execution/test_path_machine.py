@@ -41,6 +41,7 @@ from tradebox.execution.order_path import OrderPath
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.record_keeper import RecordKeeper
 from tradebox.ports.order_store import IntentRefused, Noted
+from tradebox.ports.orders import ExecutionFact
 from tradebox.supervision.clock import ManualClock
 
 SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
@@ -377,6 +378,26 @@ def test_a_stop_that_an_exit_took_before_a_restart_is_back_after_one_read(holder
     holder.the_program_dies(0)
     assert holder.broker.inbox, "a new stop is under way"
     assert len(reads) == 1
+    holder.come_to_rest()
+
+
+def test_books_that_miss_a_lost_fact_are_not_compared_with_positions(holder):
+    """A full mailbox refuses the stop's fill: two reads of that are no gap, the fill is booked."""
+    stop = holder.broker.live(OrderRole.STOP)[0]
+    holder.broker.fill(stop, 30)
+    holder.link.attach(lambda fact: not isinstance(fact, ExecutionFact) and holder.take(fact))
+    holder.broker.deliver_all()
+    for _ in range(3):
+        holder.clock.advance(5.0)
+        holder.do(holder.link.take_snapshot())
+        while holder.facts:
+            holder.do(holder.path.on_fact(holder.facts.popleft()))
+    assert holder.link.state is LinkState.SYNCING
+    assert holder.path.book.quarantined == {}
+    holder.link.attach(holder.take)
+    holder.settle()
+    assert holder.path.book.quarantined == {}
+    assert holder.path.holding("p1").position == 0
     holder.come_to_rest()
 
 

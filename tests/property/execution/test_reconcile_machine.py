@@ -179,6 +179,7 @@ class StillLink:
     """The link as Intake sees it; it can send nothing."""
 
     account_id, client_id = ACCOUNT, OURS
+    breaks = 1
     info = LinkInfo((ACCOUNT,), 1, 178, "127.0.0.1", 5000)
 
     def __init__(self, clock: ManualClock) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -172,3 +173,16 @@ def test_time_after_clean_is_told_apart():
     told = uncovered.uncovered([across, before, over_in_time], away)
     assert told["engine_up"]["scale_out"]["longest_s"] == 0.02
     assert told["across_a_kill"]["scale_out"]["after_clean_ms"]["max"] == 25.0
+
+
+def test_an_order_id_of_two_orders_is_named_and_a_late_change_is_not():
+    judge = importlib.import_module("bench.drill_judge")
+    sent = [
+        SimpleNamespace(account=account, order_id=order_id, ref=ref)
+        for account, order_id, ref in [
+            ("paper", 7, "a"), ("paper", 7, "a"), ("live", 7, "b"), ("live", 8, "c"),
+        ]
+    ]  # fmt: skip
+    assert judge.reused_ids(sent) == []
+    sent.append(SimpleNamespace(account="live", order_id=8, ref="d"))
+    assert judge.reused_ids(sent) == ["live: order id 8 was used for ['c', 'd']"]
