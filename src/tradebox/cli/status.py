@@ -98,10 +98,12 @@ def compose(answer: dict[str, Any], home: Home) -> dict[str, Any]:
 
 def _print_text(shown: dict[str, Any]) -> None:
     world = f"{shown['world']} · " if shown["world"] else ""
+    age_s = shown["age_s"]
+    figures = "not told yet" if age_s is None else f"{age_s:.1f} s old"
     print(
         f"{world}profile {shown['profile']} · up {shown['uptime_s']:.0f} s"
         f" · engine {shown['pid']} (generation {shown['generation']})"
-        f" · launcher {shown['launcher_pid']} · figures {shown['age_s']} s old"
+        f" · launcher {shown['launcher_pid']} · figures {figures}"
     )
     for rows, columns in (
         (shown["accounts"], ACCOUNT_COLUMNS),

@@ -63,11 +63,12 @@ def test_status_is_tables_in_the_same_style(monkeypatch, capsys, tmp_path):
     }  # fmt: skip
     launcher = {"engine_pid": 7, "pid": 6, "uptime_s": 5.0, "generation": 2,
                 "servers": [{"name": "postgres", "state": "ready", "pid": 9}]}  # fmt: skip
-    ask, _ = answering({"launcher": launcher, "engine": {"blob": blob, "age_s": 0.3}})
+    ask, _ = answering({"launcher": launcher, "engine": {"blob": blob, "age_s": 0.000285063}})
     monkeypatch.setattr(status, "ask", ask)
     assert run_command_line(["status", "--home", str(tmp_path)]) == ExitCode.OK
     first, *tables = capsys.readouterr().out.split("\n\n")
     assert first.startswith("SIMULATED · profile sim · up 5 s · engine 7 (generation 2)")
+    assert first.endswith("figures 0.0 s old")
     assert [[line.split() for line in table.splitlines()] for table in tables] == [
         [["ACCOUNT", "NUMBER", "LINK", "GATEWAY"], ["live", "SIM1", "CLEAN", "h:1"]],
         [["ACCOUNT", "SYMBOL", "QUANTITY", "STOP", "IN", "FLIGHT", "COVER"],
