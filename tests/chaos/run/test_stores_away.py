@@ -9,11 +9,13 @@ Rules of this file:
 """
 
 import itertools
+import json
 import os
 import signal
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from tradebox.domain.minute_bars import MINUTE_NS
 from tradebox.domain.orders import AccountName
 from tradebox.domain.plan_document import document_from
 from tradebox.domain.tape import read_tape
+from tradebox.sim.control.client import ask
 from tradebox.sim.market import hours
 from tradebox.sim.market.data import load
 from tradebox.sim.market.replay import QuotedPrint, Replay
@@ -54,6 +57,12 @@ APART_NS = 30_000_000_000
 SYMBOLS_MAX = 6
 STEPS_MIN = 6
 S = 1_000_000_000
+LIED_ABOUT, QUIET_MINUTE = "COP", 13
+"""A symbol of a plan, and from when on it has no level to be reached."""
+LIES: dict[str, dict[str, Any]] = {
+    "zero_price": {"count": 2},
+    "spike": {"count": 2, "percent": 20.0},
+}
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,8 @@ class Seen:
     engines: int
     errors: str
     dead: dict[str, Any]
+    counted: list[dict[str, float]]
+    verdicts: list[dict[str, Any]]
 
 
 def server_pid(box: Bench, name: str) -> int:
@@ -187,9 +198,12 @@ def traded(disturb: Callable[[Bench, Run, dict[str, Any]], None]) -> Seen:
             " USING (plan_id) WHERE s.kind <> 'entry' ORDER BY p.symbol, s.step_no"
         )
         status = box.status()
+        ended_ns = market_ns(run)
         summary = run.stop()
+        counted = figures(Home(box.home))
         again = box.run("--for", "1", "--speed", "1", TRADEBOX_SIM_DEMO_PLANS="false").ready()
         bars = box.rows("SELECT * FROM trade.minute_bar")
+        verdicts = box.rows("SELECT * FROM trade.tick_verdict WHERE event_ns < $1", ended_ns)
         again.wait()
         decisions = [
             (row["symbol"], row["kind"], row["evidence"]["event_ns"], row["evidence"]["price"])
@@ -210,7 +224,17 @@ def traded(disturb: Callable[[Bench, Run, dict[str, Any]], None]) -> Seen:
             engines=status["generation"],
             errors=run.err,
             dead=dead,
+            counted=counted,
+            verdicts=verdicts,
         )  # fmt: skip
+
+
+def figures(home: Home) -> list[dict[str, float]]:
+    """The engine's own counts, one line each ten seconds, oldest first."""
+    newest = home.logs_dir / "engine.jsonl"
+    older = sorted(newest.parent.glob(f"{newest.name}.*"), key=lambda one: -int(one.suffix[1:]))
+    lines = (line for path in (*older, newest) for line in path.read_text().splitlines())
+    return [one for one in map(json.loads, lines) if one.get("event") == "metrics"]
 
 
 def tape_of(folder: Path) -> Iterator[tuple[str, int, int, int]]:
@@ -220,22 +244,57 @@ def tape_of(folder: Path) -> Iterator[tuple[str, int, int, int]]:
                 yield (one.symbol, one.at_ns, one.price_micros, one.size)
 
 
+def of_server(pid: int) -> list[int]:
+    """A server and its children: PostgreSQL's sessions live on without their parent."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
 def stop_server(name: str) -> Callable[[Bench, Run, dict[str, Any]], None]:
     """Have a server answer nobody for DEAD_S seconds."""
 
     def disturb(box: Bench, run: Run, dead: dict[str, Any]) -> None:
         pid = server_pid(box, name)
         began_s, began_ns = time.monotonic(), market_ns(run)
-        os.kill(pid, signal.SIGSTOP)
+        stopped: list[int] = []
         try:
             while time.monotonic() - began_s < DEAD_S:
+                for each in set(of_server(pid)) - set(stopped):
+                    os.kill(each, signal.SIGSTOP)
+                    stopped.append(each)
                 time.sleep(1)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for each in reversed(stopped):
+                os.kill(each, signal.SIGCONT)
         dead["from_ns"], dead["until_ns"] = began_ns, market_ns(run)
         dead["was_same"] = server_pid(box, name) == pid
 
     return disturb
+
+
+def without_postgres(box: Bench, run: Run, dead: dict[str, Any]) -> None:
+    """PostgreSQL dead for a minute; in the midst of it the vendor tells wrong prices."""
+    stop = stop_server("postgres")
+    calm_ns = hours.session(day()[1]).open_ns + QUIET_MINUTE * MINUTE_NS
+
+    def lies() -> dict[str, Any]:
+        """The faults of the vendor that are not over yet."""
+        rows: Any = ask(box.home / "sim", "/faults")["finnhub"]
+        return {row["name"]: row["active"] for row in rows if row["active"]}
+
+    def lie() -> None:
+        eventually(lambda: market_ns(run) >= calm_ns, "no more levels of its symbol", 60)
+        for name, more in LIES.items():
+            told = {"name": f"finnhub.{name}", "arguments": {"symbol": LIED_ABOUT, **more}}
+            ask(box.home / "sim", "/faults/set", told)
+            eventually(lambda: not lies(), f"the vendor has told each {name}", 60)
+
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(lie)
+        stop(box, run, dead)
+        told.result()
 
 
 def dead_and_flushed(box: Bench, run: Run, dead: dict[str, Any]) -> None:
@@ -254,6 +313,12 @@ def dead_and_flushed(box: Bench, run: Run, dead: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def quiet() -> Seen:
     return traded(lambda box, run, dead: None)
+
+
+@pytest.fixture(scope="module")
+def dead() -> Seen:
+    """A run whose PostgreSQL was dead for a minute."""
+    return traded(without_postgres)
 
 
 def known_prints() -> set[tuple[str, int, int, int]]:
@@ -309,8 +374,38 @@ def test_redis_dead_for_a_minute_and_flushed_changes_no_decision(quiet: Seen) ->
     judge_prices(seen)
 
 
-def test_postgres_dead_for_a_minute_costs_no_price_and_no_bar(quiet: Seen) -> None:
-    seen = traded(stop_server("postgres"))
-    assert seen.engines == 1, "the engine lived on"
+def test_postgres_dead_for_a_minute_costs_no_price_no_bar_and_no_decision(
+    quiet: Seen, dead: Seen
+) -> None:
+    levels = plans()[LIED_ABOUT][1]
+    assert max(one.at_ns for one in levels) < (
+        hours.session(day()[1]).open_ns + QUIET_MINUTE * MINUTE_NS
+    )
+    seen = dead
+    assert seen.dead["until_ns"] - seen.dead["from_ns"] >= DEAD_S * SPEED * S
+    assert (seen.engines, seen.summary["restarts"]) == (1, 0), "nobody hung on it"
     judge_prices(seen)
-    assert sorted(row[:2] for row in seen.decisions) == sorted(row[:2] for row in quiet.decisions)
+    assert seen.decisions == quiet.decisions
+    within = [row for row in seen.decisions
+              if seen.dead["from_ns"] <= row[2] <= seen.dead["until_ns"]]  # fmt: skip
+    assert len(within) >= 3, "decisions were made while it was dead"
+
+
+def test_what_was_refused_without_postgres_is_there_when_it_is_back(dead: Seen) -> None:
+    refused = [
+        (row["check_name"], row["price_micros"])
+        for row in dead.verdicts
+        if row["symbol"] == LIED_ABOUT and row["verdict"] != "flag"
+        and dead.dead["from_ns"] <= row["event_ns"] <= dead.dead["until_ns"]
+    ]  # fmt: skip
+    true = {price for symbol, _, price, _ in known_prints() if symbol == LIED_ABOUT}
+    assert [check for check, _ in refused].count("sentinel") == 2
+    assert sum(price > 0 and price not in true for _, price in refused) == 2
+    last = dead.counted[-1]
+    assert last["verdicts.failures"] > 0, "there were writes that failed"
+    assert last["verdicts.rows_dropped"] == last["verdicts.lost"] == last["bars.dropped"] == 0
+    ways = ("written", "waiting", "dropped")
+    for one in dead.counted:
+        taken = one["verdicts.rows_taken"]
+        assert taken == sum(one[f"verdicts.rows_{way}"] for way in ways)
+    assert max(one["verdicts.rows_waiting"] for one in dead.counted) > 0
