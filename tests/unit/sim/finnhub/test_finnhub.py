@@ -21,6 +21,8 @@ from tradebox.supervision.clock import ManualClock, yield_turn
 
 KEY = "c0ffee"
 DEADLINE_S = 10.0
+SLOW_S = 100
+"""For what takes long on a busy machine: filling the buffers of a reader that does not read."""
 SESSION = hours.session(2)
 
 
@@ -203,26 +205,29 @@ async def test_garbage_on_the_port_hurts_nobody() -> None:
         assert await prints(one, socket)
 
 
+@pytest.mark.timeout(2 * SLOW_S)
 @pytest.mark.asyncio
 async def test_a_reader_that_is_too_slow_is_dropped() -> None:
     async with vendor() as one:
         reader, writer = await asyncio.open_connection("127.0.0.1", one.port, limit=1024)
-        writer.write(
-            f"GET /?token={KEY} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
-            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
-        text = json.dumps({"type": "subscribe", "symbol": "AAPL"}).encode()
-        writer.write(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
-        one.fault("duplicate", symbol="AAPL", times=5000)
-        async with asyncio.timeout(DEADLINE_S):
-            while not one.server._clients:
-                await yield_turn()
-            while one.server._clients:
-                one.pass_time(10)
-                await yield_turn()
-        writer.close()
+        try:
+            writer.write(
+                f"GET /?token={KEY} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+                "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+            )
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
+            text = json.dumps({"type": "subscribe", "symbol": "AAPL"}).encode()
+            writer.write(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+            one.fault("duplicate", symbol="AAPL", times=5000)
+            async with asyncio.timeout(SLOW_S):
+                while not one.server._clients:
+                    await yield_turn()
+                while one.server._clients:
+                    one.pass_time(10)
+                    await yield_turn()
+        finally:
+            writer.close()
 
 
 # -- REST ---------------------------------------------------------------------------------------
