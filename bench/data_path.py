@@ -1,7 +1,7 @@
 """The engine's data path alone: Finnhub's socket, two feeds, admission, two controllers, Redis.
 
 Rules of this file:
-- everything on it is real; vendor and readers are processes of their own (data_vendor.py);
+- everything on it is real, restarts are as the engine's; vendor and readers are processes of their own (data_vendor.py);
 - a tick's latency runs from the vendor's hand to the start of the live controller's handler.
 """
 
@@ -32,8 +32,8 @@ from tradebox.supervision.actor import Actor
 from tradebox.supervision.clock import MonotonicClock
 from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.mailbox import Overflow
-from tradebox.supervision.spec import ChildSpec, ChildType, Rank
-from tradebox.supervision.supervisor import Supervisor
+from tradebox.supervision.spec import ChildSpec, ChildType, Rank, SupFlags
+from tradebox.supervision.supervisor import Supervisor, nested
 from tradebox.supervision.tree import Runtime
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,9 +146,7 @@ class DataPath:
         children = [
             ChildSpec(id="live", start=lambda: Reader(self, "live"), rank=Rank.URGENT),
             ChildSpec(id="paper", start=lambda: Reader(self, "paper"), rank=Rank.PATIENT),
-            ChildSpec(
-                id="market", start=lambda: Supervisor(None, market), type=ChildType.SUPERVISOR
-            ),
+            nested("market", SupFlags(intensity=10, period=60.0), market),
         ]
         return ChildSpec(
             id="root", start=lambda: Supervisor(None, children), type=ChildType.SUPERVISOR
