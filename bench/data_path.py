@@ -1,7 +1,8 @@
 """The engine's data path alone: Finnhub's socket, two feeds, admission, two controllers, Redis.
 
 Rules of this file:
-- everything on it is real, restarts are as the engine's; vendor and readers are processes of their own (data_vendor.py);
+- everything on it is real, restarts are as the engine's; vendor and readers are processes of
+  their own (data_vendor.py);
 - a tick's latency runs from the vendor's hand to the start of the live controller's handler.
 """
 
