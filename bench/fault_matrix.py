@@ -2,8 +2,8 @@
 
 Rules of this file:
 - the rows stand in tests/chaos/matrix; they harm and judge, this keeps what they tell;
-- a row that failed is told as failed; rows that are named are played anew, those of the same day
-  beside them are kept; without names the file holds one whole run and nothing else.
+- a row that failed is told as failed; without names the file holds one whole run, and rows that
+  are named later that day stand beside it as played again.
 """
 
 import json
@@ -39,29 +39,40 @@ def measure(numbers: list[str]) -> dict[str, Any]:
 
 
 def keep(told: dict[str, Any], took_s: float, *, is_whole: bool) -> dict[str, Any]:
-    """Keep a whole run, or put rows beside the others of the day; return the summary of all."""
+    """Keep a whole run; rows that were named stand beside it. Returns the summary of all."""
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     path = RESULTS / f"{date}-fault_matrix.json"
     is_known = path.exists() and not is_whole
-    known = json.loads(path.read_text())["measured"]["rows"] if is_known else {}
-    rows = {**known, **told}
-    failed = sorted(number for number, row in rows.items() if not row["passed"])
-    uncovered_s = max((row.get("uncovered_s_max", 0.0) for row in rows.values()), default=0.0)
-    summary = {"rows": len(rows), "failed": failed, "uncovered_s_max": uncovered_s}
-    measured = {
-        **summary,
-        "is_one_run": is_whole,
-        "load_during": load_average(),
-        "took_s": round(took_s),
-        "rows": rows,
+    known = json.loads(path.read_text())["measured"] if is_known else {}
+    if known.get("is_one_run"):
+        measured = {**known, "played_again": {**known.get("played_again", {}), **told}}
+    else:
+        measured = {
+            "is_one_run": is_whole,
+            "load_during": load_average(),
+            "took_s": round(took_s),
+            "rows": {**known.get("rows", {}), **told},
+        }
+    rows, again = measured["rows"], measured.get("played_again", {})
+    summary = {
+        "failed": _failed(rows),
+        "still_failed": sorted(set(_failed(rows)) - (set(again) - set(_failed(again)))),
+        "uncovered_s_max": max(
+            (row.get("uncovered_s_max", 0.0) for row in rows.values()), default=0
+        ),
     }
     result = {"name": "fault_matrix", "date": date, "machine": machine(), "versions": versions()}
     RESULTS.mkdir(exist_ok=True)
+    measured = {**measured, **summary}
     text = json.dumps(
         {**result, "measured": measured, "played": len(rows)}, indent=2, sort_keys=True
     )
     path.write_text(f"{text}\n")
-    return summary
+    return {"rows": len(rows), **summary}
+
+
+def _failed(rows: dict[str, Any]) -> list[str]:
+    return sorted(number for number, row in rows.items() if not row["passed"])
 
 
 def main() -> int:
@@ -70,7 +81,7 @@ def main() -> int:
     told = measure(numbers)
     summary = keep(told, time.monotonic() - began_s, is_whole=not numbers)
     print(json.dumps(summary))
-    return int(bool(summary["failed"]) or not told)
+    return int(bool(summary["still_failed"]) or not told)
 
 
 if __name__ == "__main__":
