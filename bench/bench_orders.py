@@ -26,7 +26,7 @@ PLANS_PER_S = 2.0
 FLOOR_PERIOD_S = 0.1
 WARM_UP_S = 3.0
 SETTLE_S = 1.0
-SPEEDS = {"60": 2.8, "2000": 178.0}
+SPEEDS = {"60": 1.75, "2000": 103.0}
 """Ticks a second that are aimed at, and the market's speed that brings about so many."""
 
 _INTENT = """

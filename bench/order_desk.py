@@ -194,7 +194,6 @@ class Desk:
         """Connect, reconcile, and wait for the account's money."""
         await self.path.recover()
         self.path.attach(self._deliver)
-        self.link.on_look_wanted(self._wake.set)
         await self.link.connect()
         await self.look()
         await self.until(lambda: self.path.account_state.net_liquidation_usd, "the money")
@@ -218,18 +217,17 @@ class Desk:
     async def pump(self) -> None:
         """Take facts as they come and let time pass, until cancelled."""
         while True:
-            self._wake.clear()
             async with self.turn:
                 await self.drain()
-            if self.link.look_wanted:
-                await self.link.take_snapshot()
-                continue
+            self._wake.clear()
             try:
                 async with asyncio.timeout(0.05):
                     await self._wake.wait()
             except TimeoutError:
                 async with self.turn:
                     self.events += await self.path.on_timer()
+                if self.link.look_wanted:
+                    await self.link.take_snapshot()
 
     async def until(self, holds: Any, what: str) -> None:
         """Wait until something holds. Raises TimeoutError naming it."""
