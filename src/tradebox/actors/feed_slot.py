@@ -238,6 +238,7 @@ class FeedSlot:
         self.control_seq = 0
         self._lag_s = 0.0
         self._ahead: tuple[Source, int, float] | None = None
+        self._settled = 0
         self._watch: TimerHandle | None = None
         self._checkpoints: dict[str, tuple[tuple[Source, int], int]] = {}
         self.near: Callable[[], frozenset[str]] = frozenset
@@ -360,6 +361,7 @@ class FeedSlot:
         """The standby is past `key`: the active has a moment to settle it too."""
         if self._watch is None and self.gate.settled(source) < key:
             self._ahead = (source, key, self._clock.now())
+            self._settled = self.gate.settled(source)
             self._watch_active(self.hang_limit_s)
 
     def active_settled(self, source: Source, key: int) -> None:
@@ -380,6 +382,13 @@ class FeedSlot:
         def look() -> None:
             self._watch = None
             if self._ahead is None or self._members.get(active) is not member:
+                return
+            # Who has settled some of it since the last look is slow, not hung: on a busy core
+            # the pair would take over from each other again and again.
+            settled = self.gate.settled(self._ahead[0])
+            if settled > self._settled:
+                self._settled = settled
+                self._watch_active(wait_s)
                 return
             self.suspect(
                 active, Cause.HANG, late_s=self._clock.now() - due_s, limit_s=self.hang_limit_s

@@ -26,7 +26,8 @@ class Pair:
         self.hub = MarketHub(self.market, LIMITS.stale_ns_max)
         self.hub.subscribe("paper", self.admitted.append, None)
         self.gate = AdmissionGate(EpochGate(1, 1), self.hub.deliver)
-        self.slot = FeedSlot(NAMES, self.gate, ManualClock(), self.market, lambda _: None)
+        self.clock = ManualClock()
+        self.slot = FeedSlot(NAMES, self.gate, self.clock, self.market, lambda _: None)
         self.feeds = [self.warm(name) for name in NAMES]
 
     def warm(self, name):
@@ -92,3 +93,33 @@ async def test_the_pair_may_swap_within_a_batch_and_no_tick_is_lost_or_twice(pai
     epochs = [one.epoch for one in pair.admitted]
     assert epochs == sorted(epochs)
     assert len(set(epochs)) == 2 or turns != TICKS // 2
+
+
+async def behind(pair, settled):
+    """Let the standby judge a batch alone, the active then so many ticks of it, 2 ms each."""
+    await pair.begin()
+    active, standby = pair.feeds
+    await pair.batch(standby)
+    task = asyncio.ensure_future(pair.batch(active))
+    while len(pair.admitted) < settled:
+        await yield_turn()
+        pair.clock.advance(0.002)
+    return task
+
+
+@pytest.mark.asyncio
+async def test_an_active_feed_that_is_slow_is_not_hung(pair):
+    before = pair.slot.takeovers
+    await (await behind(pair, TICKS))
+    assert pair.slot.takeovers == before
+    assert pair.slot.active == NAMES[0]
+
+
+@pytest.mark.asyncio
+async def test_an_active_feed_that_stops_halfway_is_hung(pair):
+    task = await behind(pair, TICKS // 2)
+    pair.clock.advance(0.01)
+    assert pair.slot.active == NAMES[1]
+    assert [one.key for one in pair.admitted] == list(range(1, TICKS + 1))
+    await task
+    assert len(pair.admitted) == TICKS
