@@ -107,6 +107,19 @@ class EntryClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryCorrected:
+    """The broker amended executions of the entry: what it gave in all, and what that cost.
+
+    Units:   shares; USD.
+    """
+
+    plan_id: str
+    filled: int
+    cost: Decimal
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopWorking:
     """The broker echoed a protective stop of this size at this price."""
 
@@ -164,6 +177,7 @@ class RequestRejected:
 PathEvent = (
     EntryFilled
     | EntryClosed
+    | EntryCorrected
     | StopWorking
     | ReduceFilled
     | ProcedureDone

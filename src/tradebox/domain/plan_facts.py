@@ -14,6 +14,7 @@ from tradebox.domain.path import (
     CancelEntryRequest,
     EnterRequest,
     EntryClosed,
+    EntryCorrected,
     EntryFilled,
     PathEvent,
     ProcedureDone,
@@ -56,6 +57,8 @@ def apply_fact(turn: Turn, fact: PathEvent) -> None:
             _entry_closed(turn, fact)
         case StopWorking():
             _stop_working(turn, fact)
+        case EntryCorrected():
+            _entry_corrected(turn, fact)
         case ReduceFilled():
             _reduce_filled(turn, fact)
         case ProcedureDone():
@@ -82,6 +85,26 @@ def _entry_filled(turn: Turn, fact: EntryFilled) -> None:
         turn.leave("the entry filled after the plan had ended", None)
     if fact.remaining == 0 or state.entry_is_closed:
         complete_entry(turn, fact.at_ns)
+
+
+def _entry_corrected(turn: Turn, fact: EntryCorrected) -> None:
+    """Take over what the entry gave after the broker amended it; a whole bust ends the plan.
+
+    Shares that left already stay counted: where more left than came, none is held.
+    """
+    state = turn.state
+    if state.phase.is_final:
+        return
+    entry, gone = Tally(fact.filled, fact.cost), state.sliced.quantity + state.closing.quantity
+    if entry.quantity < gone:
+        entry = entry.plus(gone - entry.quantity, state.entry.average)
+    if entry == state.entry:
+        return
+    turn.set(entry=entry)
+    if entry.quantity == 0 and state.is_entered:
+        turn.end(Phase.CANCELLED, "the broker took back every share of the entry", fact.at_ns)
+    else:
+        _finish_if_flat(turn, fact.at_ns)
 
 
 def _entry_closed(turn: Turn, fact: EntryClosed) -> None:

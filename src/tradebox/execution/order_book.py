@@ -456,7 +456,8 @@ class OrderBook:
         old = self.fills.get(fill.exec_stem)
         delta = fill.quantity - (old.quantity if old else 0)
         self.fills[fill.exec_stem] = fill
-        self._last_prices[fill.symbol] = fill.price
+        if fill.quantity:  # a bust names no price
+            self._last_prices[fill.symbol] = fill.price
         held = self._positions.get(fill.symbol, 0)
         self._positions[fill.symbol] = held + fill.side.sign * delta
         record = self.orders.get(fill.order_ref)

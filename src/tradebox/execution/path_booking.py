@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from tradebox.domain.events import FillBooked, OrderChanged
 from tradebox.domain.orders import AccountName, OrderRole, OrderState
-from tradebox.domain.path import EntryFilled, PathEvent, ReduceFilled
+from tradebox.domain.path import EntryCorrected, EntryFilled, PathEvent, ReduceFilled
 from tradebox.execution.alarms import Alarms
 from tradebox.execution.intake import Learnt
 from tradebox.execution.order_book import OrderBook, OrderRecord
@@ -19,7 +19,7 @@ from tradebox.execution.path_views import Views
 from tradebox.execution.path_world import PathWorld
 from tradebox.execution.procedures import Alarm
 from tradebox.execution.record_keeper import RecordKeeper
-from tradebox.ports.order_store import FillSeen
+from tradebox.ports.order_store import FillRow, FillSeen
 
 
 class Booking:
@@ -76,6 +76,8 @@ class Booking:
             text = f"{row.symbol} {fill.exec_id}: corrected by {delta} shares"
             self._alarms.say(Alarm("critical", "execution_corrected", text))
         if delta <= 0:
+            if row.role is OrderRole.ENTRY:
+                self._tell(self._corrected(row.plan_id, fill))
             return
         if not self._book.plan_position(row.plan_id):
             self._went_flat(row.plan_id, row.role)
@@ -87,6 +89,12 @@ class Booking:
         else:
             left = abs(self._book.plan_position(row.plan_id))
             self._tell(ReduceFilled(row.plan_id, row.role, delta, fill.price, left, fill.at_ns))
+
+    def _corrected(self, plan_id: str, fill: FillRow) -> EntryCorrected:
+        """Return all that a plan's entries gave, by what the book holds now."""
+        fills = [one for one in self._book.plan_fills(plan_id) if one.side is fill.side]
+        cost = sum((one.quantity * one.price for one in fills), Decimal(0))
+        return EntryCorrected(plan_id, sum(one.quantity for one in fills), cost, fill.at_ns)
 
     def _went_flat(self, plan_id: str, role: OrderRole) -> None:
         """Count how a plan ended: losses at the stop in a row hold entries back."""

@@ -113,3 +113,44 @@ async def test_a_limit_entry_that_is_not_reached_is_withdrawn(tmp_path, pool):
         await plans.until(
             lambda: not plans.bench.bench.exchange.open_orders("paper"), "nothing left"
         )
+
+
+@pytest.mark.parametrize(
+    ("fault", "arguments", "held"),
+    [("bust_execution", {}, 60), ("correct_execution", {"shares": 39, "price": 100.0}, 99)],
+)
+async def test_an_amended_execution_changes_the_plan_and_ends_nothing(
+    tmp_path, pool, fault, arguments, held
+):
+    async with plan_world(tmp_path, pool) as plans:
+        plans.bench.faults.set("partial_fills", sizes="60,40", count=1)
+        plan_id = await plans.add()
+        await plans.until_state(plan_id, "armed")
+        await plans.price("100")
+        await plans.until(lambda: plans.path.holding(plan_id).position == 100, "both parts")
+        await plans.until_state(plan_id, "open")
+        plans.bench.faults.set(fault, account="paper", **arguments)
+        await plans.until(lambda: plans.path.holding(plan_id).stop_quantity == held, "the stop")
+        await plans.until(lambda: not plans.path.is_busy(plan_id), "an idle path")
+        async with plans.turn:
+            await plans.runner.on_timer()
+        running = plans.runner.plans[plan_id]
+        assert (running.state.phase.value, running.state.position) == ("open", held)
+        assert plans.bench.bench.position() == held
+        story = await plans.plan_store.show_plan(plan_id)
+        assert {order.role for order in story.orders} == {"entry", "stop"}
+
+
+async def test_an_entry_that_is_taken_back_whole_ends_its_plan_and_stop(tmp_path, pool):
+    async with plan_world(tmp_path, pool) as plans:
+        plan_id = await plans.add()
+        await plans.until_state(plan_id, "armed")
+        await plans.price("100")
+        await plans.until_state(plan_id, "open")
+        plans.bench.faults.set("bust_execution", account="paper")
+        await plans.until_state(plan_id, "cancelled")
+        exchange = plans.bench.bench.exchange
+        await plans.until(lambda: not exchange.open_orders("paper"), "no stop is left")
+        assert plans.bench.bench.position() == 0
+        story = await plans.plan_store.show_plan(plan_id)
+        assert {order.role for order in story.orders} == {"entry", "stop"}

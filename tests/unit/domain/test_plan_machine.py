@@ -12,6 +12,7 @@ from tradebox.domain.path import (
     CancelEntryRequest,
     EnterRequest,
     EntryClosed,
+    EntryCorrected,
     EntryFilled,
     Evidence,
     ExitRequest,
@@ -561,3 +562,35 @@ class TestRecovery:
         book = Book(True, True, scene.state.entry, stop_price=Decimal(99), stop_quantity=100)
         assert scene.tell(Recovered(book, scene.now_ns)) == ()
         assert kinds(scene.clock()) == ["MoveStopRequest"]
+
+
+def test_an_amended_entry_sets_what_is_held_and_never_below_what_left():
+    scene = Scene().opened()
+    assert scene.tell(EntryCorrected(ID, 60, Decimal(6000), scene.now_ns)) == ()
+    assert (scene.state.phase, scene.state.position) == (Phase.OPEN, 60)
+    scene.tell(EntryCorrected(ID, 60, Decimal(6060), scene.now_ns))
+    assert scene.state.entry.average == Decimal(101), "a price that was corrected"
+    assert scene.tell(EntryCorrected(ID, 60, Decimal(6060), scene.now_ns)) == ()
+    scene.reduced(OrderRole.STOP, 20, "99", 40)
+    closed = only(scene.tell(EntryCorrected(ID, 10, Decimal(1010), scene.now_ns)))
+    assert (closed.kind, closed.quantity) == (StepKind.EXIT, 20)
+    assert (scene.state.phase, scene.state.position) == (Phase.CLOSED, 0)
+    assert scene.tell(EntryCorrected(ID, 0, Decimal(0), scene.now_ns)) == ()
+    assert scene.state.entry.quantity == 20
+
+
+def test_an_entry_that_was_taken_back_whole_cancels_its_plan():
+    scene = Scene().opened()
+    assert scene.tell(EntryCorrected(ID, 0, Decimal(0), scene.now_ns)) == ()
+    assert (scene.state.phase, scene.state.position) == (Phase.CANCELLED, 0)
+    assert "took back" in scene.state.close_reason
+
+
+def test_a_first_part_that_was_taken_back_leaves_the_entry_at_work():
+    scene = Scene().arm()
+    scene.price("100")
+    scene.filled(40, "100")
+    scene.tell(EntryCorrected(ID, 0, Decimal(0), scene.now_ns))
+    assert (scene.state.phase, scene.state.position) == (Phase.ENTERING, 0)
+    scene.filled(60, "100", filled=60, of=60)
+    assert (scene.state.phase, scene.state.position) == (Phase.OPEN, 60)
