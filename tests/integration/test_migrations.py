@@ -10,6 +10,7 @@ from tradebox.adapters.embedded import postgres
 from tradebox.adapters.embedded.addresses import superuser_dsn
 from tradebox.adapters.postgres import migrate as migrations
 from tradebox.adapters.postgres.connect import connected
+from tradebox.adapters.postgres.engine_lock import PgEngineLock
 from tradebox.adapters.postgres.migrate import (
     Migration,
     MigrationFailed,
@@ -21,6 +22,7 @@ from tradebox.adapters.postgres.migrate import (
 from tradebox.adapters.postgres.roles import ROLES
 from tradebox.config import Home
 from tradebox.errors import ExitCode, StoreUnavailable
+from tradebox.ports.claim import Claim
 
 ONE = Migration(1, "0001_one.sql", "CREATE TABLE one (x int);")
 TWO = Migration(2, "0002_two.sql", "CREATE TABLE two (x int); INSERT INTO two VALUES (2);")
@@ -120,6 +122,23 @@ async def test_a_held_lock_is_named_after_the_wait(empty_dsn, passwords, monkeyp
         await other.execute("SELECT pg_advisory_lock($1)", migrations.LOCK_KEY)
         with pytest.raises(MigrationFailed, match="another migration"):
             await migrate(empty_dsn, passwords, [ONE])
+
+
+@pytest.mark.asyncio
+async def test_a_database_that_another_homes_engine_holds_keeps_its_logins(empty_dsn, passwords):
+    await migrate(empty_dsn, passwords)
+    strange = {role: f"{password}-of-another" for role, password in passwords.items()}
+    dsn = f"postgresql://trade_rw:{passwords['trade_rw']}@{empty_dsn.split('@', 1)[1]}"
+    engine = PgEngineLock(empty_dsn, "ours")
+    try:
+        assert await engine.tend() is Claim.HELD
+        with pytest.raises(StoreUnavailable, match="another engine holds this database"):
+            await migrate(empty_dsn, strange, owner="theirs")
+        async with connected(dsn) as connection:
+            assert await connection.fetchval("SELECT current_user") == "trade_rw"
+        assert await migrate(empty_dsn, passwords, owner="ours")
+    finally:
+        await engine.close()
 
 
 @pytest.mark.asyncio

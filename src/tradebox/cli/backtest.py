@@ -192,9 +192,11 @@ def summary(outcome: "Outcome") -> dict[str, Any]:
 
 def _migrated(home: Any, addresses: Any) -> None:
     from tradebox.adapters.embedded.secrets import role_passwords
+    from tradebox.adapters.postgres.engine_lock import owner_of
     from tradebox.adapters.postgres.migrate import migrate
 
-    asyncio.run(migrate(addresses.postgres_owner, role_passwords(home)))
+    passwords, owner = role_passwords(home), owner_of(home.root)
+    asyncio.run(migrate(addresses.postgres_owner, passwords, owner=owner))
 
 
 def _print(outcome: "Outcome") -> None:

@@ -16,12 +16,15 @@ def migrate(home: HomeOption = None, json: JsonOption = False) -> None:
     """Apply the migrations that are missing, under a lock."""
     from tradebox.adapters.embedded.lease import stores
     from tradebox.adapters.embedded.secrets import role_passwords
+    from tradebox.adapters.postgres.engine_lock import owner_of
     from tradebox.adapters.postgres.migrate import migrate as run_migrations
 
     place = find_home(home)
     with stores(place, load_settings(place)) as addresses:
         state, applied = asyncio.run(
-            run_migrations(addresses.postgres_owner, role_passwords(place))
+            run_migrations(
+                addresses.postgres_owner, role_passwords(place), owner=owner_of(place.root)
+            )
         )
     if json:
         print_json({"schema_version": state.version, "applied": list(applied)})

@@ -494,6 +494,10 @@ def row_23_a_second_engine_on_the_same_database_sends_nothing(world: World) -> N
         assert not ledger.exists() or '"message"' not in ledger.read_text()
     symbol = world.symbol()
     world.open(symbol)
+    pid = world.engine_pid()
+    with world.span("away"):  # what the first one needs to come back is still as it was
+        world.kill_engine()
+        world.until_new_engine(pid)
 
 
 @acts.row(24, own=True)
@@ -584,10 +588,20 @@ def row_27_executions_replayed_at_three_reconnects_are_booked_once(world: World)
     assert sum(booked) == 40
 
 
+def goes_on(world: World, plan_id: str, symbol: str, quantity: int) -> None:
+    """See that a plan goes on with what it holds, also once books and broker were compared."""
+    world.until_entries()
+    until_s = time.monotonic() + 1.5
+    while time.monotonic() < until_s:
+        assert world.plan(plan_id)["state"] == "open"
+        assert (world.held(symbol), world.is_covered(symbol)) == (quantity, True)
+        time.sleep(0.1)
+
+
 @acts.row(28)
 def row_28_a_correction_replaces_and_the_stop_follows(world: World) -> None:
     symbol = world.symbol()
-    world.open(symbol)
+    plan_id = world.open(symbol)
     row = last_execution(world, symbol)
     since_ns = mono_ns()
     world.fault("gateway.correct_execution", account="paper", order_id=row["order_id"],
@@ -595,13 +609,14 @@ def row_28_a_correction_replaces_and_the_stop_follows(world: World) -> None:
     world.until_covered(symbol, 39)
     eventually(lambda: sum(fills(world, symbol)) == 39, "the books follow")
     world.until_told("execution_corrected", since_ns=since_ns)
+    goes_on(world, plan_id, symbol, 39)
 
 
 @acts.row(29)
 def row_29_a_bust_is_reversed_and_the_stop_follows(world: World) -> None:
     symbol = world.symbol()
     world.fault("gateway.partial_fills", **PAPER, sizes="15,25", count=1)
-    world.open(symbol)
+    plan_id = world.open(symbol)
     world.until_covered(symbol, 40)  # it may be open, and covered, with its first part
     row = last_execution(world, symbol)
     assert row["shares"] < 40
@@ -610,6 +625,7 @@ def row_29_a_bust_is_reversed_and_the_stop_follows(world: World) -> None:
     world.until_covered(symbol, 40 - row["shares"])
     eventually(lambda: sum(fills(world, symbol)) == 40 - row["shares"], "the books follow")
     world.until_told("execution_corrected", since_ns=since_ns)
+    goes_on(world, plan_id, symbol, 40 - row["shares"])
 
 
 @acts.row(30)

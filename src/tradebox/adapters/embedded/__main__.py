@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from tradebox.adapters.embedded import lease, postgres, valkey
 from tradebox.adapters.embedded.addresses import postgres_dsn
 from tradebox.adapters.embedded.secrets import Login, role_passwords
+from tradebox.adapters.postgres.engine_lock import owner_of
 from tradebox.adapters.postgres.migrate import migrate
 from tradebox.config import Home, PostgresSettings, Settings
 from tradebox.errors import ExitCode, TradeboxError
@@ -58,7 +59,8 @@ def _migrate(arguments: argparse.Namespace) -> dict[str, object]:
     home, url = Home(arguments.home), os.environ.get(URL_VARIABLE)
     settings = Settings(postgres=PostgresSettings(url=SecretStr(url) if url else None))
     dsn = postgres_dsn(home, settings, Login.POSTGRES, arguments.socket_dir)
-    state, applied = asyncio.run(migrate(dsn, role_passwords(home)))
+    owner = owner_of(home.root)
+    state, applied = asyncio.run(migrate(dsn, role_passwords(home), owner=owner))
     return {"schema_version": state.version, "applied": list(applied)}
 
 

@@ -52,6 +52,16 @@ def owner_of(home: Path) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
+def name_of(owner: str) -> str:
+    """Return what an engine's session calls itself."""
+    return f"tradebox engine {owner}"
+
+
+async def holders(connection: Any) -> list[str]:
+    """Return the names of the sessions that hold the connected database's lock: one or none."""
+    return [str(row["application_name"]) for row in await connection.fetch(_HOLDER, LOCK_KEY)]
+
+
 class PgEngineLock:
     """Implements ports.claim.EngineClaim.
 
@@ -60,7 +70,7 @@ class PgEngineLock:
 
     def __init__(self, dsn: str, owner: str, *, connect_s_max: float = 5.0) -> None:
         self._dsn = dsn
-        self._name = f"tradebox engine {owner}"
+        self._name = name_of(owner)
         self._connect_s_max = connect_s_max
         self._connection: Any = None
         self._claim = Claim.UNASKED
@@ -106,7 +116,7 @@ class PgEngineLock:
         elif await self._connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
             self._claim = Claim.HELD
         else:
-            self._judge(await self._connection.fetch(_HOLDER, LOCK_KEY))
+            self._judge(await holders(self._connection))
 
     async def _connect(self) -> Any:
         try:
@@ -121,8 +131,7 @@ class PgEngineLock:
         connection.add_termination_listener(self._on_end)
         return connection
 
-    def _judge(self, holders: list[Any]) -> None:
-        names = [str(row["application_name"]) for row in holders]
+    def _judge(self, names: list[str]) -> None:
         if not names or names == [self._name]:
             self._doubt("this home's last engine is not quite gone")
             return

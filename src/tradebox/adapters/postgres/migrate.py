@@ -4,7 +4,8 @@ Rules of this file:
 - a file is applied whole, in one transaction with its record, or not at all;
 - a file that has been applied is never edited: its sha256 is kept and compared;
 - one runner at a time, by an advisory lock on the runner's connection;
-- the roles are made before the first file runs.
+- the roles are made before the first file runs;
+- a database that another home's engine holds is left alone: it would lose its logins.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from typing import Any
 import asyncpg
 
 from tradebox.adapters.postgres.connect import connected
+from tradebox.adapters.postgres.engine_lock import holders, name_of
 from tradebox.adapters.postgres.roles import ensure_roles, harden_database
 from tradebox.errors import StoreUnavailable
 
@@ -142,16 +144,22 @@ async def check(dsn: str, files: Sequence[Migration] | None = None) -> SchemaSta
 
 
 async def migrate(
-    dsn: str, passwords: Mapping[str, str], files: Sequence[Migration] | None = None
+    dsn: str,
+    passwords: Mapping[str, str],
+    files: Sequence[Migration] | None = None,
+    *,
+    owner: str = "",
 ) -> tuple[SchemaState, tuple[str, ...]]:
     """Make the roles, apply what is pending, and return the end state and the names applied.
 
-    dsn: the owner's. passwords: of the three roles.
-    Raises: StoreUnavailable; MigrationFailed when a file was changed, is unknown, or fails.
+    dsn: the owner's. passwords: of the three roles. owner: of this home (engine_lock.owner_of).
+    Raises: StoreUnavailable, also where another home's engine runs on it; MigrationFailed
+            when a file was changed, is unknown, or fails.
     """
     wanted = load_migrations() if files is None else tuple(files)
     async with connected(dsn) as connection:
         await _lock(connection)
+        await _refuse_held(connection, owner)
         await ensure_roles(connection, passwords)
         await harden_database(connection)
         await connection.execute(_META)
@@ -163,6 +171,17 @@ async def migrate(
                 await _apply(connection, migration)
                 applied.append(migration.name)
         return compare(wanted, await _records(connection)), tuple(applied)
+
+
+async def _refuse_held(connection: Any, owner: str) -> None:
+    others = [name for name in await holders(connection) if name != name_of(owner)]
+    if others:
+        raise StoreUnavailable(
+            f"another engine holds this database ({', '.join(others)}):"
+            " end it, or give this home a database of its own",
+            field="postgres.url",
+            reason="held by another engine",
+        )
 
 
 async def _lock(connection: Any) -> None:
