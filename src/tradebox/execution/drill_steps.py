@@ -257,7 +257,10 @@ async def depth(bench: DrillBench) -> list[Finding]:
     if not fills or quantity <= shown.ask_size:
         return [first, Finding("market_depth", "", evidence)]
     burst = sum(int(f.quantity) for at, f in fills if at - fills[0][0] <= BURST_S)
-    found = "walks" if burst > shown.ask_size else "displayed"
+    # A book that is walked fills most of it at once; late news of two or three quotes may come
+    # together, too.
+    is_walked = burst > max(shown.ask_size, quantity // 2)
+    found = "walks" if is_walked else "displayed"
     return [first, Finding("market_depth", found, evidence)]
 
 

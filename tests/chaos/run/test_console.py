@@ -313,8 +313,11 @@ def test_a_hangup_leaves_the_terminal_as_it_was_and_is_not_noticed_by_the_engine
 @pytest.mark.skipif(TMUX is None, reason="tmux is not installed: no eye to compare with")
 def test_the_days_orders_outlive_the_engine(box):
     before = box.status()
-    listed = box.json("orders")
-    assert {row["state"] for row in listed} >= {"filled", "working"}
+
+    def some_work_and_some_are_filled():
+        return {row["state"] for row in box.json("orders")} >= {"filled", "working"}
+
+    eventually(some_work_and_some_are_filled, "orders that work and orders that are filled")
     os.kill(before["pid"], signal.SIGKILL)
     eventually(lambda: box.status().get("generation") == before["generation"] + 1, "a new engine")
     eye = Tmux(box)
