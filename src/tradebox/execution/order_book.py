@@ -267,7 +267,7 @@ class OrderBook:
         moved = replace(record.row, quantity=quantity or record.row.quantity)
         if record.row.role is OrderRole.STOP and fact.stop_price is not None:
             moved = replace(moved, stop_price=fact.stop_price)
-        move = _move_of(fact.status, record, record.row.filled, moved.quantity)
+        move = _move_of(fact.status, record, record.row.filled, moved.quantity, record.why_held)
         if move is Move.ALL_FILLED:
             moved = replace(moved, filled=moved.quantity)
         perm_id = 0 if self._is_of_another(record, fact.perm_id) else fact.perm_id
@@ -284,7 +284,7 @@ class OrderBook:
             return None, []
         changes = self._perm(record, fact.perm_id)
         filled = max(record.row.filled, int(fact.filled))
-        said = _move_of(fact.status, record, filled, record.row.quantity)
+        said = _move_of(fact.status, record, filled, record.row.quantity, fact.why_held)
         move = record.copies.hear(fact.perm_id, said, is_over=record.is_over)
         if said in _ENDS and move is not said:
             record.cancel_asked_s = None  # a copy works on: the order may be cancelled again
@@ -497,7 +497,9 @@ class OrderBook:
         return stems
 
 
-def _move_of(status: str, record: OrderRecord, filled: int, quantity: int) -> Move | None:
+def _move_of(
+    status: str, record: OrderRecord, filled: int, quantity: int, why_held: str
+) -> Move | None:
     """Return the move a broker's status names; None where it says nothing certain."""
     if status == "Filled":
         return Move.ALL_FILLED
@@ -506,8 +508,8 @@ def _move_of(status: str, record: OrderRecord, filled: int, quantity: int) -> Mo
     if status in _WORKING:
         if 0 < filled < quantity:
             return Move.PART_FILLED
-        is_new_child = record.row.parent_ref is not None and not record.why_held
-        is_held = is_new_child or _HELD_BY_PARENT in record.why_held
+        is_new_child = record.row.parent_ref is not None and not why_held
+        is_held = is_new_child or _HELD_BY_PARENT in why_held
         return Move.HELD if is_held else Move.LIVE
     if status in _ACKNOWLEDGED:
         return Move.HELD
