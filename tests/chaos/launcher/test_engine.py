@@ -73,7 +73,7 @@ def test_a_launcher_that_slept_blames_nobody(run):
     # Both sleep, as in a frozen machine; the launcher wakes first.
     os.kill(before["engine_pid"], signal.SIGSTOP)
     run.kill(signal.SIGSTOP)
-    time.sleep(0.8)
+    time.sleep(2.0)  # twice the leash
     run.kill(signal.SIGCONT)
     os.kill(before["engine_pid"], signal.SIGCONT)
     status = run.ready()
