@@ -130,15 +130,21 @@ async def test_partial_fills_come_in_their_sizes():
         assert [one[19] for one in client.messages if one[0] == "11"] == ["1", "7", "92"]
 
 
+async def with_fork(bench):
+    """Return a client whose order 1 lives twice, at 99 and at 98."""
+    client = await bench.client()
+    client.place(1, "BUY", 10, "LMT", limit="99.0")
+    await client.sync()
+    bench.faults.set("fork_modify", count=1)
+    client.place(1, "BUY", 10, "LMT", limit="98.0")
+    await client.sync()
+    return client
+
+
 @pytest.mark.asyncio
 async def test_fork_modify_leaves_two_live_orders_of_one_id():
     async with tws() as bench:
-        client = await bench.client()
-        client.place(1, "BUY", 10, "LMT", limit="99.0")
-        await client.sync()
-        bench.faults.set("fork_modify", count=1)
-        client.place(1, "BUY", 10, "LMT", limit="98.0")
-        await client.sync()
+        client = await with_fork(bench)
         client.send(16, 1)
         opened = [fields for fields in await client.sync() if fields[0] == "5"]
         assert [fields[1] for fields in opened] == ["1", "1"]
@@ -148,12 +154,7 @@ async def test_fork_modify_leaves_two_live_orders_of_one_id():
 @pytest.mark.asyncio
 async def test_cancel_by_broker_takes_one_copy_of_a_forked_order():
     async with tws() as bench:
-        client = await bench.client()
-        client.place(1, "BUY", 10, "LMT", limit="99.0")
-        await client.sync()
-        bench.faults.set("fork_modify", count=1)
-        client.place(1, "BUY", 10, "LMT", limit="98.0")
-        await client.sync()
+        client = await with_fork(bench)
         first, second = bench.bench.exchange.open_orders("paper")
         bench.faults.set("cancel_by_broker", perm_id=second.perm_id)
         assert bench.bench.exchange.open_orders("paper") == [first]
