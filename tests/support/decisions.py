@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from support.finnhub_double import eventually
+from support.manual_tree import until
 from support.plan_bench import Broker, MarketTime, MemoryReference, MemoryStore, ScriptedPath
 from support.ticks import LIMITS, S
 from tradebox.actors.feed import Feed
@@ -35,7 +36,6 @@ from tradebox.supervision.clock import MonotonicClock
 from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.spec import ChildSpec, ChildType
 from tradebox.supervision.supervisor import Supervisor
-from tradebox.supervision.testing import until
 from tradebox.supervision.tree import Runtime
 
 NAMES = ("market.feed_a", "market.feed_b")

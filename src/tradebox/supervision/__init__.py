@@ -15,5 +15,4 @@ The process around it:
   the engine   engine, engine_host, leash, link, preload, import_watch, postmortem, shm
   servers      servers, server_child, spawn, sdnotify
   plumbing     poller, lines, control, locks
-For tests     testing, puppets
 """

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from support.manual_tree import manual_tree, run_seeded
 from support.ticks import Market
 from tradebox.actors import redundancy
 from tradebox.actors.redundancy import FoundQuiet, Manager, PairTimes, ProbeTarget
@@ -18,7 +19,6 @@ from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.reasons import Hung
 from tradebox.supervision.spec import ChildSpec, ChildType, SupFlags
 from tradebox.supervision.supervisor import Supervisor, nested
-from tradebox.supervision.testing import manual_tree, run_seeded
 
 RUN = settings(
     max_examples=25, derandomize=True, database=None, deadline=None, report_multiple_bugs=False

@@ -18,6 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from support.manual_tree import SeededLoop, until
+from support.puppets import IGNORE, Boom, Do, Stage
 from tradebox.supervision import strategy, supervisor
 from tradebox.supervision.actor import Actor, Down
 from tradebox.supervision.clock import ManualClock, settle
@@ -32,14 +34,12 @@ from tradebox.supervision.events import (
 )
 from tradebox.supervision.intensity import RestartWindow
 from tradebox.supervision.kernel import Kernel
-from tradebox.supervision.puppets import IGNORE, Boom, Do, Stage
 from tradebox.supervision.reasons import Shutdown
 from tradebox.supervision.registry import Registry
 from tradebox.supervision.requests import ChildStatus, SupervisorHandle
 from tradebox.supervision.spec import ChildSpec, RestartScope, RestartType, SupFlags
 from tradebox.supervision.strategy import AfterExit
 from tradebox.supervision.supervisor import Supervisor, nested
-from tradebox.supervision.testing import SeededLoop, until
 from tradebox.supervision.tree import Runtime
 
 IDS = ("a", "b", "c", "d", "e")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from support.manual_tree import manual_tree
 from support.ticks import LIMITS, T0, Market, S, admitted
 from tradebox.actors.bars import DAY_NS, Bars
 from tradebox.actors.market_hub import MarketHub
@@ -12,7 +13,6 @@ from tradebox.domain.minute_bars import BarBook
 from tradebox.errors import StoreUnavailable
 from tradebox.supervision.spec import ChildSpec, ChildType
 from tradebox.supervision.supervisor import Supervisor
-from tradebox.supervision.testing import manual_tree
 
 pytestmark = pytest.mark.asyncio
 

@@ -2,12 +2,12 @@
 
 import pytest
 
+from support.manual_tree import manual_tree
 from tradebox.actors.claim_keeper import HELD_S, UNSURE_ALERT_S, WANTED_S, ClaimKeeper
 from tradebox.domain.events import AlertRaised
 from tradebox.ports.claim import Claim
 from tradebox.supervision.spec import ChildSpec
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree
 
 pytestmark = pytest.mark.asyncio
 

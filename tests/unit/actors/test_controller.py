@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from support.manual_tree import manual_tree
 from support.plan_bench import (
     Broker,
     CrashPoint,
@@ -26,7 +27,6 @@ from tradebox.ports.orders import LinkClosed
 from tradebox.supervision.mailbox import Mailbox
 from tradebox.supervision.spec import ChildSpec, ChildType, SupFlags
 from tradebox.supervision.supervisor import Supervisor
-from tradebox.supervision.testing import manual_tree
 
 pytestmark = pytest.mark.asyncio
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from support.manual_tree import manual_tree
 from tradebox.actors.dashboard import (
     PLAN_PERIOD_S,
     PLANS_PER_TURN_MAX,
@@ -20,7 +21,6 @@ from tradebox.ports.day_books import DayBooks
 from tradebox.readmodel import PERIOD_S, RowName, decode_row
 from tradebox.supervision.spec import ChildSpec, ChildType, SupFlags
 from tradebox.supervision.supervisor import Supervisor
-from tradebox.supervision.testing import manual_tree
 
 
 class MarketTime:

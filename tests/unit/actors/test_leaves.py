@@ -3,6 +3,7 @@
 import pytest
 from loguru import logger
 
+from support.manual_tree import manual_tree
 from support.ticks import T0, Market
 from tradebox.actors.alerts import REPEAT_S, Alerts
 from tradebox.actors.metrics import Metrics
@@ -11,7 +12,6 @@ from tradebox.supervision.events import ChildAbandoned, ChildHalted, IntensityRe
 from tradebox.supervision.reasons import Killed
 from tradebox.supervision.spec import ChildSpec, ChildType
 from tradebox.supervision.supervisor import Supervisor
-from tradebox.supervision.testing import manual_tree
 
 
 @pytest.fixture

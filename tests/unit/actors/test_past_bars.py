@@ -5,13 +5,13 @@ from decimal import Decimal
 
 import pytest
 
+from support.manual_tree import manual_tree
 from tradebox.actors.past_bars import LOOK_S, RETRY_S, PastBarBook, PastBars
 from tradebox.domain.events import AlertRaised
 from tradebox.domain.market import Bar
 from tradebox.errors import BrokerUnavailable, StoreUnavailable
 from tradebox.supervision.spec import ChildSpec
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree
 
 pytestmark = pytest.mark.asyncio
 NOW_NS = 1_451_934_000_000_000_000  # 2016-01-04 14:00 in New York

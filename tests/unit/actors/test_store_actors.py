@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.manual_tree import manual_tree, run_seeded
 from tradebox.actors import journal as journal_module
 from tradebox.actors.bus import BusActor
 from tradebox.actors.journal import JournalActor
@@ -16,7 +17,6 @@ from tradebox.ports.journal import RunOpened
 from tradebox.supervision.clock import settle
 from tradebox.supervision.spec import ChildSpec, SupFlags
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree, run_seeded
 
 RUN = RunOpened("run-1", 1, "sim", "0")
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from support.manual_tree import until
 from tradebox.adapters.ibkr.orders import sliced_client
 from tradebox.adapters.ibkr.orders.sliced_client import SlicedClient
-from tradebox.supervision.testing import until
 
 
 class Wrapper:

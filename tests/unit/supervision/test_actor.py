@@ -4,16 +4,16 @@ import asyncio
 
 import pytest
 
+from support.manual_tree import manual_tree
+from support.puppets import Boom, Do, Puppet, Stage
 from tradebox.supervision.actor import NO_REPLY, Actor, Down, LinkDown
 from tradebox.supervision.clock import settle
 from tradebox.supervision.errors import ActorDown, AskTimeout, LinkedExit, MailboxFull
 from tradebox.supervision.mailbox import CONTROL_PINGS_MAX, Overflow
-from tradebox.supervision.puppets import Boom, Do, Puppet, Stage
 from tradebox.supervision.reasons import Crash, NoProc, Normal, Shutdown
 from tradebox.supervision.ref import Ping, Pong
 from tradebox.supervision.spec import ChildSpec, RestartType, SupFlags
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree
 
 TEMPORARY = RestartType.TEMPORARY
 

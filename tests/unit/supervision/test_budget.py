@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.manual_tree import manual_tree
 from tradebox.supervision.actor import Actor
 from tradebox.supervision.budget import MESSAGES, OVERRUNS_MAX, Budget
 from tradebox.supervision.errors import BudgetSpent
@@ -14,7 +15,6 @@ from tradebox.supervision.events import ChildExited
 from tradebox.supervision.reasons import Crash
 from tradebox.supervision.spec import BudgetInvalid, ChildSpec, Rank, RankInvalid
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree
 
 
 class Cpu:

@@ -4,10 +4,11 @@ import gc
 
 import pytest
 
+from support.manual_tree import manual_tree
+from support.puppets import IGNORE, Boom, Do, Stage
 from tradebox.supervision.actor import Actor
 from tradebox.supervision.dynamic import DynamicSupervisor
 from tradebox.supervision.events import ChildExited, ChildStarted
-from tradebox.supervision.puppets import IGNORE, Boom, Do, Stage
 from tradebox.supervision.reasons import Crash, Killed, Shutdown
 from tradebox.supervision.requests import (
     AlreadyDone,
@@ -29,7 +30,6 @@ from tradebox.supervision.spec import (
     SupFlags,
 )
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree
 
 
 def pool(stage, restart=RestartType.PERMANENT, flags=None, **fields):

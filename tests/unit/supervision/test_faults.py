@@ -6,17 +6,17 @@ import gc
 import anyio
 import pytest
 
+from support.manual_tree import manual_tree, until
+from support.puppets import Boom, Do, Puppet, Stage
 from tradebox.supervision.actor import Actor, Stop
 from tradebox.supervision.clock import ManualClock, MonotonicClock, settle
 from tradebox.supervision.errors import ActorDown, MailboxFull, StartFailed
 from tradebox.supervision.events import ChildAbandoned, ChildExited, ChildStarted
 from tradebox.supervision.gate import EpochGate, Fenced
 from tradebox.supervision.mailbox import Overflow
-from tradebox.supervision.puppets import Boom, Do, Puppet, Stage
 from tradebox.supervision.reasons import Abandoned, Crash, Hung, Killed, Shutdown
 from tradebox.supervision.spec import ChildSpec, RestartScope, SupFlags
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree, until
 from tradebox.supervision.tree import Runtime, run_tree
 
 

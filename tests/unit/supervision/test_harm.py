@@ -2,14 +2,14 @@
 
 import pytest
 
+from support.manual_tree import manual_tree
+from support.puppets import Stage
 from tradebox.supervision.clock import settle
 from tradebox.supervision.events import ChildAbandoned, ChildExited
 from tradebox.supervision.harm import Harm, Harmed, harm
-from tradebox.supervision.puppets import Stage
 from tradebox.supervision.reasons import Abandoned, Crash, Hung, Killed
 from tradebox.supervision.spec import SupFlags
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree
 
 REASONS = {
     Harm.CRASH: Crash(Harmed("crash")),

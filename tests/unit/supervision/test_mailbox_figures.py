@@ -2,11 +2,11 @@
 
 import pytest
 
+from support.manual_tree import manual_tree
 from tradebox.supervision.actor import Actor
 from tradebox.supervision.mailbox import Overflow
 from tradebox.supervision.spec import ChildSpec
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree
 
 pytestmark = pytest.mark.asyncio
 

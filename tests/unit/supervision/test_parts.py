@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import tradebox.supervision
+from support.manual_tree import manual_tree, run_seeded, until
+from support.puppets import Do, Stage
 from tradebox.supervision import errors
 from tradebox.supervision.actor import Actor
 from tradebox.supervision.checkin import CheckinWatch, LagFigures, LagMeter
@@ -17,7 +19,6 @@ from tradebox.supervision.errors import ActorDown, EpochSpent, NameTaken, StartF
 from tradebox.supervision.events import ActorEvent, CheckinMissed, EventBus, LoopLag
 from tradebox.supervision.gate import COUNTER_BITS, EPOCH_LIMIT, EpochGate, Fenced, compose_epoch
 from tradebox.supervision.intensity import RestartWindow
-from tradebox.supervision.puppets import Do, Stage
 from tradebox.supervision.reasons import (
     Abandoned,
     Crash,
@@ -32,7 +33,6 @@ from tradebox.supervision.reasons import (
 from tradebox.supervision.registry import Registry
 from tradebox.supervision.spec import Backoff, ChildSpec, SupFlags
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree, run_seeded, until
 from tradebox.supervision.tree import Runtime, run_tree, tree_rows
 
 

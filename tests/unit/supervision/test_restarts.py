@@ -2,6 +2,8 @@
 
 import pytest
 
+from support.manual_tree import manual_tree
+from support.puppets import Boom, Do, Stage
 from tradebox.supervision.events import (
     ChildExited,
     ChildHalted,
@@ -11,12 +13,10 @@ from tradebox.supervision.events import (
 )
 from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.kernel import Verdict
-from tradebox.supervision.puppets import Boom, Do, Stage
 from tradebox.supervision.reasons import Crash, Hung, Normal, Shutdown
 from tradebox.supervision.requests import AlreadyDone, ChildStatus, Started, Why
 from tradebox.supervision.spec import Backoff, RestartScope, RestartType, SupFlags
 from tradebox.supervision.supervisor import Supervisor, nested
-from tradebox.supervision.testing import manual_tree
 
 PERMANENT, TRANSIENT, TEMPORARY = RestartType
 ONE, REST, ALL = RestartScope

@@ -2,8 +2,9 @@
 
 import pytest
 
+from support.manual_tree import manual_tree
+from support.puppets import Do, Stage
 from tradebox.supervision.dynamic import DynamicSupervisor
-from tradebox.supervision.puppets import Do, Stage
 from tradebox.supervision.reasons import Shutdown
 from tradebox.supervision.requests import SupervisorHandle
 from tradebox.supervision.spec import (
@@ -15,7 +16,6 @@ from tradebox.supervision.spec import (
     SupFlags,
 )
 from tradebox.supervision.supervisor import nested
-from tradebox.supervision.testing import manual_tree
 
 PERMANENT, TRANSIENT, TEMPORARY = RestartType
 NEVER, ANY, EVERY = AutoShutdown

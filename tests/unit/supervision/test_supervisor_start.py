@@ -8,12 +8,13 @@ import asyncio
 
 import pytest
 
+from support.manual_tree import manual_tree
+from support.puppets import IGNORE, Boom, Do, Puppet, Stage
 from tradebox.supervision import spec as specs
 from tradebox.supervision.actor import Actor, Context, Ignore, Stop
 from tradebox.supervision.clock import ManualClock, settle
 from tradebox.supervision.errors import ActorDown, NameTaken, StartFailed
 from tradebox.supervision.events import ChildExited, ChildStarted
-from tradebox.supervision.puppets import IGNORE, Boom, Do, Puppet, Stage
 from tradebox.supervision.reasons import (
     Crash,
     FailedToStart,
@@ -47,7 +48,6 @@ from tradebox.supervision.spec import (
     SupFlags,
 )
 from tradebox.supervision.supervisor import Supervisor, nested
-from tradebox.supervision.testing import manual_tree
 from tradebox.supervision.tree import Runtime
 
 TEMPORARY, TRANSIENT = RestartType.TEMPORARY, RestartType.TRANSIENT

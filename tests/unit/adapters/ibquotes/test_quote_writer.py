@@ -6,8 +6,8 @@ import struct
 import pytest
 from ib_async import Contract, MarketOrder
 
+from support.manual_tree import until
 from tradebox.adapters.ibkr.quotes.client import ALLOWED, QuoteClient, QuoteConnection
-from tradebox.supervision.testing import until
 
 STOCK = Contract(secType="STK", symbol="SPY", exchange="SMART", currency="USD")
 

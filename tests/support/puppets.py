@@ -115,7 +115,7 @@ class Puppet(Actor[Any]):
             case _:
                 self.heard.append(msg)
 
-    async def handle_call(self, req: Any, reply_to: ReplyTo) -> Any:  # noqa: ARG002 - API words
+    async def handle_call(self, req: Any, reply_to: ReplyTo) -> Any:
         """Obey, or answer with the request."""
         await self.handle(req)
         return req

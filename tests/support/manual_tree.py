@@ -98,7 +98,7 @@ class SeededLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self._order = random.Random(seed)  # noqa: S311 - an order, no secret
+        self._order = random.Random(seed)
 
     def _run_once(self) -> None:
         ready: Any = getattr(self, "_ready")  # noqa: B009 - private to the stock loop
