@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from tradebox.config import Home
+from tradebox.config import Home, private_dir
 from tradebox.errors import HomeUnusable
 
 
@@ -140,7 +140,7 @@ class Spool:
         if self._handle is not None:
             return self._handle
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_dir(self._path.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             handle = os.open(self._path, flags, 0o600)
             try:

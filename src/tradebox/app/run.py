@@ -13,7 +13,6 @@ from typing import Any
 
 from tradebox.adapters.embedded.folders import (
     check_socket_dir,
-    private_dir,
     remove_socket_dir,
     socket_dir,
     usable,
@@ -22,7 +21,7 @@ from tradebox.app.options import RunOptions
 from tradebox.app.places import write_console_places
 from tradebox.app.servers import server_specs
 from tradebox.app.words import event_renderer
-from tradebox.config import Home, Settings
+from tradebox.config import Home, Settings, private_dir
 from tradebox.errors import HomeUnusable
 from tradebox.ports.journal import RunOpened
 from tradebox.supervision.launch_options import LauncherOptions

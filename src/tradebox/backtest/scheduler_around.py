@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from tradebox.config import Home
+from tradebox.config import Home, private_dir
 from tradebox.errors import HomeUnusable, NotDone, StoreUnavailable
 from tradebox.supervision.locks import hold_exclusive
 
@@ -24,8 +24,7 @@ NICE: Final = 19
 @contextlib.contextmanager
 def held(home: Home, run_id: str) -> Iterator[None]:
     """Be the only scheduler of a run on this home. Raises: NotDone."""
-    folder = home.lease_lock.parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = private_dir(home.lease_lock.parent)
     path = folder / f"backtest-{run_id}.lock"
     lock = hold_exclusive(path)
     if lock is None:

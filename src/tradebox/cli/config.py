@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tradebox.cli.options import HomeOption, JsonOption, print_json
-from tradebox.config import find_home, load_settings
+from tradebox.config import find_home, load_settings, private_dir
 from tradebox.errors import HomeUnusable, InputError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ def init(
     if place.config_file.exists() and not force:
         raise InputError(f"{place.config_file} exists: edit it, or pass --force to overwrite it")
     try:
-        place.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_dir(place.root)
         fresh = place.config_file.with_suffix(".toml.new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:

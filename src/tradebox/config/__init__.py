@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tradebox.config.home import Endpoints, Home, find_home
+from tradebox.config.home import Endpoints, Home, find_home, private_dir
 
 if TYPE_CHECKING:
     from tradebox.config.backtest import BacktestSettings
@@ -66,6 +66,7 @@ __all__ = [
     "find_home",
     "load_settings",
     "masked",
+    "private_dir",
 ]
 
 _LOADED_LATE = {"environment_names": "load", "masked": "load"}

@@ -2,7 +2,8 @@
 
 Rules of this file:
 - every path tradebox uses is named here once;
-- nothing outside the home and its socket folder is ever touched.
+- nothing outside the home and its socket folder is ever touched;
+- whoever comes first makes the home, so every maker of a folder in it uses `private_dir`.
 """
 
 import hashlib
@@ -134,6 +135,17 @@ class Endpoints:
     yahoo_ca: str | None = None
     sim_control: str | None = None
     market_clock_file: str | None = None
+
+
+def private_dir(path: Path) -> Path:
+    """Make a folder of the home, and each parent that is not there, all 0700; return it.
+
+    Raises: OSError.
+    """
+    if not path.parent.is_dir():
+        private_dir(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
 
 
 def find_home(flag: Path | None = None, environ: Mapping[str, str] = os.environ) -> Home:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from tradebox.config import private_dir
 from tradebox.domain.orders import AccountName
 
 SWITCH_NAME: Final = "kill"
@@ -85,7 +86,7 @@ class KillSwitch:
 def write_kill_file(file: Path, reason: str) -> bool:
     """Make the file that stops entries; False where the disk does not take it."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_dir(file.parent)
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as opened:
             opened.write(reason + "\n")

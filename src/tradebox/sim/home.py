@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
+from tradebox.config import private_dir
 from tradebox.errors import HomeUnusable
 from tradebox.sim.market.clock import write_atomically
 
@@ -70,8 +71,7 @@ class SimHome:
     ) -> None:
         self._root = root
         try:
-            root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            root.mkdir(exist_ok=True, mode=0o700)
+            private_dir(root)
             self._lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise HomeUnusable(

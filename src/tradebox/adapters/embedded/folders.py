@@ -55,14 +55,6 @@ def usable(home: Home) -> Iterator[None]:
         raise home_unusable(home, what, fix, path=str(error.filename)) from error
 
 
-def private_dir(path: Path) -> Path:
-    """Make a folder of the home, and each parent that is not there, all 0700; return it."""
-    if not path.parent.is_dir():
-        private_dir(path.parent)
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
-
-
 def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600 so that a reader sees the old text or the new, never half."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tradebox.adapters.embedded import postgres, valkey
 from tradebox.adapters.embedded.addresses import StoreAddresses, store_addresses
-from tradebox.adapters.embedded.folders import private_dir, usable
+from tradebox.adapters.embedded.folders import usable
 from tradebox.adapters.embedded.last_word import LastWord
 from tradebox.adapters.embedded.locks import wait_for
-from tradebox.config import Home, Settings
+from tradebox.config import Home, Settings, private_dir
 from tradebox.errors import StoreUnavailable
 from tradebox.supervision.locks import LockHeld, hold_exclusive, hold_shared
 

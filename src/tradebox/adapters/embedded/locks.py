@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tradebox.adapters.embedded.folders import private_dir, usable
-from tradebox.config import Home
+from tradebox.adapters.embedded.folders import usable
+from tradebox.config import Home, private_dir
 from tradebox.errors import StoreUnavailable
 from tradebox.supervision.locks import LockHeld, hold_exclusive
 

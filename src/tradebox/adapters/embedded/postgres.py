@@ -30,7 +30,6 @@ from tradebox.adapters.embedded.cluster import (
 from tradebox.adapters.embedded.folders import (
     check_socket_dir,
     home_unusable,
-    private_dir,
     socket_dir,
     usable,
 )
@@ -45,7 +44,7 @@ from tradebox.adapters.postgres.roles import (
     harden_database,
     harden_template,
 )
-from tradebox.config import Home
+from tradebox.config import Home, private_dir
 from tradebox.errors import HomeUnusable, StoreUnavailable
 from tradebox.supervision.locks import LockHeld
 

@@ -11,8 +11,8 @@ import secrets
 from enum import StrEnum
 from pathlib import Path
 
-from tradebox.adapters.embedded.folders import private_dir, sync_dir, usable
-from tradebox.config import Home
+from tradebox.adapters.embedded.folders import sync_dir, usable
+from tradebox.config import Home, private_dir
 
 
 class Login(StrEnum):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tradebox.adapters.embedded.folders import private_dir, remove_socket_dir
+from tradebox.adapters.embedded.folders import remove_socket_dir
 from tradebox.adapters.embedded.processes import (
     reap,
     rotate,
@@ -21,7 +21,7 @@ from tradebox.adapters.embedded.processes import (
     stop_server,
     tail,
 )
-from tradebox.config import Home
+from tradebox.config import Home, private_dir
 from tradebox.errors import StoreUnavailable, TradeboxError
 from tradebox.supervision.locks import hold_exclusive
 

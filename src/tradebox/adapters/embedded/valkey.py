@@ -16,7 +16,6 @@ from tradebox.adapters.embedded.addresses import REDIS_FOLDER, REDIS_SOCKET
 from tradebox.adapters.embedded.binaries import valkey_binary
 from tradebox.adapters.embedded.folders import (
     check_socket_dir,
-    private_dir,
     socket_dir,
     usable,
     write_private,
@@ -24,7 +23,7 @@ from tradebox.adapters.embedded.folders import (
 from tradebox.adapters.embedded.locks import locked
 from tradebox.adapters.embedded.secrets import Login, password
 from tradebox.adapters.embedded.server import Running, Server
-from tradebox.config import Home
+from tradebox.config import Home, private_dir
 from tradebox.errors import StoreUnavailable
 
 MEMORY_MB = 256

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from tradebox.config import private_dir
+
 FORMAT: Final = 1
 COLUMNS: Final = ("open", "high", "low", "close", "volume")
 AFTER_CLOSE_S: Final = 1800.0
@@ -108,8 +110,7 @@ class HistoryStore:
             expires_s=expires_s,
             data_hash=hashlib.sha256(text.encode()).hexdigest(),
         )
-        place = self.folder / period
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_dir(self.folder / period)
         packed = io.BytesIO()
         with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, filename="") as file:
             file.write(text.encode())

@@ -22,6 +22,7 @@ import orjson
 from numpy.typing import NDArray
 
 from tradebox.backtest.data.series import Defect
+from tradebox.config import private_dir
 from tradebox.errors import HomeUnusable, InputError
 from tradebox.strategies.bars import Bars
 
@@ -164,7 +165,7 @@ class ArrayWriter:
 
     def __enter__(self) -> Self:
         with _disk(self._root):
-            self._root.mkdir(parents=True, exist_ok=True)
+            private_dir(self._root)
             _sweep(self._root)
             self._folder.mkdir(mode=0o700)
             for name in COLUMN_TYPES:

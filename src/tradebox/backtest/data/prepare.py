@@ -25,6 +25,7 @@ from tradebox.backtest.data.series import Defect, Source
 from tradebox.backtest.data.sources import parse_source
 from tradebox.backtest.data.universe import resolve_universe
 from tradebox.backtest.data.vetting import RULES_VERSION, VettingRules, vet
+from tradebox.config import private_dir
 from tradebox.errors import ConfigInvalid, ExitCode, HomeUnusable, InputError, VendorUnavailable
 
 KNOWN: Final = "known"
@@ -88,7 +89,7 @@ def prepare(
     done = Prepared(**{**asdict(prepared), "seconds": time.monotonic() - began_s})
     if note is not None and is_whole:
         with contextlib.suppress(OSError):  # then it is read again next time
-            note.parent.mkdir(parents=True, exist_ok=True)
+            private_dir(note.parent)
             fresh = note.with_suffix(".new")
             fresh.write_bytes(orjson.dumps(asdict(done)))
             fresh.replace(note)
