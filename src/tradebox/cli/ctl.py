@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from threading import Thread
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_js
 from tradebox.cli.status import ask
 from tradebox.config import Home, find_home
 from tradebox.errors import ConfigInvalid, HomeUnusable, NotDone, NotRunning, StoreUnavailable
+
+if TYPE_CHECKING:
+    from tradebox.adapters.postgres.pool import PgPool
 
 app = typer.Typer(no_args_is_help=True, help="Ask the running engine to do something.")
 failover = typer.Typer(no_args_is_help=True, help="Planned takeovers.")
@@ -99,7 +102,7 @@ def pause(
     """Let an account open nothing new; exits and stops go on. It lasts over restarts."""
     place = find_home(home)
     name = account_name(account)
-    _switch(place, f"pause.{name.value}", "on", reason)
+    _switch(place, "on", reason, f"pause.{name.value}")
     _tell(place, account, "pause", {"reason": reason}, json=json)
 
 
@@ -107,13 +110,20 @@ def pause(
 def resume(account: AccountOption, home: HomeOption = None, json: JsonOption = False) -> None:
     """Lift the kill switch, which is one for both accounts, and the pause of this one.
 
-    Its losses in a row count anew.
+    Its losses in a row count anew. Where PostgreSQL does not take it, nothing is lifted.
     """
+    from tradebox.adapters.embedded.folders import usable
+
     place = find_home(home)
     name = account_name(account)
-    place.kill_file.unlink(missing_ok=True)
-    _switch(place, "kill", "off", "resumed")
-    _switch(place, f"pause.{name.value}", "off", "resumed")
+    try:
+        _switch(place, "off", "resumed", "kill", f"pause.{name.value}")
+    except (StoreUnavailable, NotRunning) as error:
+        why = f"{error.message}: nothing is lifted"
+        raise type(error)(why, **error.fields) from error
+    # The file goes last: it alone is enough, should this end between the two.
+    with usable(place):
+        place.kill_file.unlink(missing_ok=True)
     _tell(place, account, "resume", {}, json=json)
 
 
@@ -131,7 +141,7 @@ def kill(reason: ReasonOption = "", home: HomeOption = None, json: JsonOption = 
     memory: list[str] = []
     with suppress(NotRunning, NotDone):
         memory = list(_forward(home, "kill", reason=why)["accounts"])
-    ways["database"] = _in_time(lambda: _switch(place, "kill", "on", why))
+    ways["database"] = _in_time(lambda: _switch(place, "on", why, "kill"))
     if not (any(ways.values()) or memory):
         raise NotDone("neither the file, the database nor the engine took the kill switch")
     for name in memory if ways["database"] else ():
@@ -155,14 +165,19 @@ def exit_plan(
 def flatten(account: AccountOption, home: HomeOption = None, json: JsonOption = False) -> None:
     """Pause an account and have every plan of it leave."""
     place = find_home(home)
-    _switch(place, f"pause.{account_name(account).value}", "on", "flatten")
+    _switch(place, "on", "flatten", f"pause.{account_name(account).value}")
     show(request(place, account, "flatten", {}), json=json)
 
 
-def _switch(place: Home, name: str, value: str, reason: str) -> None:
+def _switch(place: Home, value: str, reason: str, *names: str) -> None:
     from tradebox.adapters.postgres.commands import PgCommands
 
-    with_pool(place, lambda pool: PgCommands(pool).switch(name, value, reason))
+    async def switch(pool: "PgPool") -> None:
+        commands = PgCommands(pool)
+        for name in names:
+            await commands.switch(name, value, reason)
+
+    with_pool(place, switch)
 
 
 def _in_time(call: Callable[[], None]) -> bool:

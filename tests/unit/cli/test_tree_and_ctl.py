@@ -6,7 +6,9 @@ import pytest
 
 from tradebox.cli import ctl, status, tree
 from tradebox.cli.main import run_command_line
-from tradebox.errors import ExitCode
+from tradebox.config import Home
+from tradebox.errors import ExitCode, NotRunning, StoreUnavailable
+from tradebox.execution.kill_switch import write_kill_file
 
 ROOT = {
     "name": "root", "type": "supervisor", "state": "running", "uptime_s": 5.25, "restarts": 0,
@@ -120,3 +122,35 @@ def test_nothing_runs_nothing_answers(capsys, tmp_path):
         code = run_command_line([*words, "--home", str(tmp_path / "h")])
         assert code == ExitCode.NOT_RUNNING
         assert "nothing runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotRunning("no schema yet"), ExitCode.NOT_RUNNING),
+        (StoreUnavailable("PostgreSQL is away"), ExitCode.STORE),
+    ],
+)
+def test_a_resume_that_the_database_does_not_take_lifts_nothing(
+    monkeypatch, capsys, tmp_path, error, code
+):
+    def with_pool(*_):
+        raise error
+
+    monkeypatch.setattr(ctl, "with_pool", with_pool)
+    home = Home(tmp_path)
+    assert write_kill_file(home.kill_file, "enough")
+    words = ["ctl", "resume", "--account", "paper", "--home", str(tmp_path)]
+    assert run_command_line(words) == code
+    assert f"{error.message}: nothing is lifted" in capsys.readouterr().err
+    assert home.kill_file.read_text() == "enough\n"
+
+
+def test_a_resume_lifts_rows_and_file(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(ctl, "with_pool", lambda *_: None)
+    home = Home(tmp_path)
+    assert write_kill_file(home.kill_file, "enough")
+    words = ["ctl", "resume", "--account", "paper", "--json", "--home", str(tmp_path)]
+    assert run_command_line(words) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["done"]
+    assert not home.kill_file.exists()
