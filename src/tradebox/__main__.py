@@ -40,9 +40,15 @@ def main() -> None:
 
         home = find_home(Path(options["--home"]) if "--home" in options else None)
         become_console(home, options.get("--screen", "overview"))
+    from tradebox.cli.bug import tell_bugs_as_json
     from tradebox.cli.main import run_command_line
 
-    sys.exit(run_command_line(sys.argv[1:]))
+    try:
+        code = run_command_line(sys.argv[1:])
+    finally:
+        if "--json" in sys.argv:
+            tell_bugs_as_json(sys.argv[1:])  # behind the command, which sets a hook of its own
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Rules of this file:
 - commands import what they need when they run, so that `--help` stays instant;
 - a TradeboxError prints "tradebox: message" on stderr (one JSON object with --json) and ends with
-  its class's exit code; a bug is not dressed up: it ends with its traceback and 1.
+  its class's exit code; a bug is not dressed up: it ends with its traceback and 1 (`cli/bug.py`).
 """
 
 import sys
