@@ -233,9 +233,9 @@ def _fetched(one: "Fetched") -> dict[str, Any]:
 
 def _judged(raw: "RawSeries") -> dict[str, Any]:
     """Return what vetting says of a series."""
-    from tradebox.backtest.data.vetting import vet
+    from tradebox.backtest.data.vetting import latest_day, vet
 
-    vetted = vet(raw)
+    vetted = vet(raw, day_max=latest_day(time.time()))
     defects = [asdict(defect) for defect in vetted.defects]
     return {"defects": defects, "refusal": vetted.refusal}
 

@@ -142,7 +142,7 @@ def private_dir(path: Path) -> Path:
 
     Raises: OSError.
     """
-    if not path.parent.is_dir():
+    if not path.parent.exists():
         private_dir(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
     return path

@@ -140,6 +140,19 @@ def test_a_bad_stock_is_reported_and_the_rest_goes_on(tmp_path):
     assert ArrayStore.open(done.path).data_hash == done.data_hash
 
 
+def test_bars_of_the_year_2199_are_refused_and_what_waits_for_its_day_is_read_again(tmp_path):
+    folder, root = tmp_path / "csv", tmp_path / "bars"
+    rows = rows_of(seeded_bars("AAA"))
+    write_csv(folder, "AAA", rows)
+    later = np.datetime64("2199-01-01") - np.datetime64(rows[0][0])
+    write_csv(folder, "BBB", [[str(np.datetime64(row[0]) + later), *row[1:]] for row in rows])
+    done = [prepare(f"dir:{folder}", None, root) for _ in range(2)]
+    assert [one.symbols for one in done] == [("AAA",), ("AAA",)]
+    assert "a day that has not come yet" in done[0].refused["BBB"]
+    assert done[0].defects["future_day"] == {"refused": 1}
+    assert [one.is_known for one in done] == [False, False]
+
+
 def test_it_is_done_once_until_something_changes(tmp_path):
     folder, root = folder_of(tmp_path), tmp_path / "bars"
     text = f"dir:{folder}"

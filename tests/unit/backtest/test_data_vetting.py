@@ -9,7 +9,7 @@ import pytest
 from support.bar_files import rows_of, seeded_bars, write_csv
 from tradebox.backtest.data.series import PRICES, RawSeries
 from tradebox.backtest.data.sources import FolderSource
-from tradebox.backtest.data.vetting import VettingRules, vet
+from tradebox.backtest.data.vetting import VettingRules, latest_day, vet
 
 
 def raw_of(bars, *, adjusted=True, factors=(), **columns):
@@ -72,6 +72,24 @@ def test_too_many_bad_cells_refuse_the_stock(tmp_path, cell):
     vetted = read(tmp_path, rows)
     assert vetted.bars is None
     assert "6 of 300 bars cannot be used" in vetted.refusal
+
+
+def test_a_bar_of_a_day_to_come_is_left_out_and_a_future_refused():
+    bars = seeded_bars()
+    last = int(bars.day[-1])
+    assert vet(raw_of(bars), day_max=last).defects == ()
+    vetted = vet(raw_of(bars), day_max=last - 1)
+    assert kinds(vetted) == {"future_day": "repaired"}
+    assert len(vetted.bars) == 299
+    assert vetted.bars.day[-1] < last
+    to_come = vet(raw_of(bars), day_max=int(bars.day[0]) - 1)
+    assert to_come.bars is None
+    assert "300 of 300 bars cannot be used (a day that has not come yet)" in to_come.refusal
+
+
+def test_tomorrow_is_the_last_day_a_bar_may_have():
+    day = 20_000
+    assert [latest_day(day * 86_400 + second) for second in (0, 86_399)] == [day + 1] * 2
 
 
 def test_days_out_of_order_are_sorted(tmp_path):

@@ -24,7 +24,7 @@ from tradebox.backtest.data.arraystore import ArrayStore, ArrayWriter
 from tradebox.backtest.data.series import Defect, Source
 from tradebox.backtest.data.sources import parse_source
 from tradebox.backtest.data.universe import resolve_universe
-from tradebox.backtest.data.vetting import RULES_VERSION, VettingRules, vet
+from tradebox.backtest.data.vetting import RULES_VERSION, VettingRules, latest_day, vet
 from tradebox.config import private_dir
 from tradebox.errors import ConfigInvalid, ExitCode, HomeUnusable, InputError, VendorUnavailable
 
@@ -195,7 +195,7 @@ def _store(
     on_step: OnStep,
 ) -> tuple[Prepared, bool]:
     """Return what was stored, and whether nothing failed that may pass."""
-    is_whole = True
+    is_whole, day_max = True, latest_day(time.time())
     refused: dict[str, str] = {}
     found: dict[str, tuple[Defect, ...]] = {}
     kept: list[str] = []
@@ -203,8 +203,8 @@ def _store(
     with ArrayWriter(root) as writer:
         for number, raw in enumerate(source.read(symbols), 1):
             on_step(number, len(symbols))
-            vetted = vet(raw, rules)
-            is_whole = is_whole and not raw.is_passing
+            vetted = vet(raw, rules, day_max)
+            is_whole = is_whole and not (raw.is_passing or vetted.is_passing)
             if vetted.defects:
                 found[raw.symbol] = vetted.defects
             if vetted.bars is None:

@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from tradebox.backtest.data.series import NO_DAY, PRICES, Action, Defect, RawSeries
 from tradebox.strategies.bars import Bars, Flags, Floats
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 """Raise it when a rule changes: series vetted before are then read again."""
+
+DAY_S: Final = 86_400
+NO_LIMIT: Final = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Vetted:
     bars: Bars | None
     defects: tuple[Defect, ...]
     refusal: str = ""
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same series may be judged otherwise later: its future has come by then."""
+        return any(defect.kind == "future_day" for defect in self.defects)
 
 
 _SPLITS: Final = (
@@ -74,13 +82,19 @@ class _Refused(Exception):
     """The series cannot be used; the text says why."""
 
 
-def vet(raw: RawSeries, rules: VettingRules | None = None) -> Vetted:
+def latest_day(now_s: float) -> int:
+    """Return the last day that a bar may have at this time: tomorrow, whatever the time zone."""
+    return int(now_s // DAY_S) + 1
+
+
+def vet(raw: RawSeries, rules: VettingRules | None = None, day_max: int = NO_LIMIT) -> Vetted:
     """Return the series as it may be used, with every defect found.
 
+    day_max: the last day that may have a bar (`latest_day`).
     Holds: bars given have strictly increasing days, finite prices > 0, low ≤ open, close ≤ high and
            volume ≥ 0; a second vetting of the result repairs nothing.
     """
-    judge = _Judge(raw, VettingRules() if rules is None else rules)
+    judge = _Judge(raw, VettingRules() if rules is None else rules, day_max)
     try:
         bars = judge.bars()
     except _Refused as refusal:
@@ -91,9 +105,10 @@ def vet(raw: RawSeries, rules: VettingRules | None = None) -> Vetted:
 class _Judge:
     """One pass over one series; `table` holds what is left of it."""
 
-    def __init__(self, raw: RawSeries, rules: VettingRules) -> None:
+    def __init__(self, raw: RawSeries, rules: VettingRules, day_max: int) -> None:
         self._raw = raw
         self._rules = rules
+        self._day_max = day_max
         self._dropped = 0
         self.defects: list[Defect] = []
 
@@ -139,6 +154,11 @@ class _Judge:
         if unread:
             self._drop("unreadable_day", unread, "a day that cannot be read: bar left out")
             kept = day != NO_DAY
+            day, prices, volume = day[kept], prices[:, kept], volume[kept]
+        future = int((day > self._day_max).sum())
+        if future:
+            self._drop("future_day", future, "a day that has not come yet: bar left out")
+            kept = day <= self._day_max
             day, prices, volume = day[kept], prices[:, kept], volume[kept]
         steps = np.diff(day.astype(np.int64))
         backward = int((steps < 0).sum())
