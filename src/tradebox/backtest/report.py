@@ -3,12 +3,14 @@
 Rules of this file:
 - pure: rows, results and bars in, one text out; nothing is fetched when the page is opened;
 - R and dollars are never mixed in one figure, and each says which it shows;
-- every text from data is escaped; a stock without bars or trades says so instead of a figure.
+- every text from data is escaped; a stock without bars or trades says so instead of a figure;
+- the page is valid HTML: headings skip no level, figures and tables say what they are.
 
 Public names: RunTotals, StockPart, build_report.
 """
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,6 +29,9 @@ RED: Final = "#b2182b"
 FIGURE_PX: Final = 300
 ROWS_MAX: Final = 5_000
 
+_CONTROL: Final = re.compile(r"[\x01-\x08\x0b\x0e-\x1f\x7f]")
+"""What plotly's script holds raw in its texts, and no page may hold."""
+
 _ALL_NOTE: Final = (
     "<p class=quiet>Each stock trades its own account; R of all out-of-sample trades is summed"
     " by the day of exit. It is no portfolio: nothing limits how many are open at once.</p>"
@@ -38,7 +43,9 @@ h1{font-size:1.5em} h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #c
 h3{font-size:1.05em;margin-top:2em} table{border-collapse:collapse;
 font-variant-numeric:tabular-nums}
 td,th{padding:.15em .6em;text-align:right;border-bottom:1px solid #edf2f7}
-td.t,th.t{text-align:left} .win{color:#1b7837} .loss{color:#b2182b} .quiet{color:#718096}
+td.t{text-align:left} .win{color:#1b7837} .loss{color:#b2182b} .quiet{color:#4a5568}
+caption{text-align:left;font-weight:bold;padding:.6em 0} figure{margin:0}
+td.t,th.t{text-align:left} tbody th{font-weight:normal}
 .scroll{max-height:32em;overflow:auto;border:1px solid #edf2f7} thead th{position:sticky;top:0;
 background:#f7fafc} code{background:#f7fafc;padding:0 .2em}
 """
@@ -100,9 +107,11 @@ def build_report(
         *[_stock_section(part) for part in parts],
     ]
     title = f"Backtest {run['run_id']}"
-    script = get_plotlyjs().replace("</script", "<\\/script")
+    script = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", get_plotlyjs())
+    script = script.replace("</script", "<\\/script")
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width'>"
         f"<title>{_text(title)}</title><style>{_STYLE}</style><script>{script}</script></head>"
         f"<body><h1>{_text(title)}</h1>{''.join(sections)}</body></html>\n"
     )
@@ -141,11 +150,11 @@ def _head(run: Mapping[str, Any]) -> str:
         f" / {run['mismatch_count']}",
     }
     lines = "".join(
-        f"<tr><td class=t>{_text(name)}</td><td class=t>{_text(value)}</td></tr>"
+        f"<tr><th class=t scope=row>{_text(name)}</th><td class=t>{_text(value)}</td></tr>"
         for name, value in facts.items()
         if value not in ("", None)
     )
-    return f"<table>{lines}</table>"
+    return f"<table><caption>The run</caption><tbody>{lines}</tbody></table>"
 
 
 def _grades_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -159,16 +168,18 @@ def _grades_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _stock_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = (
-        "<tr><th class=t>stock</th><th>grade</th><th class=t>strategy</th><th>trades</th>"
-        "<th>expectancy R</th><th>profit factor</th><th>drawdown R</th><th>Sharpe</th>"
-        "<th class=t>why</th></tr>"
+    names = ("stock", "grade", "strategy", "trades", "expectancy R", "profit factor", "drawdown R",
+             "Sharpe", "why")  # fmt: skip
+    head = "".join(
+        f"<th scope=col{' class=t' if name in ('stock', 'strategy', 'why') else ''}>{name}</th>"
+        for name in names
     )
     lines = []
     for row in rows[:ROWS_MAX]:
         why = row["reasons"][-1][1] if row["reasons"] else ""
         lines.append(
-            f"<tr><td class=t>{_text(row['symbol'])}</td><td>{_text(row['grade'] or '·')}</td>"
+            f"<tr><th class=t scope=row>{_text(row['symbol'])}</th>"
+            f"<td>{_text(row['grade'] or '·')}</td>"
             f"<td class=t>{_text(row['strategy'])}</td><td>{row['trades']}</td>"
             + "".join(
                 f"<td>{_number(row[name])}</td>"
@@ -180,7 +191,9 @@ def _stock_table(rows: Sequence[Mapping[str, Any]]) -> str:
     note = f"<p class=quiet>and {more} more</p>" if more > 0 else ""
     body = "".join(lines)
     return (
-        f"<div class=scroll><table><thead>{head}</thead><tbody>{body}</tbody></table></div>{note}"
+        "<div class=scroll tabindex=0 role=region aria-label='Every stock'><table>"
+        f"<caption>Every stock</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        f"</table></div>{note}"
     )
 
 
@@ -290,14 +303,14 @@ def _histogram(r: NDArray[np.float64]) -> Any:
 
 
 def _monthly_table(table: Mapping[int, Sequence[float | None]], title: str) -> str:
-    head = "".join(f"<th>{month}</th>" for month in (*MONTHS, "year"))
+    head = "".join(f"<th scope=col>{month}</th>" for month in (*MONTHS, "year"))
     lines = []
     for year, values in table.items():
         known = [one for one in values if one is not None]
         cells = "".join(_coloured(one) for one in (*values, sum(known)))
-        lines.append(f"<tr><td class=t>{year}</td>{cells}</tr>")
+        lines.append(f"<tr><th class=t scope=row>{year}</th>{cells}</tr>")
     return (
-        f"<h4>{_text(title)}</h4><table><thead><tr><th></th>{head}</tr></thead>"
+        f"<table><caption>{_text(title)}</caption><thead><tr><td></td>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
 
@@ -316,9 +329,8 @@ def _styled(figure: Any, title: str, unit: str) -> Any:
 
 
 def _figure(figure: Any) -> str:
-    return str(
-        figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
-    )
+    made = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+    return f'<figure aria-label="{_text(figure.layout.title.text)}">{made}</figure>'
 
 
 def _number(value: float | None) -> str:

@@ -102,6 +102,72 @@ def test_a_run_without_trades_or_prices_says_so():
     assert "no longer stored" in page([traded], [StockPart(traded, None)])
 
 
+class Outline(HTMLParser):
+    """Tags that are open, headings in order, ids, and what has no name."""
+
+    void = ("meta", "link", "br", "hr", "img", "input")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.levels, self.ids, self.nameless = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        if tag not in self.void:
+            self.open.append(tag)
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        if "id" in named:
+            self.ids.append(named["id"])
+        if tag == "figure" and not named.get("aria-label"):
+            self.nameless.append(tag)
+        if tag == "table":
+            self.nameless.append("table")
+        if tag == "caption":
+            assert self.nameless.pop() == "table", "a caption comes first in its table"
+        if tag == "th":
+            assert named["scope"] in ("row", "col")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+
+def full_page():
+    stocks = [stock_result("AAA", grade="A"), stock_result("BBB", trades=0)]
+    return page(stocks, [StockPart(stocks[0], bars()), StockPart(stocks[1], None)])
+
+
+def test_the_page_is_well_formed_and_says_what_it_shows():
+    text = full_page()
+    outline = Outline(text)
+    assert outline.open == []
+    assert (outline.levels[0], outline.levels.count(1)) == (1, 1)
+    steps = zip(outline.levels, outline.levels[1:], strict=False)
+    assert all(after - before <= 1 for before, after in steps), "no heading skips a level"
+    assert len(outline.ids) == len(set(outline.ids)) == text.count("Plotly.newPlot(")
+    assert outline.nameless == []
+    forbidden = r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]"
+    assert re.findall(forbidden, text) == [], "code points that no page may hold"
+
+
+def luminance(colour):
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_text_can_be_read_on_both_backgrounds():
+    style = re.search(r"<style>(.*?)</style>", full_page(), re.DOTALL)[1]
+    colours = re.findall(r"[{;\s]color:(#[0-9a-f]{6})", style)
+    assert len(colours) == 4
+    for behind in ("#ffffff", "#f7fafc"):
+        for colour in colours:
+            contrast = (luminance(behind) + 0.05) / (luminance(colour) + 0.05)
+            assert contrast >= 4.5, (colour, behind)
+
+
 def test_months_add_up():
     days = weekdays(480)
     values = np.random.default_rng(1).normal(size=480)
