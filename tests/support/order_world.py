@@ -276,6 +276,7 @@ class OrderWorld:
             self.market_time,
             run_id="run-1",
             epoch=1,
+            publish=self.published.append,
         )
         self.path = OrderPath(self.link, self.store, self.keeper, self.kill, world, rules)
         self.facts = deque()

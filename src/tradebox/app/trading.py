@@ -135,6 +135,7 @@ class _Desk:
             plant.market_clock,
             run_id=plant.run.run_id,
             epoch=plant.boot_epoch,
+            publish=plant.events.publish,
         )
 
     def controller(self) -> Controller:

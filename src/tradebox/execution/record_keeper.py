@@ -4,6 +4,7 @@ Rules of this file:
 - while anything waits in the spool, nothing goes past it: order is kept;
 - entries never go through the spool: no PostgreSQL, no entry;
 - a plan's state may ride in a batch; it never waits in the spool, where it would grow old;
+- what neither PostgreSQL nor the spool takes did not happen: nothing leaves, and a person is told;
 - a commit that gave no answer in time is not trusted either way: its batch is committed again
   under the same batch id, which the store recognises.
 """
@@ -14,8 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from tradebox.domain.events import AlertRaised
 from tradebox.domain.orders import AccountName
-from tradebox.errors import StoreUnavailable
+from tradebox.errors import HomeUnusable, StoreUnavailable
 from tradebox.execution.record_codec import decode, encode
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.order_store import Batch, Change, Noted, OrderStore, PlanMoved, SpoolPort
@@ -39,6 +41,7 @@ class RecordKeeper:
         epoch: int,
         deadline_s: float = 2.0,
         mint: Callable[[], str] = lambda: uuid.uuid4().hex,
+        publish: Callable[[object], object] = lambda _event: None,
     ) -> None:
         self._account = account
         self._store = store
@@ -49,6 +52,7 @@ class RecordKeeper:
         self._epoch = epoch
         self._deadline_s = deadline_s
         self._mint = mint
+        self._publish = publish
         self._is_waiting = bool(spool.pending())
         self._retry_s = float("-inf")
         self._is_down = False
@@ -78,8 +82,8 @@ class RecordKeeper:
     ) -> None:
         """Write the changes durably; do `meanwhile` while PostgreSQL works, if it can be done then.
 
-        Raises:  StoreUnavailable where PostgreSQL is away and the spool is not allowed; then
-                 the batch may still have landed: follow it with what is so.
+        Raises:  StoreUnavailable where PostgreSQL is away and the spool is not allowed, or takes
+                 nothing; then the batch may still have landed: follow it with what is so.
         """
         if not changes:
             return
@@ -107,7 +111,11 @@ class RecordKeeper:
                 return
         if not may_spool:
             raise failure or StoreUnavailable("PostgreSQL is away and batches wait for it")
-        self._spool.append(encode(batch))
+        try:
+            self._spool.append(encode(batch))
+        except HomeUnusable as error:
+            self._alert("not_recorded", f"{error.message}; PostgreSQL is away too: nothing leaves")
+            raise StoreUnavailable(f"PostgreSQL is away, and {error.message}") from error
         self._is_waiting = True
 
     async def replay(self) -> bool:
@@ -123,7 +131,11 @@ class RecordKeeper:
                 await self._write(self._note(note))
         except StoreUnavailable:
             return False
-        self._spool.clear()
+        try:
+            self._spool.clear()
+        except HomeUnusable as error:
+            # All of it is in PostgreSQL, which knows each batch again: nothing waits for the disk.
+            self._alert("spool_kept", f"{error.message}; what was in it is recorded")
         self._is_waiting = False
         return True
 
@@ -141,6 +153,11 @@ class RecordKeeper:
         if self._is_waiting:
             await self.replay()
         return switches
+
+    def _alert(self, kind: str, text: str) -> None:
+        now_ns = self._market_clock.now_ns()
+        alert = AlertRaised("critical", kind, text, account=self._account, at_ns=now_ns)
+        self._publish(alert)
 
     def _fell(self) -> None:
         self._is_down = True

@@ -6,14 +6,16 @@ from decimal import Decimal
 import pytest
 import pytest_asyncio
 
-from support.order_world import enter, order_world
+from support.order_world import MemorySpool, MemoryStore, enter, order_world
 from support.plan_world import plan_world
 from tradebox.adapters.postgres.pool import PgPool
+from tradebox.domain.events import AlertRaised
 from tradebox.domain.market import Quality, Source
-from tradebox.domain.orders import AccountName, OrderRole
+from tradebox.domain.orders import AccountName, OrderRole, OrderState
 from tradebox.domain.path import Evidence, ExitRequest, ProcedureDone, RequestDenied
-from tradebox.errors import StoreUnavailable
+from tradebox.errors import HomeUnusable, StoreUnavailable
 from tradebox.execution.kill_switch import SWITCH_NAME, pause_name, write_kill_file
+from tradebox.ports.order_store import OrderRecorded
 from tradebox.supervision.clock import MonotonicClock
 
 pytestmark = pytest.mark.asyncio
@@ -54,6 +56,24 @@ def by_row(world, tmp_path):
 def by_pause(world, tmp_path):
     world.kill.read_row({pause_name(AccountName.PAPER): "on"})
     world.store.rows_by_switch = {pause_name(AccountName.PAPER): "on"}
+
+
+@pytest.mark.parametrize("how", [by_file, by_flag, by_row, by_pause])
+async def test_a_kill_switch_that_is_set_while_an_intent_is_committed_holds_its_bytes(
+    tmp_path, how
+):
+    class SlowStore(MemoryStore):
+        async def commit(self, batch):
+            if any(isinstance(change, OrderRecorded) for change in batch.changes):
+                how(world, tmp_path)
+            await super().commit(batch)
+
+    async with order_world(tmp_path, store=SlowStore()) as world:
+        assert await refusal_of(world, "p1") == "kill_switch"
+        rows = world.orders()
+        assert [row.state for row in rows] == [OrderState.NEVER_SENT] * 2
+        assert world.path.orders_sent == 0
+        assert not world.bench.bench.exchange.open_orders("paper")
 
 
 @pytest.mark.parametrize("how", [by_file, by_flag, by_row, by_pause])
@@ -101,6 +121,73 @@ async def test_a_kill_file_outlives_a_restart_that_finds_postgresql_away(tmp_pat
         await world.restart()
         assert await refusal_of(world, "p2") == "kill_switch"
         assert world.path.holding("p1").covered
+
+
+class SickSpool(MemorySpool):
+    """A spool on a disk that takes nothing more, or that cannot be changed at all."""
+
+    is_full = is_fixed = False
+
+    def append(self, record):
+        if self.is_full or self.is_fixed:
+            raise HomeUnusable("the spool cannot be written")
+        super().append(record)
+
+    def clear(self):
+        if self.is_fixed:
+            raise HomeUnusable("the spool cannot be written")
+        super().clear()
+
+
+def alerts(world, kind):
+    return [one for one in world.published if isinstance(one, AlertRaised) and one.kind == kind]
+
+
+async def leaves(world):
+    await world.ask(ExitRequest("p1", SEEN, "out"))
+    await world.until(lambda: ended(world, "ExitRequest"), "the exit")
+    assert world.bench.bench.position() == 0
+    assert world.judge.faults == []
+
+
+async def test_a_full_spool_holds_no_exit_back_that_postgresql_records(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.spool.__class__ = SickSpool
+        await opened(world)
+        world.spool.is_full = True
+        await leaves(world)
+        assert alerts(world, "not_recorded") == []
+
+
+async def test_what_neither_postgresql_nor_the_spool_records_does_not_leave(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.spool.__class__ = SickSpool
+        await opened(world)
+        world.spool.is_full = world.store.is_down = True
+        with pytest.raises(StoreUnavailable):
+            await world.ask(ExitRequest("p1", SEEN, "out"))
+        assert world.bench.bench.position() == 100
+        assert {one.severity for one in alerts(world, "not_recorded")} == {"critical"}
+        assert world.path.holding("p1").covered, "its stop rests"
+        world.spool.is_full = world.store.is_down = False
+        await world.restart()
+        await leaves(world)
+
+
+async def test_a_spool_that_cannot_be_cleared_holds_nothing_back_for_ever(tmp_path):
+    async with order_world(tmp_path) as world:
+        world.spool.__class__ = SickSpool
+        await opened(world)
+        world.store.is_down = True
+        assert await refusal_of(world, "p2") == "audit"
+        assert world.spool.records
+        world.spool.is_fixed = True
+        world.store.is_down = False
+        await world.until(lambda: alerts(world, "spool_kept"), "the replay")
+        await leaves(world)
+        await world.restart()
+        assert (world.bench.bench.position(), world.path.holding("p1").position) == (0, 0)
+        assert world.judge.faults == []
 
 
 @pytest_asyncio.fixture
