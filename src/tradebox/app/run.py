@@ -2,9 +2,11 @@
 
 Rules of this file:
 - refusals (home, lock, configuration) come before anything is started;
-- the lock of the home is held by this process until its end, and inherited by no child.
+- the lock of the home is held by this process until its end, and inherited by no child;
+- a launcher that is killed has a last word: the embedded servers it left are stopped behind it.
 """
 
+import contextlib
 import os
 import secrets
 from importlib.metadata import PackageNotFoundError, version
@@ -17,16 +19,18 @@ from tradebox.adapters.embedded.folders import (
     socket_dir,
     usable,
 )
+from tradebox.adapters.embedded.last_word import LastWord
+from tradebox.adapters.embedded.locks import wait_for
 from tradebox.app.options import RunOptions
 from tradebox.app.places import write_console_places
 from tradebox.app.servers import server_specs
 from tradebox.app.words import event_renderer
 from tradebox.config import Home, Settings, private_dir
-from tradebox.errors import HomeUnusable
+from tradebox.errors import HomeUnusable, StoreUnavailable
 from tradebox.ports.journal import RunOpened
 from tradebox.supervision.launch_options import LauncherOptions
 from tradebox.supervision.launcher import Launcher
-from tradebox.supervision.locks import hold_exclusive
+from tradebox.supervision.locks import LockHeld, hold_exclusive
 from tradebox.supervision.preload import FENCED
 
 PRELOAD = (
@@ -40,6 +44,8 @@ CONTROL_FOLDER = "control"
 MANAGERS = ("managers.manager_a", "managers.manager_b")
 """One of them must live, or nobody watches the actors that exist once."""
 
+TAKE_S_MAX = 0.5
+
 
 def run(home: Home, settings: Settings, options: RunOptions) -> int:
     """Run until asked to stop and return the exit code.
@@ -49,16 +55,22 @@ def run(home: Home, settings: Settings, options: RunOptions) -> int:
     with usable(home):
         for folder in (home.root, home.root / "run", home.logs_dir, home.secrets_dir):
             private_dir(folder)
-        lock = hold_exclusive(home.engine_lock)
-        if lock is None:
-            raise HomeUnusable(
-                f"home {home.root}: another `tradebox run` uses it:"
-                " stop that one (see `tradebox status`) or choose another --home"
-            )
+    lock = _taken(home)
     try:
         return _run_held(home, settings, options)
     finally:
         lock.release()
+
+
+def _taken(home: Home) -> LockHeld:
+    """Return the lock of the home; a command that leaves looks at it for a moment."""
+    try:
+        return wait_for(home, home.engine_lock, hold_exclusive, TAKE_S_MAX)
+    except StoreUnavailable:
+        raise HomeUnusable(
+            f"home {home.root}: another `tradebox run` uses it:"
+            " stop that one (see `tradebox status`) or choose another --home"
+        ) from None
 
 
 def _run_held(home: Home, settings: Settings, options: RunOptions) -> int:
@@ -82,7 +94,9 @@ def _run_held(home: Home, settings: Settings, options: RunOptions) -> int:
             PRELOAD,
             _launcher_options(home, settings, options, boot_epoch, folder),
         )
-        return launcher.run()
+        is_embedded = settings.postgres.url is None or settings.redis.url is None
+        with LastWord(home) if is_embedded else contextlib.nullcontext():
+            return launcher.run()
     finally:
         remove_socket_dir(home, folder)
 

@@ -91,3 +91,14 @@ def test_a_stop_leaves_plans_and_stops_resting(box: Bench) -> None:
     assert again.stop()["orders_sent"] == 0
     placed = [row["kind"] for row in ledger(box)[stopped_at:]]
     assert "order_placed" not in placed
+
+
+def test_a_killed_launcher_leaves_no_server_and_no_socket_behind(box: Bench) -> None:
+    run = box.run(TRADEBOX_SIM_DEMO_PLANS="false").ready()
+    assert {server["name"] for server in run.status()["servers"]} >= {"postgres", "redis"}
+    run.send(signal.SIGKILL)
+    run.wait()
+    eventually(lambda: box.processes() == [], "the end of everything")
+    assert list(box.tmp.iterdir()) == []
+    *_, last = (box.home / "logs" / "postgres.log").read_text().splitlines()
+    assert last.endswith("database system is shut down"), "PostgreSQL ended in order"

@@ -1,4 +1,4 @@
-"""A shell that outlives a command: where the command is killed, it has the servers swept.
+"""A shell that outlives a command or a launcher: where that is killed, the servers are swept.
 
 Rules of this file:
 - the shell waits on a pipe whose other end only the command holds: a word from it means that it

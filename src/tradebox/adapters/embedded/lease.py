@@ -5,7 +5,7 @@ Rules of this file:
   beneath a user;
 - `tradebox run` holds the engine lock instead: while it does, nobody but its own stop ends them;
 - a run that ends while commands still work leaves the servers to them, by the file `stores.left`;
-- a command that is killed has a last word: what it alone used is stopped behind it.
+- a command or a run that is killed has a last word: what it alone used is stopped behind it.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tradebox.adapters.embedded import postgres, valkey
 from tradebox.adapters.embedded.addresses import StoreAddresses, store_addresses
-from tradebox.adapters.embedded.folders import usable
+from tradebox.adapters.embedded.folders import remove_socket_dir, usable
 from tradebox.adapters.embedded.last_word import LastWord
 from tradebox.adapters.embedded.locks import wait_for
 from tradebox.config import Home, Settings, private_dir
@@ -94,7 +94,17 @@ def sweep(home: Home) -> list[str] | None:
     if lease is None:
         return None
     with lease:
-        return _stop_unused(home)
+        stopped = _stop_unused(home)
+        _remove_control(home)
+        return stopped
+
+
+def _remove_control(home: Home) -> None:
+    """Remove the control socket of a run that was killed."""
+    lock = hold_exclusive(home.engine_lock)
+    if lock is not None:
+        with lock:
+            remove_socket_dir(home, home.control_socket.parent)
 
 
 def _stop_unused(home: Home) -> list[str]:
