@@ -24,6 +24,8 @@ from tradebox.supervision.tree import Runtime
 
 NAMES = ("market.feed_a", "market.feed_b")
 QUICK = Backoff(initial_s=0.002, max_s=0.01)
+SLOW_S, SLOW_MESSAGES = 0.2, 8
+"""Together more than a feed that starts waits for a partner that does not get on."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,13 @@ class Harm:
 class FragileFeed(Feed):
     """A feed that can be told to fail in each of the usual ways."""
 
+    slow_messages = 0
+
     async def handle(self, msg):
         if not isinstance(msg, Harm):
+            if self.slow_messages:
+                self.slow_messages -= 1
+                await asyncio.sleep(SLOW_S)
             await super().handle(msg)
         elif msg.kind == "crash":
             raise RuntimeError("told to")
@@ -67,9 +74,11 @@ class Pair:
         for symbol in ("SPY", "AAPL"):
             self.slot.note_close(symbol, 100_000_000)
         self.sent = 0
+        self.before_start = lambda: None
 
     def root(self):
         def feed():
+            self.before_start()
             return FragileFeed(self.slot, LIMITS, self.hub.counters)
 
         children = [
@@ -170,6 +179,27 @@ async def test_hangs_in_a_row_are_damped_and_lose_nothing(pair):
         await pair.harm("crash", pair.slot.active)
     await pair.harm("hang", pair.slot.active)
     await pair.log_is_whole()
+
+
+@pytest.mark.asyncio
+async def test_a_standby_that_starts_beside_a_slow_active_takes_no_old_memory(pair):
+    await eventually(pair.is_whole)
+    active = pair.slot.active
+
+    def fall_behind():
+        """Leave the active work that the mailbox of the one that starts will never see."""
+        pair.before_start = lambda: None
+        pair.slot._members[active].slow_messages = SLOW_MESSAGES
+        for _ in range(SLOW_MESSAGES):
+            pair.send()
+
+    pair.before_start = fall_behind
+    await pair.harm("crash", pair.slot.pair.partner(active))
+    await pair.log_is_whole()
+    assert [one.cause for one in pair.failovers] == ["start"]
+    first, second = (pair.slot.memories[name] for name in NAMES)
+    await eventually(lambda: first.keys == second.keys and first.seq == second.seq)
+    assert first.fingerprint() == second.fingerprint()
 
 
 @pytest.mark.asyncio

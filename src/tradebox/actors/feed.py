@@ -6,9 +6,12 @@ Rules of this file:
 - every source's ticks are judged, those of the one that serves the symbol are let through;
 - a new standby takes its partner's memory by one question that stands behind every message its
   own mailbox may have missed, and becomes warm when it has read what came meanwhile;
+- a partner that is behind is waited for while it gets on; only where there is none, or it is hung,
+  a standby goes on from what the slot holds, and learns what was told since;
 - a batch is judged in slices: between two ticks the pair may change, within one it cannot.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -46,12 +49,15 @@ from tradebox.domain.tiers import TierMachine
 from tradebox.ports.ticks import TickBatch
 from tradebox.supervision.actor import Actor, Context, ReplyTo, Stop
 from tradebox.supervision.clock import yield_turn
-from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
+from tradebox.supervision.errors import ActorDown, MailboxFull
 from tradebox.supervision.mailbox import Overflow
 from tradebox.supervision.reasons import Shutdown
+from tradebox.supervision.ref import INFINITY
 
 RING_TICKS = 65_536
-SNAPSHOT_S = 1.0
+LOOK_S = 0.5
+LOOKS_MAX = 2
+"""A partner that got no further between so many looks in a row is not waited for any longer."""
 CHECKPOINT_BITS = 9
 WARM_RETRY_S = 0.05
 SLICE_S = 0.0005
@@ -99,13 +105,14 @@ class Feed(Actor[FeedMessage]):
         self.epoch: int | None = None
         self._tiers = default_tiers() if tiers is None else TierMachine(tiers)
         self.memory = FeedMemory(tiers=self._tiers)
-        self.ring_lost = 0
         self._slot = slot
         self._limits = limits
         self._counters = counters
         self._is_open = is_open
         self._slice_s = slice_s
         self._ring: deque[Outcome] = deque()
+        self._told_before = slot.control_seq
+        """The last control message that cannot be in our mailbox."""
 
     # --- life -------------------------------------------------------------------------------
 
@@ -128,22 +135,52 @@ class Feed(Actor[FeedMessage]):
         partner = self._slot.pair.partner(self.name)
         if self._slot.role(partner) in (Role.ACTIVE, Role.WARM):
             try:
-                snapshot = await self._ctx.registry.via(partner).ask(TakeSnapshot(), SNAPSHOT_S)
-            except (ActorDown, AskTimeout, MailboxFull):
+                snapshot = await self._asked(partner)
+            except (ActorDown, MailboxFull):
                 snapshot = None
             if isinstance(snapshot, FeedMemory):
                 return snapshot
-        known = self._slot.memories.values()
-        latest = max(known, key=lambda each: max(each.keys.values(), default=0), default=None)
+        return self._memory_left()
+
+    async def _asked(self, partner: str) -> object:
+        """Return the partner's answer, or None once it gets on no longer.
+
+        One question, however long it takes: a second one would stand further behind.
+        Raises: ActorDown, MailboxFull.
+        """
+        answering = self._ctx.registry.via(partner).ask(TakeSnapshot(), INFINITY)
+        asking = asyncio.ensure_future(answering)
+        reached, looks = self._reached_by(partner), 0
+        try:
+            while looks < LOOKS_MAX:
+                await asyncio.wait((asking,), timeout=LOOK_S)
+                if asking.done():
+                    return asking.result()
+                self._ctx.checkin()
+                before, reached = reached, self._reached_by(partner)
+                looks = looks + 1 if reached == before else 0
+        finally:
+            asking.cancel()
+        return None
+
+    def _reached_by(self, name: str) -> tuple[int, int] | None:
+        memory = self._slot.memories.get(name)
+        return None if memory is None else memory.reached
+
+    def _memory_left(self) -> FeedMemory:
+        """Return a copy of the newest memory there is, and teach it what it was not told.
+
+        What our own mailbox holds comes in its place among the ticks.
+        """
+        slot, before = self._slot, self._told_before
+        latest = max(slot.memories.values(), key=lambda one: one.reached, default=None)
         memory = FeedMemory(tiers=self._tiers) if latest is None else latest.copy()
-        known_messages: tuple[Control, ...] = (
-            self._slot.subscribed,
-            *self._slot.closes.values(),
-        )
-        for message in known_messages:
-            memory.seq = -1
-            _learn(memory, message)
-        memory.seq = self._slot.control_seq
+        since = memory.seq
+        for message in (slot.subscribed, *slot.closes.values(), *slot.told):
+            if since < message.seq <= before:
+                memory.seq = message.seq - 1
+                _learn(memory, message)
+        memory.seq = max(since, before)
         return memory
 
     def _catch_up(self) -> None:
@@ -292,7 +329,6 @@ class Feed(Actor[FeedMessage]):
             return
         if len(ring) >= RING_TICKS:
             ring.popleft()
-            self.ring_lost += 1
         ring.append(outcome)
 
     # --- roles ------------------------------------------------------------------------------

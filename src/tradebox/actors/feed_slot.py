@@ -7,13 +7,14 @@ Rules of this file:
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tradebox.actors.admission import Admission, AdmissionGate, Outbox, Outcome
 from tradebox.config import FilterSettings, TierSettings
-from tradebox.domain.breaker import ProviderTold
+from tradebox.domain.breaker import ProviderKind, ProviderTold
 from tradebox.domain.events import (
     AlertRaised,
     FeedFailover,
@@ -71,6 +72,8 @@ __all__ = [
     "default_tiers",
 ]
 
+TOLD_MAX = 1024
+LOST_TOLD_S = 10.0
 HANG_S_MIN = 0.003
 HANG_LOOK_AGAIN_S = 0.05
 LAG_MULTIPLE = 4
@@ -192,6 +195,14 @@ class FeedMemory:
         """Return a number that is equal, within one process, for equal knowledge."""
         return hash((fingerprint(self.states), self.tiers.fingerprint(), self.around))
 
+    @property
+    def reached(self) -> tuple[int, int]:
+        """How far it got: of two that are told the same in the same order, the later has more.
+
+        The highest key alone would not say: it is that of the source with the most connections.
+        """
+        return sum(self.keys.values()), self.seq
+
 
 @dataclass(frozen=True, slots=True)
 class RestartWish:
@@ -222,6 +233,8 @@ class FeedSlot:
         self.pair = PairState(names)
         self.memories: dict[str, FeedMemory] = {}
         self.closes: dict[str, PreviousClose] = {}
+        self.told: deque[ProviderNews | Confirmed | SplitTold] = deque(maxlen=TOLD_MAX)
+        """What is told once and not again, for a feed that starts where nobody can be asked."""
         self.subscribed = Subscribed(0, frozenset())
         self.takeovers = 0
         self.took_over_mono_ns = 0
@@ -241,6 +254,8 @@ class FeedSlot:
         self._settled = 0
         self._watch: TimerHandle | None = None
         self._checkpoints: dict[str, tuple[tuple[Source, int], int]] = {}
+        self._lost_told = 0
+        self._lost_told_s = float("-inf")
         self.near: Callable[[], frozenset[str]] = frozenset
         self.hours: Callable[[int], Hours] = lambda _: Hours.UNKNOWN
         self.session: Callable[[int], Session | None] = lambda _: None
@@ -275,7 +290,10 @@ class FeedSlot:
     def provider(self, told: ProviderTold) -> None:
         """Have both feeds learn what was seen of a provider."""
         self.control_seq += 1
-        self.tell(ProviderNews(self.control_seq, told))
+        message = ProviderNews(self.control_seq, told)
+        if told.kind is not ProviderKind.OK:
+            self.told.append(message)
+        self.tell(message)
 
     def pass_time(self) -> None:
         """Have both feeds act on what time alone brings; both are told the same time."""
@@ -284,16 +302,27 @@ class FeedSlot:
         session = self.session(now_ns)
         open_ns, close_ns = (session.open_ns, session.close_ns) if session else (0, 0)
         self.tell(TierClock(self.control_seq, now_ns, self.hours(now_ns), open_ns, close_ns))
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        """Tell a person of ticks that came from a vendor and were never judged; now and then."""
+        lost, now_s = self.gate.gaps - self._lost_told, self._clock.now()
+        if lost and now_s - self._lost_told_s >= LOST_TOLD_S:
+            self._lost_told, self._lost_told_s = self.gate.gaps, now_s
+            text = f"{lost} ticks came and were never judged: a mailbox was full, or a feed hung"
+            self._alert("ticks_lost", text)
 
     def tell_split(self, symbol: str, split: KnownSplit) -> None:
         """Have both feeds learn of a split that a calendar announces; harmless twice."""
         self.control_seq += 1
-        self.tell(SplitTold(self.control_seq, symbol, split))
+        self.told.append(SplitTold(self.control_seq, symbol, split))
+        self.tell(self.told[-1])
 
     def confirm(self, symbol: str) -> None:
         """Have both feeds take a symbol's new level as confirmed by a person."""
         self.control_seq += 1
-        self.tell(Confirmed(self.control_seq, symbol))
+        self.told.append(Confirmed(self.control_seq, symbol))
+        self.tell(self.told[-1])
 
     # --- members ----------------------------------------------------------------------------
 

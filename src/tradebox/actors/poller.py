@@ -4,8 +4,9 @@ Rules of this file:
 - one sweep at a time, in a coroutine of its own; the next begins a period after it began, or at
   once when other symbols are wanted;
 - how late a price is goes into its tick: by the vendor's word, or by its own event time;
-- a symbol that the key does not cover is not asked again; a vendor that says "wait" is let alone,
-  and so is one that does not answer twice in a row;
+- a symbol that the key does not cover is asked again after an hour: a plan may be bought, a no may
+  be a mistake; a vendor that says "wait" is let alone, and so is one that does not answer twice in
+  a row;
 - both feeds get the same messages in the same order, the active one first.
 """
 
@@ -38,6 +39,7 @@ FUTURE_NS = NS_PER_S
 FAILURES_MAX = 2
 NUDGE_S = 0.05
 WAIT_S_MAX = 3600.0
+FORBIDDEN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class Poller(Actor[PollerMessage]):
         self._is_nudged = False
         self._quiet_until_s = 0.0
         self._next: Timer | None = None
-        self._forbidden: set[str] = set()
+        self._forbidden: dict[str, float] = {}
         self._told: set[str] = set()
 
     async def init(self, ctx: Context) -> None:
@@ -192,7 +194,8 @@ class Poller(Actor[PollerMessage]):
             self._plan(self._quiet_until_s - self._ctx.clock.now())
 
     def _begin(self) -> None:
-        symbols = [one for one in self._wanted() if one not in self._forbidden]
+        now_s = self._ctx.clock.now()
+        symbols = [one for one in self._wanted() if self._forbidden.get(one, now_s) <= now_s]
         symbols = symbols[: self._rules.symbols_max]
         if not symbols:
             self._plan(self._rules.poll_s)
@@ -279,7 +282,7 @@ class Poller(Actor[PollerMessage]):
                 self._alert("vendor_throttled", f"{self.source} wants fewer calls")
             case NoQuoteReason.FORBIDDEN:
                 self.figures.forbidden += 1
-                self._forbidden.add(answer.symbol)
+                self._forbidden[answer.symbol] = self._ctx.clock.now() + FORBIDDEN_S
                 self._tell_provider(ProviderKind.FORBIDDEN, answer.symbol)
                 self._alert("vendor_forbidden", f"{self.source}'s key does not cover these prices")
             case NoQuoteReason.KEY_REFUSED:

@@ -38,6 +38,7 @@ def header(plant: "Plant") -> dict[str, Any]:
             "admitted": plant.hub.counters.admitted,
             "published": plant.hub.counters.published,
             "refused": plant.hub.counters.refused,
+            "lost": plant.slot.gate.gaps,
         },
         "vitals": plant.vitals.figures(),
         "imported_late": plant.vitals.imports.names,

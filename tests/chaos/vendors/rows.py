@@ -47,8 +47,8 @@ EXPECTED = {
     "unnoticed_elsewhere": "that symbol goes on by whoever has it, the others notice nothing",
     "reconnected": "live again by itself",
     "handed_on": "the next source serves until the fault ends, then the first again",
-    "given_up": "the next source serves, and a person is told; a refused key is tried again after "
-    "an hour, an endpoint that the plan does not have after a restart",
+    "given_up": "the next source serves, and a person is told; a refused key, and what a plan does "
+    "not have, is tried again after an hour",
     "refused": "the price is refused by a check, and no consumer ever sees it",
     "late": "what is late is never told as live",
     "held": "the burst at its end: nothing old of it is live",

@@ -82,7 +82,7 @@ def handed_on(run: Vendors, row: Row) -> dict[str, Any]:
 
 
 def given_up(run: Vendors, row: Row) -> dict[str, Any]:
-    """A refused key is not tried again: the next source serves, and a person is told."""
+    """A refused key is not tried again soon: the next source serves, and a person is told."""
     since_ns, since_s = time.monotonic_ns(), time.time()
     run.set(row.fault, **row.arguments)
     switched_s = run.until_served(NEXT[run.kind])

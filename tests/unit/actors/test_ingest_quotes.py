@@ -8,6 +8,7 @@ import pytest
 from support.finnhub_double import eventually
 from support.ticks import T0, S, tick
 from support.vendor_world import vendor_world
+from tradebox.actors import ingest as ingest_module
 from tradebox.actors.ingest import Ingest
 from tradebox.actors.market_hub import MarketHub
 from tradebox.domain.breaker import ProviderKind
@@ -137,11 +138,21 @@ async def test_each_no_is_told_of_the_provider(answer, kind, alert):
 
 
 @pytest.mark.asyncio
-async def test_what_the_key_does_not_cover_is_not_asked_for_again():
+async def test_what_the_key_does_not_cover_is_let_alone():
     quotes = Quotes({"A": NoQuote("A", NoQuoteReason.FORBIDDEN)})
     async with ingesting(quotes, "A", "B"):
         await eventually(lambda: quotes.asked.count("B") >= 4)
     assert quotes.asked.count("A") == 1
+
+
+@pytest.mark.asyncio
+async def test_what_the_key_covers_after_all_comes_without_a_restart(monkeypatch):
+    monkeypatch.setattr(ingest_module, "FORBIDDEN_S", 0.05)
+    quotes = Quotes({"A": NoQuote("A", NoQuoteReason.FORBIDDEN)})
+    async with ingesting(quotes, "A") as world:
+        await eventually(lambda: quotes.asked.count("A") >= 3)
+        quotes.answers.clear()
+        await eventually(lambda: world.ticks)
 
 
 @pytest.mark.asyncio

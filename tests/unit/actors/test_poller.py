@@ -7,6 +7,7 @@ import pytest
 from support.finnhub_double import eventually
 from support.ticks import T0, S
 from support.vendor_world import NAMES, vendor_world
+from tradebox.actors import poller as poller_module
 from tradebox.actors.poller import Poller, PollRules
 from tradebox.domain.breaker import ProviderKind
 from tradebox.domain.market import Source
@@ -137,7 +138,7 @@ async def test_several_at_once_where_the_vendor_takes_them():
 
 
 @pytest.mark.asyncio
-async def test_a_symbol_that_is_not_covered_is_not_asked_again():
+async def test_a_symbol_that_is_not_covered_is_let_alone():
     port = Port({"A": NoQuote("A", NoQuoteReason.FORBIDDEN), "B": quote("B")})
     async with polling(port, "A", "B") as world:
         await eventually(lambda: len(world.ticks) >= 3)
@@ -145,6 +146,17 @@ async def test_a_symbol_that_is_not_covered_is_not_asked_again():
     told = [one for one in world.slot.told if one.kind is ProviderKind.FORBIDDEN]
     assert [one.symbol for one in told] == ["A"]
     assert [one.kind for one in world.alerts] == ["vendor_forbidden"]
+
+
+@pytest.mark.asyncio
+async def test_a_symbol_that_is_covered_after_all_comes_without_a_restart(monkeypatch):
+    monkeypatch.setattr(poller_module, "FORBIDDEN_S", 0.05)
+    port = Port({"A": NoQuote("A", NoQuoteReason.FORBIDDEN)})
+    async with polling(port, "A") as world:
+        await eventually(lambda: port.asked.count("A") >= 3)
+        port.answers["A"] = quote("A")
+        await eventually(lambda: world.ticks)
+    assert [one.kind for one in world.alerts] == ["vendor_forbidden"], "a person is told once"
 
 
 @pytest.mark.asyncio

@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+from loguru import logger
+
 from tradebox.adapters.ibkr.orders.decoder import FactDecoder, FactReader
 
 AT = "20160104-15:00:00"
@@ -53,3 +55,18 @@ def test_an_execution_told_live_stays_live():
     assert heard.reads(execution(-1)).is_live
     assert not heard.reads(execution(1001)).is_live
     assert heard.reads(execution(-1)).is_live
+
+
+def test_a_message_that_nobody_knows_is_told_once_and_ends_nothing():
+    heard, lines = Heard(), []
+    sink = logger.add(lambda line: lines.append(line.record), level="WARNING")
+    try:
+        for message_id in ("9901", "9901", "9902"):
+            heard.decoder.interpret([message_id, "1", "x"])
+    finally:
+        logger.remove(sink)
+    assert [(one["message"], one["extra"]["message_id"]) for one in lines] == [
+        ("broker_message_unknown", "9901"),
+        ("broker_message_unknown", "9902"),
+    ]
+    assert heard.gone == []

@@ -17,6 +17,7 @@ from ib_async.contract import Contract, ContractDetails
 from ib_async.decoder import Decoder
 from ib_async.objects import BarData, CommissionReport
 from ib_async.order import Order, OrderState
+from loguru import logger
 
 from tradebox.adapters.ibkr import wire
 from tradebox.errors import WireInvalid
@@ -34,6 +35,7 @@ from tradebox.ports.orders import (
 F = TypeVar("F")
 KNOWN_MAX: Final = 20_000
 """Messages kept by their words; more than a busy day has."""
+UNKNOWN_MAX: Final = 64
 READ_ERRORS: Final = (ValueError, LookupError, TypeError, ArithmeticError, WireInvalid)
 
 
@@ -211,7 +213,7 @@ class FactDecoder(Decoder):
     def __init__(self, reader: FactReader, default_zone: tzinfo = UTC) -> None:
         self._reader = reader
         self._default_zone = default_zone
-        self.unknown_messages = 0
+        self._unknown: set[str] = set()
         self._executions: dict[bytes, ExecutionFact] = {}
         self._completed: dict[bytes, CompletedOrderFact] = {}
         super().__init__(reader, 0)  # type: ignore[arg-type]  # it names its own wrapper class
@@ -231,15 +233,21 @@ class FactDecoder(Decoder):
         return handler
 
     def interpret(self, fields: list[str]) -> None:
-        """Decode one message; unknown ids are counted, unreadable ones end the connection."""
+        """Decode one message; unknown ids are told once, unreadable ones end the connection."""
         try:
             handler = self.handlers.get(int(fields[0]))
             if handler is None:
-                self.unknown_messages += 1
+                self._pass_over(fields[0])
                 return
             handler(fields)
         except READ_ERRORS as error:
             self._reader.gone(f"unreadable message {fields[:1]}: {error!r}")
+
+    def _pass_over(self, message_id: str) -> None:
+        """Say once a connection that the broker tells something that nobody here knows."""
+        if message_id not in self._unknown and len(self._unknown) < UNKNOWN_MAX:
+            self._unknown.add(message_id)
+            logger.bind(message_id=message_id).warning("broker_message_unknown")
 
     def execDetails(self, fields: list[str]) -> None:  # noqa: N802
         """Read an execution by position, with exact decimals and the zone of its text."""
