@@ -5,8 +5,11 @@ Rules of this file:
 - latency runs from the vendor's hand to the live controller's handler; a tick that a newer one of
   its symbol replaced in the mailbox has none and is counted;
 - the floor is a bare redis-py pipeline that writes the same batches in the same run;
-- live beside a paper that stops reading: pairs of windows, every other pair the other way round,
-  and the median of the pairs' ratios.
+- live beside a paper that stops reading: rounds of windows at a rate that leaves the cores idle
+  most of the time, so that who stops gives nobody a core that he lacked; each round has a window
+  in peace, one more in peace (the control: what the method itself moves), one beside a controller
+  that handles nothing and one beside a process that reads nothing of Redis, in turning order; both
+  live's controller and a live reader of Redis are timed, and the median of the rounds' ratios told.
 """
 
 import contextlib
@@ -19,6 +22,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,8 @@ import orjson
 import uvloop
 
 from bench.data_path import DataPath, Part
-from bench.machine import load_average, memory_mb, ratio, spread
+from bench.data_vendor import READERS
+from bench.machine import load_average, memory_mb, quantile, ratio, spread
 from bench.sampler import Sampler
 from tradebox.adapters.embedded import valkey
 from tradebox.adapters.embedded.addresses import redis_url
@@ -46,7 +51,11 @@ FLOOD_TICKS, FRAME_TICKS = 60_000, 10
 """Fewer frames than a mailbox holds: nothing is dropped, and nothing counted that was not done."""
 WARM_TICKS, WARM_PER_S = 3000, 500
 """Slow enough that each symbol's first level is confirmed: two seconds of it."""
-PAIRS, PAIR_S, PAIR_RATE = 8, 4.0, 500
+ROUNDS, WINDOW_S, WINDOW_RATE = 8, 6.0, 500
+"""3,000 ticks a window: thirty of them lie beyond its p99."""
+PEACE, CONTROL, CONTROLLER, READER = "peace", "control", "controller_stopped", "reader_stopped"
+WINDOWS = (PEACE, CONTROLLER, CONTROL, READER)
+SETTLE_S = 0.5
 BATCH, BATCHES = 50, 400
 MANY_FLOODS = 2
 TTL_MS = 15_000
@@ -65,12 +74,17 @@ def own_core() -> Iterator[int | None]:
 
 
 @contextmanager
-def own_redis() -> Iterator[str]:
-    """A Valkey of this bench alone; its engine's address."""
+def own_redis(core: int | None) -> Iterator[str]:
+    """A Valkey of this bench alone, on a core of its choice; its engine's address."""
     folder = Path(tempfile.mkdtemp(prefix="tradebox-bench-"))
     home = Home(folder / "h")
     home.root.mkdir(mode=0o700)
-    valkey.start(home, 256)
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, ours if core is None else {core})  # what it starts inherits it
+    try:
+        valkey.start(home, 256)
+    finally:
+        os.sched_setaffinity(0, ours)
     try:
         yield redis_url(home, Settings(), Login.REDIS_ENGINE)
     finally:
@@ -78,33 +92,42 @@ def own_redis() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class World:
+    """A path, its vendor, its readers, and one reader more in a process that can be stopped."""
+
+    path: DataPath
+    vendor: Part
+    readers: Part
+    paper: Part
+
+    async def seen(self) -> dict[str, Any]:
+        """Return what all readers saw."""
+        ours, paper = await self.readers.ask(tell=True), await self.paper.ask(tell=True)
+        names = ("batches", "symbols", "resyncs")
+        return {name: [*ours[name], *paper[name]] for name in names}
+
+
 @asynccontextmanager
-async def path_of(
-    symbols: Sequence[str], url: str, core: int | None
-) -> AsyncIterator[tuple[DataPath, Part, Part]]:
+async def path_of(symbols: Sequence[str], url: str, core: int | None) -> AsyncIterator[World]:
     """A path with its vendor and its readers, warm."""
     path = DataPath(symbols, url)
-    vendor = Part(
-        "vendor",
-        core,
-        symbols=list(symbols),
-        seed=1,
-        speed=1.0,
-        mono_ns=path.market.mono_ns,
-        market_ns=path.market.market_ns,
-    )
-    readers = Part("readers", core, url=url, symbols=list(symbols))
+    times = {"mono_ns": path.market.mono_ns, "market_ns": path.market.market_ns}
+    names = list(symbols)
+    vendor = Part("vendor", core, symbols=names, seed=1, speed=1.0, **times)
+    readers = Part("readers", core, url=url, symbols=names, count=READERS - 1, **times)
+    paper = Part("readers", core, url=url, symbols=names, count=1)
     try:
         await path.start(vendor.first["port"])
         warm = max(WARM_TICKS, 20 * len(symbols))
         per_s = max(WARM_PER_S, 2 * len(symbols))
         await vendor.ask(do="send", per_s=per_s, seconds=warm / per_s, ticks=10)
         await path.received(warm)
-        yield path, vendor, readers
+        yield World(path, vendor, readers, paper)
     finally:
         await path.stop()
-        vendor.close()
-        readers.close()
+        for part in (vendor, readers, paper):
+            part.close()
 
 
 def latencies_us(path: DataPath, frames: Sequence[Sequence[int]], ticks: int) -> list[float]:
@@ -158,33 +181,63 @@ async def flood(path: DataPath, vendor: Part) -> dict[str, Any]:
     }
 
 
-async def stopped_reader(path: DataPath, vendor: Part, readers: Part) -> dict[str, Any]:
-    """Measure live with paper reading and with paper deaf, in pairs."""
-    pairs = []
-    for number in range(PAIRS):
-        found: dict[bool, dict[str, float]] = {}
-        order = (True, False) if number % 2 else (False, True)
-        for is_reading in order:
-            if not is_reading:
-                path.paper_reads.clear()
-                os.kill(readers.pid, signal.SIGSTOP)
-            try:
-                one = await steady(path, vendor, PAIR_RATE, PAIR_S)
-            finally:
-                path.paper_reads.set()
-                os.kill(readers.pid, signal.SIGCONT)
-            found[is_reading] = one["latency_us"]
-            await path.clock.sleep(0.3)
-        pairs.append((found[True], found[False]))
+async def window(world: World, what: str) -> dict[str, list[float]]:
+    """Time live's controller and a live reader of Redis for one window of a round. Units: us."""
+    path = world.path
+    path.seen.clear()
+    await world.readers.ask(tell=True)
+    if what == CONTROLLER:
+        path.paper_reads.clear()
+    elif what == READER:
+        os.kill(world.paper.pid, signal.SIGSTOP)
+    try:
+        before = path.hub.counters.received
+        answer = await world.vendor.ask(do="send", per_s=WINDOW_RATE, seconds=WINDOW_S, ticks=1)
+        await path.received(before + len(answer["frames"]))
+        live_us = latencies_us(path, answer["frames"], 1)
+        await path.clock.sleep(SETTLE_S)
+        read = await world.readers.ask(tell=True)
+    finally:
+        path.paper_reads.set()
+        os.kill(world.paper.pid, signal.SIGCONT)
+    await world.paper.ask(tell=True)
+    await path.clock.sleep(SETTLE_S)
+    return {"controller": live_us, "reader": read["took_us"]}
+
+
+async def stopped_paper(world: World) -> dict[str, Any]:
+    """Measure live beside a paper that reads and beside one that does not, in rounds."""
+    rounds: list[dict[str, dict[str, list[float]]]] = []
+    for number in range(ROUNDS):
+        turn = number % len(WINDOWS)
+        order = (*WINDOWS[turn:], *WINDOWS[:turn])
+        if number >= len(WINDOWS):
+            order = order[::-1]
+        rounds.append({what: await window(world, what) for what in order})
     return {
-        "pairs": PAIRS,
-        "per_s": PAIR_RATE,
-        "reading_us": pairs[-1][0],
-        "stopped_us": pairs[-1][1],
-        "ratios_p99": [ratio(two["p99"], one["p99"]) for one, two in pairs],
-        "median_ratio_p99": round(statistics.median(b["p99"] / a["p99"] for a, b in pairs), 3),
-        "median_ratio_p50": round(statistics.median(b["p50"] / a["p50"] for a, b in pairs), 3),
+        "rounds": ROUNDS,
+        "per_s": WINDOW_RATE,
+        "window_s": WINDOW_S,
+        **{f"live_{who}": told(rounds, who) for who in ("controller", "reader")},
     }
+
+
+def told(rounds: Sequence[dict[str, dict[str, list[float]]]], who: str) -> dict[str, Any]:
+    """Return what a live consumer had in peace, and how each other kind of window compares."""
+    found: dict[str, Any] = {}
+    for what in WINDOWS:
+        all_us = [one for each in rounds for one in each[what][who]]
+        found[f"{what}_us"] = spread(all_us, 1)
+    for what in (CONTROL, CONTROLLER, READER):
+        for share, name in ((0.99, "p99"), (0.5, "p50")):
+            ratios = [
+                quantile(each[what][who], share) / quantile(each[PEACE][who], share)
+                for each in rounds
+            ]
+            found[f"{what}_ratio_{name}"] = round(statistics.median(ratios), 3)
+            if name == "p99":
+                found[f"{what}_ratios_p99"] = [round(one, 2) for one in sorted(ratios)]
+    return found
 
 
 async def bare_pipeline(url: str) -> dict[str, Any]:
@@ -223,7 +276,8 @@ async def crowd(url: str, core: int | None) -> dict[str, Any]:
     """Measure memory with 1,000 symbols whose windows are full."""
     gc.collect()
     before = memory_mb(os.getpid())
-    async with path_of(MANY, url, core) as (path, vendor, _):
+    async with path_of(MANY, url, core) as world:
+        path, vendor = world.path, world.vendor
         for _ in range(MANY_FLOODS):
             received = path.hub.counters.received
             await vendor.ask(do="flood", count=FLOOD_TICKS, ticks=FRAME_TICKS)
@@ -240,12 +294,13 @@ async def crowd(url: str, core: int | None) -> dict[str, Any]:
 
 
 async def _measure(url: str, core: int | None) -> dict[str, Any]:
-    async with path_of(SYMBOLS, url, core) as (path, vendor, readers):
+    async with path_of(SYMBOLS, url, core) as world:
+        path, vendor = world.path, world.vendor
         quiet = await steady(path, vendor, QUIET_RATE, QUIET_S)
         rates = [await steady(path, vendor, per_s, STEADY_S) for per_s in RATES]
         floods = [await flood(path, vendor) for _ in range(3)]
-        pairs = await stopped_reader(path, vendor, readers)
-        seen = await readers.ask(tell=True)
+        stopped = await stopped_paper(world)
+        seen = await world.seen()
         gate = path.gate
         events = {"gaps": gate.gaps, "duplicates": gate.duplicates, "fenced": gate.fenced}
     floods.sort(key=lambda one: one["ticks_per_s"])
@@ -256,7 +311,7 @@ async def _measure(url: str, core: int | None) -> dict[str, Any]:
         "sustained_per_s_each": [one["ticks_per_s"] for one in floods],
         "rates": rates,
         "quiet": quiet,
-        "stopped_reader": pairs,
+        "stopped_paper": stopped,
         "readers": {**seen, "count": len(seen["batches"])},
         "gate": events,
         "redis_ticks_per_s": bare,
@@ -267,7 +322,7 @@ async def _measure(url: str, core: int | None) -> dict[str, Any]:
 
 def run() -> dict[str, Any]:
     """Measure once and return the figures. Units stand in the names."""
-    with own_redis() as url, own_core() as core:
+    with own_core() as core, own_redis(core) as url:
         load = load_average()
         measured = uvloop.run(_measure(url, core))
         many = uvloop.run(crowd(url, core))

@@ -5,14 +5,16 @@ Rules of this file:
   is a setting here, as Finnhub's is in the configuration;
 - every admitted tick is logged to a file beside; after the hours the log is folded anew, the slow
   way, and compared with the bars that PostgreSQL holds: each bar, each field;
-- memory is read all the while; its slopes are those after the warm-up, of the resident set and of
-  what Python's own allocator has handed out and not got back.
+- memory is read all the while: the resident set, what Python's own allocator has handed out and
+  not got back, and beside them how full everything is that keeps something, with its bound; told at
+  each tenth of the time; slopes are those after the warm-up, and of the second half.
 """
 
 import asyncio
 import contextlib
 import gc
 import json
+import math
 import os
 import shutil
 import struct
@@ -21,17 +23,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from bench.data_path import DataPath, Part
+from bench.data_path import NAMES, DataPath, Part
 from bench.machine import load_average, machine, memory_mb, versions
 from bench.report import RESULTS
 from bench.soak import WARM_UP_SHARE, slope_an_hour
 from tradebox.actors.bars import Bars
+from tradebox.actors.feed_slot import TOLD_MAX
+from tradebox.actors.publisher import EVENTS_MAX
 from tradebox.adapters.embedded import postgres, valkey
 from tradebox.adapters.embedded.addresses import postgres_dsn, redis_url, superuser_dsn
 from tradebox.adapters.embedded.secrets import Login, role_passwords
@@ -40,8 +45,9 @@ from tradebox.adapters.postgres.connect import connected
 from tradebox.adapters.postgres.migrate import migrate
 from tradebox.adapters.postgres.pool import PgPool
 from tradebox.config import Home, Settings
-from tradebox.domain.market import AdmittedTick
-from tradebox.domain.minute_bars import MINUTE_NS, SETTLE_NS, BarBook
+from tradebox.domain.filter_values import BUCKETS, HELD_TICKS_MAX, MEDIAN_TICKS, RING_TICKS
+from tradebox.domain.market import AdmittedTick, Source
+from tradebox.domain.minute_bars import DONE_MAX, MINUTE_NS, SETTLE_NS, BarBook
 from tradebox.supervision.clock import MonotonicClock
 from tradebox.supervision.spec import ChildSpec
 
@@ -51,7 +57,7 @@ HOUR_S = 3600.0
 PER_S = 0.1
 """Prints of one symbol a market second."""
 SLICE_REAL_S = 4.0
-SERIES_MAX = 60
+TENTHS = 10
 FRAME_TICKS = 10
 START_NS = 1_451_917_800_000_000_000
 RECORD = struct.Struct("<HqqI")
@@ -114,6 +120,50 @@ class Log:
         return found
 
 
+@dataclass(frozen=True)
+class Sample:
+    """What the process held at a market second."""
+
+    market_s: float
+    rss_mb: float
+    blocks: int
+    held: dict[str, int]
+
+
+def held(path: DataPath, book: BarBook) -> dict[str, int]:
+    """Return how full everything is that keeps something of a tick once it is handled."""
+    states = [state for one in path.slot.memories.values() for state in one.states.values()]
+    bars, slot = book.figures(), path.slot
+    return {
+        "prices_of_the_filter": sum(len(one.recent_micros) for one in states),
+        "prints_of_the_filter": sum(len(one.seen) for one in states),
+        "half_minutes_of_the_filter": sum(len(one.rest.means) for one in states),
+        "held_ticks_of_the_filter": sum(len(one.held) for one in states),
+        "lines_of_the_tiers": sum(len(one.tiers.lines) for one in slot.memories.values()),
+        "words_for_a_feed_that_starts": len(slot.told),
+        "bars": bars["open"] + bars["waiting"],
+        "outbox": len(path.gate.outbox.pending()[1]),
+        "events": 0 if path.publisher is None else len(path.publisher.events.waiting),
+        "messages": path.runtime.mailbox_figures()["waiting"],
+    }
+
+
+def bounds() -> dict[str, int]:
+    """Return how much each of these may hold, whatever comes."""
+    both, symbols = len(NAMES) * len(SYMBOLS), len(SYMBOLS)
+    return {
+        "prices_of_the_filter": both * MEDIAN_TICKS,
+        "prints_of_the_filter": both * RING_TICKS,
+        "half_minutes_of_the_filter": both * BUCKETS,
+        "held_ticks_of_the_filter": both * HELD_TICKS_MAX,
+        "lines_of_the_tiers": both * len(Source),
+        "words_for_a_feed_that_starts": TOLD_MAX,
+        "bars": DONE_MAX + 2 * symbols,
+        "outbox": symbols,
+        "events": EVENTS_MAX,
+    }
+
+
 async def stored(dsn: str) -> dict[Key, tuple[int, ...]]:
     """Return the same of what PostgreSQL holds."""
     async with connected(dsn) as connection:
@@ -146,8 +196,7 @@ async def _hours(dsn: str, url: str, folder: Path, speed: float, hours: float) -
         market_ns=path.market.market_ns,
     )
     readers = Part("readers", None, url=url, symbols=SYMBOLS)
-    memory: list[tuple[float, float]] = []
-    blocks: list[tuple[float, float]] = []
+    samples: list[Sample] = []
     sent = received = 0
     began_s = time.monotonic()
     try:
@@ -160,8 +209,8 @@ async def _hours(dsn: str, url: str, folder: Path, speed: float, hours: float) -
             sent += len(answer.pop("frames")) * FRAME_TICKS
             path.seen.clear()
             gc.collect()
-            memory.append((passed_s, memory_mb(os.getpid())["rss_mb"]))
-            blocks.append((passed_s, sys.getallocatedblocks()))
+            rss_mb, blocks = memory_mb(os.getpid())["rss_mb"], sys.getallocatedblocks()
+            samples.append(Sample(passed_s, rss_mb, blocks, held(path, book)))
         received = await path.settled(sent)
         seen = await readers.ask(tell=True)
     finally:
@@ -176,7 +225,7 @@ async def _hours(dsn: str, url: str, folder: Path, speed: float, hours: float) -
         "symbols": len(SYMBOLS),
         "speed": speed,
         "lasted_s": round(lasted_s),
-        "market_s": round(memory[-1][0]),
+        "market_s": round(samples[-1].market_s),
         "sent": sent,
         "received": received,
         "lost_before_the_feeds": sent - received,
@@ -190,10 +239,20 @@ async def _hours(dsn: str, url: str, folder: Path, speed: float, hours: float) -
         "book": book.figures(),
         "gate": {"gaps": path.gate.gaps, "duplicates": path.gate.duplicates},
         "readers": seen,
-        "rss_mb": _growth(memory),
-        "allocated_blocks": _growth(blocks),
-        "rss_mb_by_market_s": memory[:: max(1, len(memory) // SERIES_MAX)],
+        "rss_mb": _growth([(one.market_s, one.rss_mb) for one in samples]),
+        "allocated_blocks": _growth([(one.market_s, one.blocks) for one in samples]),
+        "bounds": bounds(),
+        "by_tenths": [asdict(one) for one in _tenths(samples)],
     }
+
+
+def _tenths(samples: list[Sample]) -> list[Sample]:
+    """Return the first sample, and the last one of each tenth of the time."""
+    whole_s = samples[-1].market_s
+    found = {0: samples[0]}
+    for one in samples[1:]:
+        found[math.ceil(TENTHS * one.market_s / whole_s)] = one
+    return list(found.values())
 
 
 def _growth(points: list[tuple[float, float]]) -> dict[str, float | None]:

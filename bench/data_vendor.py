@@ -3,7 +3,9 @@
 Rules of this file:
 - `vendor` speaks Finnhub's WebSocket on loopback and does what its stdin says, a JSON line each;
 - it tells when it sent each tick, so that latency counts from the vendor's hand, kernel included;
-- `readers` follows the outward prices as any other process would, and tells what it saw.
+- `readers` follows the outward prices as any other process would, and tells what it saw; told how
+  market time runs, also how long its first reader's prices took from the vendor's hand, to the
+  millisecond that a price's event time has.
 """
 
 import asyncio
@@ -105,6 +107,10 @@ async def _lines() -> asyncio.StreamReader:
     return reader
 
 
+def _ignore(_: dict[str, Any]) -> None:
+    """Look at no price: it is read all the same."""
+
+
 def _tell(**fields: Any) -> None:
     print(json.dumps(fields), flush=True)
 
@@ -125,12 +131,33 @@ async def vendor() -> None:
                 _tell(frames=await made.flood(**order))
 
 
+class Stopwatch:
+    """How long each price took to a reader, where the market runs at the speed of real time."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self._is_told = "mono_ns" in told
+        self._ahead_ns = told["market_ns"] - told["mono_ns"] if self._is_told else 0
+        self._took_us: list[float] = []
+
+    def see(self, blob: dict[str, Any]) -> None:
+        if self._is_told:
+            now_ns = time.monotonic_ns() + self._ahead_ns
+            self._took_us.append((now_ns - blob["e"]) / 1000)
+
+    def taken(self) -> list[float]:
+        """Return what was measured since the last call."""
+        taken, self._took_us = self._took_us, []
+        return taken
+
+
 async def readers() -> None:
-    """Follow with READERS readers until stdin ends; answer each line with what was seen."""
+    """Follow with so many readers until stdin ends; answer each line with what was seen."""
     lines = await _lines()
     told = json.loads(await lines.readline())
-    clock = MonotonicClock()
-    made = [PriceFollower(told["url"], told["symbols"], clock) for _ in range(READERS)]
+    clock, watch = MonotonicClock(), Stopwatch(told)
+    count = told.get("count", READERS)
+    watching = [watch.see, *(_ignore for _ in range(count - 1))]
+    made = [PriceFollower(told["url"], told["symbols"], clock, on_price) for on_price in watching]
     tasks = [asyncio.create_task(one.run()) for one in made]
     _tell(ready=True)
     while await lines.readline():
@@ -138,6 +165,7 @@ async def readers() -> None:
             batches=[one.batches for one in made],
             symbols=[len(one.prices) for one in made],
             resyncs=[one.resyncs for one in made],
+            took_us=watch.taken(),
         )
     for task in tasks:
         task.cancel()

@@ -173,7 +173,30 @@ def _data(found: Mapping[str, Any]) -> list[str]:
             1,
         )
         for one in found["rates"]
+    ] + [
+        _beside_stopped(found["stopped_paper"], who, what)
+        for who, what in LIVE_CONSUMERS.items()
+        if "stopped_paper" in found
     ]
+
+
+LIVE_CONSUMERS = {
+    "live_controller": "live controller",
+    "live_reader": "a live reader of Redis, batches of 20 ms",
+}
+
+
+def _beside_stopped(found: Mapping[str, Any], who: str, what: str) -> str:
+    """Return a live consumer's row while paper's process reads nothing, beside its own peace."""
+    one, count = found[who], found[who]["reader_stopped_us"]["count"]
+    peace = one["peace_us"]
+    beside = (
+        f"in peace {span_us(peace['p50'])}, p99 {span_us(peace['p99'])};"
+        f" two windows of peace {one['control_ratio_p99']} at p99"
+    )
+    ratio = f"{one['reader_stopped_ratio_p50']}; at p99 {one['reader_stopped_ratio_p99']}"
+    text = f"vendor's hand → {what}, {found['per_s']} ticks/s, while a paper reader is stopped"
+    return _row(f"{text} (n = {count})", one["reader_stopped_us"], beside, ratio, 1)
 
 
 def _restart(found: Mapping[str, Any]) -> list[str]:
