@@ -13,7 +13,7 @@ from tradebox.adapters.postgres.commands import PgCommands
 from tradebox.adapters.postgres.orders import PgOrderStore
 from tradebox.adapters.postgres.plans import PgPlanStore
 from tradebox.adapters.postgres.pool import PgPool
-from tradebox.domain.events import PlanStepTaken
+from tradebox.domain.events import AlertRaised, PlanStepTaken
 from tradebox.domain.market import AdmittedTick, Quality, Session, Source
 from tradebox.domain.orders import AccountName
 from tradebox.domain.plan_document import document_from
@@ -33,6 +33,7 @@ class PlanWorld(OrderWorld):
         hours = Session("XNYS", "2025-06-04", now_ns - 10**12, now_ns + 10**13)
         self.reference.rows = (hours,)
         self.steps: list[PlanStepTaken] = []
+        self.alerts: list[AlertRaised] = []
         self.turn = asyncio.Lock()
         super().__init__(bench, PgOrderStore(pool), MemorySpool(), kill_file)
 
@@ -70,6 +71,8 @@ class PlanWorld(OrderWorld):
     def note(self, event: object) -> None:
         if isinstance(event, PlanStepTaken):
             self.steps.append(event)
+        if isinstance(event, AlertRaised):
+            self.alerts.append(event)
 
     async def price(self, price: str) -> None:
         """A print that the exchange sees first."""

@@ -142,6 +142,24 @@ class ReduceFilled:
 
 
 @dataclass(frozen=True, slots=True)
+class ReductionCorrected:
+    """The broker amended executions that reduced a position: what left in all, and what is left.
+
+    sliced, closed: by slices, and by stop and exits together; stopped: by the stop alone.
+    Units:   shares; USD.
+    """
+
+    plan_id: str
+    sliced: int
+    sliced_cost: Decimal
+    closed: int
+    closed_cost: Decimal
+    stopped: int
+    position_left: int
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProcedureDone:
     """A request ended. kind: the request's class name; filled: shares it traded."""
 
@@ -180,6 +198,7 @@ PathEvent = (
     | EntryCorrected
     | StopWorking
     | ReduceFilled
+    | ReductionCorrected
     | ProcedureDone
     | RequestDenied
     | RequestRejected

@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import assert_never
 
 from tradebox.domain.orders import OrderRole
@@ -19,6 +20,7 @@ from tradebox.domain.path import (
     PathEvent,
     ProcedureDone,
     ReduceFilled,
+    ReductionCorrected,
     RequestDenied,
     RequestRejected,
     StopWorking,
@@ -61,6 +63,8 @@ def apply_fact(turn: Turn, fact: PathEvent) -> None:
             _entry_corrected(turn, fact)
         case ReduceFilled():
             _reduce_filled(turn, fact)
+        case ReductionCorrected():
+            _reduction_corrected(turn, fact)
         case ProcedureDone():
             _procedure_done(turn, fact)
         case RequestDenied():
@@ -103,6 +107,8 @@ def _entry_corrected(turn: Turn, fact: EntryCorrected) -> None:
     turn.set(entry=entry)
     if entry.quantity == 0 and state.is_entered:
         turn.end(Phase.CANCELLED, "the broker took back every share of the entry", fact.at_ns)
+    elif entry.quantity and state.entry_is_closed and not state.is_entered:
+        complete_entry(turn, fact.at_ns)
     else:
         _finish_if_flat(turn, fact.at_ns)
 
@@ -135,8 +141,7 @@ def complete_entry(turn: Turn, at_ns: int) -> None:
     if state.is_entered or terms is None:
         return
     stop = state.initial_stop if state.initial_stop is not None else state.stop_price
-    entry = state.entry.average
-    risk = None if stop is None else max(abs(entry - stop), terms.increment)
+    risk = None if stop is None else _risk_per_share(turn, stop, terms.increment)
     exit_at_ns = terms.exit_at_ns
     time_exit = turn.plan.time_exit
     if time_exit is not None and time_exit.after_minutes is not None:
@@ -153,6 +158,20 @@ def complete_entry(turn: Turn, at_ns: int) -> None:
     reason = f"{turn.plan.entry.type} entry{seen}, stop {stop}{short}"
     turn.take(StepKind.ENTRY, state.entry, evidence, reason, at_ns)
     _finish_if_flat(turn, at_ns)
+
+
+def _risk_per_share(turn: Turn, stop: Decimal, least: Decimal) -> Decimal:
+    """Return R per share: what was risked as filled or, where that is more, as planned.
+
+    An entry that fills near its stop, or beyond it, risks hardly anything by its own price: its
+    levels would stand next to the market, and its result would be a multiple of nothing.
+    """
+    state = turn.state
+    planned = turn.plan.entry.price
+    if planned is None and state.entry_evidence is not None:
+        planned = state.entry_evidence.price
+    prices = [state.entry.average] if planned is None else [state.entry.average, planned]
+    return max(least, *(turn.sign * (price - stop) for price in prices))
 
 
 def _stop_working(turn: Turn, fact: StopWorking) -> None:
@@ -194,6 +213,45 @@ def _reduce_filled(turn: Turn, fact: ReduceFilled) -> None:
             turn.leave(_FOUND_STOP if stopped else _FOUND_EXIT, None)
             turn.set(retry_ns=fact.at_ns + FILL_GRACE_NS)
     _finish_if_flat(turn, fact.at_ns)
+
+
+def _reduction_corrected(turn: Turn, fact: ReductionCorrected) -> None:
+    """Take over what left after the broker amended it; shares that came back are held again.
+
+    A plan that had ended goes on: with its stop where that was all that had taken it out, else it
+    leaves once more. Shares that no execution explains stay counted with those that left.
+    """
+    state = turn.state
+    if state.entry.quantity == 0 or state.terms is None:
+        return
+    gone = max(0, state.entry.quantity - fact.sliced - fact.position_left)
+    closing = Tally(fact.closed, fact.closed_cost)
+    if gone != fact.closed:
+        price = state.closing.average if state.closing.quantity else state.entry.average
+        closing = closing.plus(gone - fact.closed, price)
+    was_by_stop = 0 < state.stopped == state.closing.quantity
+    set_sliced(turn, Tally(fact.sliced, fact.sliced_cost))
+    turn.set(closing=closing, stopped=min(fact.stopped, gone))
+    if not state.phase.is_final:
+        _finish_if_flat(turn, fact.at_ns)
+        return
+    if turn.state.position == 0:
+        return
+    turn.set(
+        phase=Phase.OPEN if was_by_stop else Phase.EXITING,
+        closed_ns=None, close_reason="", leaving=None, through_since_ns=None,
+    )  # fmt: skip
+    turn.succeed()
+    if not was_by_stop:
+        turn.leave(f"the broker took back {turn.state.position} shares of the exit", None)
+
+
+def set_sliced(turn: Turn, sliced: Tally) -> None:
+    """Set what slices took in all; a slice under way never begins above that."""
+    work = turn.state.slice
+    if work is not None and sliced.quantity < work.before.quantity:
+        turn.set(slice=replace(work, before=sliced))
+    turn.set(sliced=sliced)
 
 
 def apply_adjustment(turn: Turn, event: Adjusted) -> None:
@@ -332,8 +390,9 @@ def apply_books(turn: Turn, event: Recovered) -> None:
     if book.stop_price is not None and turn.is_better(book.stop_price, best):
         best = book.stop_price
     extra = book.sliced.minus(state.sliced)
+    set_sliced(turn, book.sliced)
     turn.set(
-        entry=book.entry, sliced=book.sliced, closing=book.closing, stopped=book.stopped,
+        entry=book.entry, closing=book.closing, stopped=book.stopped,
         entry_is_closed=book.entry_is_closed, stop_price=book.stop_price or state.stop_price,
         stop_quantity=book.stop_quantity, best_stop=best,
     )  # fmt: skip

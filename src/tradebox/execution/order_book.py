@@ -89,6 +89,8 @@ class OrderRecord:
     change_failures: int = 0
     code: int = 0
     code_text: str = ""
+    is_revised: bool = False
+    """The broker amended an execution of it: of one that is over, statuses count too many."""
     absent_ns: int | None = None
     """Monotonic start of the first complete snapshot that did not know it."""
 
@@ -129,8 +131,8 @@ class OrderRecord:
 
     @property
     def is_settled(self) -> bool:
-        """Every share that a status counted is booked."""
-        return self.booked >= self.row.filled
+        """Every share that a status counted is booked, or was taken back."""
+        return self.booked >= self.row.filled or (self.is_revised and self.is_over)
 
     @property
     def is_armed(self) -> bool:
@@ -463,6 +465,7 @@ class OrderBook:
         record = self.orders.get(fill.order_ref)
         if record is not None:
             record.booked += delta
+            record.is_revised |= stem_of(fill.exec_id)[1] > 1
         if fill.plan_id is not None:
             self._move_plan(fill.plan_id, fill.side.sign * delta)
         if old is None:

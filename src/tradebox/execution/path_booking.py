@@ -11,7 +11,13 @@ from decimal import Decimal
 
 from tradebox.domain.events import FillBooked, OrderChanged
 from tradebox.domain.orders import AccountName, OrderRole, OrderState
-from tradebox.domain.path import EntryCorrected, EntryFilled, PathEvent, ReduceFilled
+from tradebox.domain.path import (
+    EntryCorrected,
+    EntryFilled,
+    PathEvent,
+    ReduceFilled,
+    ReductionCorrected,
+)
 from tradebox.execution.alarms import Alarms
 from tradebox.execution.intake import Learnt
 from tradebox.execution.order_book import OrderBook, OrderRecord
@@ -75,12 +81,12 @@ class Booking:
         if delta != fill.quantity:
             text = f"{row.symbol} {fill.exec_id}: corrected by {delta} shares"
             self._alarms.say(Alarm("critical", "execution_corrected", text))
-        if delta <= 0:
-            if row.role is OrderRole.ENTRY:
-                self._tell(self._corrected(row.plan_id, fill))
-            return
-        if not self._book.plan_position(row.plan_id):
+        if delta > 0 and not self._book.plan_position(row.plan_id):
             self._went_flat(row.plan_id, row.role)
+        if delta != fill.quantity or not delta:
+            is_entry = row.role is OrderRole.ENTRY
+            self._tell((self._corrected if is_entry else self._returned)(row.plan_id, fill))
+            return
         if row.role is OrderRole.ENTRY:
             self._views.money.rejects = 0
             self._views.rejects_by_symbol.pop(row.symbol, None)
@@ -93,8 +99,26 @@ class Booking:
     def _corrected(self, plan_id: str, fill: FillRow) -> EntryCorrected:
         """Return all that a plan's entries gave, by what the book holds now."""
         fills = [one for one in self._book.plan_fills(plan_id) if one.side is fill.side]
-        cost = sum((one.quantity * one.price for one in fills), Decimal(0))
-        return EntryCorrected(plan_id, sum(one.quantity for one in fills), cost, fill.at_ns)
+        return EntryCorrected(plan_id, *_sums(fills), fill.at_ns)
+
+    def _returned(self, plan_id: str, fill: FillRow) -> ReductionCorrected:
+        """Return all that a plan's reductions took, by what the book holds now."""
+        by_role: dict[OrderRole, list[FillRow]] = {}
+        for one in self._book.plan_fills(plan_id):
+            if one.side is fill.side:
+                record = self._book.orders.get(one.order_ref)
+                role = OrderRole.EXIT if record is None else record.row.role
+                by_role.setdefault(role, []).append(one)
+        stops, exits = by_role.get(OrderRole.STOP, []), by_role.get(OrderRole.EXIT, [])
+        held = max(0, -fill.side.sign * self._book.plan_position(plan_id))
+        return ReductionCorrected(
+            plan_id,
+            *_sums(by_role.get(OrderRole.SLICE, [])),
+            *_sums([*stops, *exits]),
+            _sums(stops)[0],
+            held,
+            fill.at_ns,
+        )
 
     def _went_flat(self, plan_id: str, role: OrderRole) -> None:
         """Count how a plan ended: losses at the stop in a row hold entries back."""
@@ -122,3 +146,9 @@ class Booking:
                 self._world.market_clock.now_ns(),
             )
         )  # fmt: skip
+
+
+def _sums(fills: list[FillRow]) -> tuple[int, Decimal]:
+    """Return the shares of fills, and their money."""
+    cost = sum((one.quantity * one.price for one in fills), Decimal(0))
+    return sum(one.quantity for one in fills), cost

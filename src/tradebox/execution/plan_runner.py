@@ -25,6 +25,7 @@ from tradebox.domain.path import (
     PathRequest,
     RecoveredPlan,
     RecoveredState,
+    ReductionCorrected,
     RequestDenied,
     RequestRejected,
 )
@@ -175,8 +176,11 @@ class PlanRunner:
         """Tell of positions whose plan has ended: their stop rests, a person must look."""
         for plan_id, found in recovered.plans.items():
             if found.holding.position != 0 and plan_id not in self.plans:
-                text = f"{plan_id} holds {found.holding.position} but has ended; its stop rests"
-                self._display.alert("critical", "stray_position", text, found.holding.symbol)
+                self._note_stray(plan_id, found.holding.position, found.holding.symbol)
+
+    def _note_stray(self, plan_id: str, position: int, symbol: str | None) -> None:
+        text = f"{plan_id} holds {position} but has ended; its stop rests"
+        self._display.alert("critical", "stray_position", text, symbol)
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -345,6 +349,8 @@ class PlanRunner:
             fact = self._queue.popleft()
             running = self.plans.get(fact.plan_id)
             if running is None:
+                if isinstance(fact, ReductionCorrected) and fact.position_left:
+                    self._note_stray(fact.plan_id, fact.position_left, None)
                 continue
             self._alert_refusal(running, fact)
             await self._tell(running, fact)

@@ -5,6 +5,8 @@ import pytest_asyncio
 
 from support.plan_world import plan_world
 from tradebox.adapters.postgres.pool import PgPool
+from tradebox.domain.events import AlertRaised
+from tradebox.domain.orders import OrderRole
 from tradebox.supervision.clock import MonotonicClock
 
 pytestmark = pytest.mark.asyncio
@@ -154,3 +156,88 @@ async def test_an_entry_that_is_taken_back_whole_ends_its_plan_and_stop(tmp_path
         assert plans.bench.bench.position() == 0
         story = await plans.plan_store.show_plan(plan_id)
         assert {order.role for order in story.orders} == {"entry", "stop"}
+
+
+async def opened(plans, **changes) -> str:
+    """Return a plan that holds its 100 shares."""
+    plan_id = await plans.add(**changes)
+    await plans.until_state(plan_id, "armed")
+    await plans.price("100")
+    await plans.until_state(plan_id, "open")
+    return plan_id
+
+
+async def takes_back(plans, role: OrderRole) -> None:
+    """Bust the latest execution of the plan's newest order of this role."""
+    order_id = max(row.order_id for row in await orders_of(plans, role))
+    plans.bench.faults.set("bust_execution", account="paper", order_id=order_id)
+
+
+async def orders_of(plans, role: OrderRole):
+    return [known.row for known in plans.path.book.orders.values() if known.row.role is role]
+
+
+async def test_a_slice_that_is_taken_back_is_covered_and_stays_with_the_plan(tmp_path, pool):
+    async with plan_world(tmp_path, pool) as plans:
+        plan_id = await opened(plans, steps=[{"at": {"r": "1"}, "take": {"fraction": "0.5"}}])
+        await plans.price("101.2")
+        await plans.until_kinds("entry", "scale_out")
+        await plans.until(lambda: not plans.path.is_busy(plan_id), "the stop is back")
+        await takes_back(plans, OrderRole.SLICE)
+        await plans.until(lambda: plans.path.holding(plan_id).stop_quantity == 100, "the stop")
+        running = plans.runner.plans[plan_id]
+        await plans.until(lambda: running.state.position == 100, "the plan knows")
+        assert (running.state.phase.value, plans.bench.bench.position()) == ("open", 100)
+        assert plans.judge.faults == []
+        await plans.restart()
+        running = plans.runner.plans[plan_id]
+        assert (running.state.phase.value, running.state.position) == ("open", 100)
+        assert plans.path.holding(plan_id).covered
+        assert [step.kind for step in plans.steps] == ["entry", "scale_out"]
+
+
+async def test_an_exit_that_is_taken_back_is_covered_and_leaves_once_more(tmp_path, pool):
+    async with plan_world(tmp_path, pool) as plans:
+        plan_id = await opened(plans)
+        await plans.plan_store.cancel_request(plan_id, "enough")
+        await plans.until_state(plan_id, "closed")
+        await takes_back(plans, OrderRole.EXIT)
+        await plans.until(lambda: plans.kinds().count("exit") == 2, "it leaves once more")
+        await plans.until_state(plan_id, "closed")
+        assert plans.bench.bench.position() == 0
+        story = await plans.plan_store.show_plan(plan_id)
+        assert sum(f.quantity * f.side.sign for f in story.fills) == 0
+        assert "took back 100 shares" in story.plan.close_reason
+        assert plans.judge.faults == []
+
+
+async def test_a_stop_that_is_taken_back_opens_its_plan_behind_a_stop(tmp_path, pool):
+    async with plan_world(tmp_path, pool) as plans:
+        plan_id = await opened(plans)
+        await plans.price("98.9")
+        await plans.until_state(plan_id, "closed")
+        await plans.price("100")
+        await takes_back(plans, OrderRole.STOP)
+        await plans.until_state(plan_id, "open")
+        await plans.until(lambda: plans.path.holding(plan_id).stop_quantity == 100, "a stop")
+        assert plans.path.holding(plan_id).stop_price == 99
+        story = await plans.plan_store.show_plan(plan_id)
+        assert story.plan.closed_at is None
+        assert plans.judge.faults == []
+
+
+async def test_an_exit_taken_back_after_a_restart_is_covered_and_told(tmp_path, pool):
+    """The plan has ended and is loaded no more: nobody follows the shares but their stop."""
+    async with plan_world(tmp_path, pool) as plans:
+        plan_id = await opened(plans)
+        await plans.plan_store.cancel_request(plan_id, "enough")
+        await plans.until_state(plan_id, "closed")
+        await plans.restart()
+        assert plan_id not in plans.runner.plans
+        await takes_back(plans, OrderRole.EXIT)
+        await plans.until(lambda: plans.path.holding(plan_id).stop_quantity == 100, "a stop")
+        told = [one.kind for one in plans.published if isinstance(one, AlertRaised)]
+        assert "execution_corrected" in told
+        await plans.until(lambda: "stray_position" in [one.kind for one in plans.alerts], "told")
+        assert plans.bench.bench.position() == 100
+        assert plans.judge.faults == []

@@ -30,6 +30,7 @@ from tradebox.domain.path import (
     PathEvent,
     ProcedureDone,
     ReduceFilled,
+    ReductionCorrected,
     RequestDenied,
     RequestRejected,
     ScaleOutRequest,
@@ -88,6 +89,8 @@ class World:
     entries: int = 0
     told: list[PathEvent] = field(default_factory=list)
     best: Decimal | None = None
+    reductions: list[tuple[OrderRole, int, Decimal]] = field(default_factory=list)
+    reopened: int = 0
 
     @property
     def sign(self) -> int:
@@ -133,7 +136,7 @@ class World:
         hold(times == sorted(times), "steps are dated in their order")
         kinds = [one.kind for one in self.steps]
         hold(kinds.count(StepKind.ENTRY) <= 1, "one entry")
-        hold(kinds.count(StepKind.EXIT) <= 1, "one exit")
+        hold(kinds.count(StepKind.EXIT) <= 1 + self.reopened, "one exit")
         hold(kinds[0] is StepKind.ENTRY, "the entry is first")
         takes = sum(part.take is not None for part in self.plan.steps)
         hold(kinds.count(StepKind.SCALE_OUT) <= takes, "each take fires once")
@@ -184,6 +187,8 @@ class World:
         hold(state.position == self.position, "conservation of shares")
         hold(state.entry.quantity == self.entered, "entered shares are counted once")
         hold(state.position >= 0, "never short of what was entered")
+        left = (state.sliced.cost, state.closing.cost, state.stopped)
+        hold(left == (self.sliced_cost, self.closed_cost, self.stopped), "conservation of money")
         trails = [part.trail for part in self.plan.steps if part.trail is not None]
         hangs = all(trail.chandelier_multiple is not None for trail in trails)
         if state.trail is not None and hangs and self.best is not None:
@@ -242,8 +247,33 @@ class World:
             self.closed += quantity
             self.closed_cost += quantity * self.price
             self.stopped += quantity if role is OrderRole.STOP else 0
+        self.reductions.append((role, quantity, self.price))
         at_ns = self.now_ns - self.random.choice([0, SECOND_NS])
         self.say(ReduceFilled(ID, role, quantity, self.price, self.position, at_ns))
+
+    def take_back(self) -> None:
+        """Amend an execution that reduced the position: some of its shares, or all, come back."""
+        if not self.reductions or isinstance(self.request, EnterRequest):
+            return
+        index = self.random.randrange(len(self.reductions))
+        role, quantity, price = self.reductions[index]
+        left = self.random.choice([0, 0, self.random.randint(0, quantity)])
+        told = self.random.choice([price, price + 1])
+        self.reductions[index] = (role, left, told)
+        back, less = quantity - left, quantity * price - left * told
+        self.position += back
+        if role is OrderRole.SLICE:
+            self.sliced, self.sliced_cost = self.sliced - back, self.sliced_cost - less
+        else:
+            self.closed, self.closed_cost = self.closed - back, self.closed_cost - less
+            self.stopped -= back if role is OrderRole.STOP else 0
+        self.reopened += self.state.phase.is_final and self.position > 0
+        self.say(
+            ReductionCorrected(
+                ID, self.sliced, self.sliced_cost, self.closed, self.closed_cost, self.stopped,
+                self.position, self.now_ns,
+            )
+        )  # fmt: skip
 
     def stop_fires(self) -> None:
         if self.position and not isinstance(self.request, EnterRequest):
@@ -326,13 +356,13 @@ class World:
 
 ACTIONS: list[Callable[[World], None]] = [
     World.fill_entry, World.cancel_entry, World.stop_fires, World.go_on, World.go_on,
-    World.go_on, World.refuse, World.repeat, World.crash,
+    World.go_on, World.refuse, World.repeat, World.crash, World.take_back,
     lambda world: world.tell(ClockReached(world.now_ns, world.is_busy)),
 ]  # fmt: skip
 RARE = lambda world: world.tell(CancelAsked("enough", world.now_ns))  # noqa: E731 - one of many
 
 
-TRAILS = [{"percent": "0.1"}, {"percent": "0.7"}, {"atr_multiple": "2"}]
+TRAILS = [{"percent": "0.1"}, {"percent": "0.7"}, {"percent": "1.4"}, {"atr_multiple": "2"}]
 CHANDELIERS = [{"chandelier_multiple": "0.3"}, {"chandelier_multiple": "2.2"}]
 
 
@@ -503,6 +533,23 @@ def _hangs_from_now(monkeypatch) -> None:
     monkeypatch.setattr(plan_machine, "_begin_step", mutant)
 
 
+def _ignores_what_comes_back(monkeypatch) -> None:
+    monkeypatch.setattr(plan_facts, "_reduction_corrected", lambda turn, fact: None)
+
+
+def _stays_ended(monkeypatch) -> None:
+    corrected = plan_facts._reduction_corrected
+
+    def mutant(turn, fact):
+        if not turn.state.phase.is_final:
+            corrected(turn, fact)
+        else:
+            turn.set(closing=Tally(fact.closed, fact.closed_cost), stopped=fact.stopped,
+                     sliced=Tally(fact.sliced, fact.sliced_cost))  # fmt: skip
+
+    monkeypatch.setattr(plan_facts, "_reduction_corrected", mutant)
+
+
 def _forgets_the_exit(monkeypatch) -> None:
     monkeypatch.setattr(plan_facts, "_finish_if_flat", lambda turn, at_ns: None)
 
@@ -522,6 +569,8 @@ MUTANTS = [
     (_enters_again, "busy|one entry|not ended"),
     (_sends_through_the_market, "through the market"),
     (_hangs_from_now, "chandelier"),
+    (_ignores_what_comes_back, "conservation"),
+    (_stays_ended, "has not ended"),
     (_forgets_the_exit, "does not end"),
 ]
 
