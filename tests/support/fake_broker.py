@@ -8,7 +8,7 @@ Rules of this file:
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from tradebox.domain.orders import OrderRole, OrderType, Side, Tif
@@ -65,6 +65,7 @@ class FakeBroker:
         self.on_cancel = on_cancel
         self.refuse_changes = False
         self.refuse_stops = 0
+        self.is_halted = False
         self.inbox: deque = deque()
         self.orders: dict[int, BrokerOrder] = {}
         self.untransmitted: dict[int, OrderTicket] = {}
@@ -176,6 +177,9 @@ class FakeBroker:
 
     def _open(self, ticket: OrderTicket) -> None:
         is_stop = ticket.order_type is OrderType.STOP
+        if self.is_halted:
+            self.facts.append(CodeFact(ticket.order_id, 154, "cannot be transmitted: halted"))
+            return
         if is_stop and self.refuse_stops:
             self.refuse_stops -= 1
             self.facts.append(CodeFact(ticket.order_id, 201, "Order rejected - reason: no"))
@@ -273,6 +277,22 @@ class FakeBroker:
             elif self.on_partial == "armed_part":
                 child.why_held, child.quantity = "trigger", order.filled
                 self._say(child)
+
+    def reduced(self) -> list[int]:
+        """Return which executions reduced the position and may be amended: of orders that ended."""
+        return [
+            index
+            for index, fact in enumerate(self.executions)
+            if fact.side is Side.SELL and fact.quantity and not self.orders[fact.order_id].is_live
+        ]
+
+    def amend(self, index: int, shares: int) -> None:
+        """Let an execution have been for fewer shares; 0 busts it. What statuses count stays."""
+        old = self.executions[index]
+        stem, _, revision = old.exec_id.rpartition(".")
+        exec_id = f"{stem}.{int(revision) + 1:02d}"
+        self.executions[index] = replace(old, quantity=Decimal(shares), exec_id=exec_id)
+        self.facts.append(self.executions[index])
 
     def live(self, *roles: OrderRole) -> list[BrokerOrder]:
         return [

@@ -329,6 +329,7 @@ class OrderPath:
 
     def _take_up(self, desk: PlanDesk) -> PlanDesk:
         desk.patience, desk.proven = self._rules.patience, self._proven
+        desk.is_halted = partial(self._views.is_halted, desk.symbol)
         self._desks[desk.plan_id] = desk
         self._round.began(desk.plan_id)
         return desk
@@ -480,6 +481,7 @@ class OrderPath:
 
     async def _run_due(self) -> None:
         for desk in self._round.due(self._desks):
+            desk.is_halted()  # what is heard of a halt now is known when an exit is wanted
             await self._run(desk)
             self._forget(desk)
 

@@ -65,7 +65,7 @@ class Views:
         self.rejects_by_symbol: dict[str, int] = {}
         self.margin_share: Callable[[str, Side], Decimal] = lambda _symbol, _side: Decimal(0)
         self.halts: dict[str, int] = {}
-        """Market time at which the broker last refused an order because its symbol was halted."""
+        """Market time at which a halt was last heard of: a source's word, or a refused order."""
         self._risks: dict[str, tuple[tuple[int, Decimal | None], Decimal]] = {}
 
     def price(self, symbol: str) -> PriceView | None:
@@ -272,6 +272,7 @@ class Views:
         After ten minutes of market time the broker is asked again, price or none.
         """
         if self._world.is_halted(symbol):
+            self.halts[symbol] = self._world.market_clock.now_ns()
             return True
         since_ns = self.halts.get(symbol)
         if since_ns is None:

@@ -29,6 +29,8 @@ class Patience:
     """From the stop's cancel to giving it back."""
     retry_s: float = 1.0
     """Between two tries of what was denied."""
+    halt_s: float = 2.0
+    """Between two tries to give the shares a stop that a halt refused."""
     exit_tries_max: int = 3
     stop_failures_max: int = 2
 

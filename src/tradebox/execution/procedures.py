@@ -7,9 +7,12 @@ Rules of this file:
   the broker's lists are asked instead;
 - never two stops for the same shares: a stop is placed only when no other stop of the plan may
   still live, and every reducing order is counted against the position;
-- a procedure that cannot go on gives the shares their stop back.
+- a procedure that cannot go on gives the shares their stop back;
+- in a halt the broker takes no order: no stop is taken off, and one that is gone is asked for again
+  and again until it is back.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
@@ -54,6 +57,8 @@ __all__ = [
 ]
 
 _EPSILON_S: Final = 1e-9
+_HALTED: Final = 154
+"""The broker's code for an order that it refuses because its symbol is halted."""
 
 
 class PlanDesk:
@@ -69,10 +74,12 @@ class PlanDesk:
         self.side = side
         """BUY for a long plan."""
         self.procedure: Procedure | None = None
-        self.stop_level: Decimal | None = None
+        self._stop_level: Decimal | None = None
         self.patience = Patience()
         self.proven = UNPROVEN
         """What this gateway was seen to do; what was not seen is done the safe way."""
+        self.is_halted: Callable[[], bool] = lambda: False
+        """Whether the symbol is known to be halted now."""
         self.read_done_ns = 0
         """Monotonic start of the last snapshot whose position agreed with the book."""
         self._book = book
@@ -82,6 +89,17 @@ class PlanDesk:
         self._retry_s = float("-inf")
         self._lost: tuple[str, float, int] | None = None
         """The stop that the broker ended by itself, and since when that is known: s, ns."""
+        book.touch(plan_id)
+
+    @property
+    def stop_level(self) -> Decimal | None:
+        """Where the stop is to stand."""
+        return self._stop_level
+
+    @stop_level.setter
+    def stop_level(self, level: Decimal | None) -> None:
+        self._stop_level = level
+        self._book.touch(self.plan_id)
 
     # what is so
 
@@ -217,6 +235,10 @@ class PlanDesk:
             return self._await(now_s, "a cancel is not answered")
         return [CancelOrder(record, reason)]
 
+    def _replace(self, stop: OrderRecord, reason: str, now_s: float) -> list[Action]:
+        """Take a stop off for another one to stand there; in a halt it stays as it is."""
+        return [] if self.is_halted() else self._cancel(stop, reason, now_s)
+
     # entry
 
     def _enter(self, enter: Enter, now_s: float, now_ns: int) -> list[Action]:
@@ -305,7 +327,7 @@ class PlanDesk:
             return self._cancel(stops[0], "nothing is held", now_s) if stops else None
         if not stops:
             look = self._look_first(now_s, now_ns)
-            return self._place_stop(quantity) if look is None else look
+            return self._place_stop(quantity, now_s) if look is None else look
         if len(stops) > 1:
             surplus = min(stops, key=lambda record: (record.is_armed, record.remaining))
             return self._cancel(surplus, "one stop is enough", now_s)
@@ -324,7 +346,7 @@ class PlanDesk:
             return None
         assert self.stop_level is not None, self.plan_id
         if stop.change_failures:
-            return self._cancel(stop, "the change was refused: replace", now_s)
+            return self._replace(stop, "the change was refused: replace", now_s)
         total = stop.filled + quantity
         reason = "renew its date" if fits and is_sound else "fit the position"
         return [ChangeStop(stop, total, self.stop_level, reason)]
@@ -374,7 +396,7 @@ class PlanDesk:
                 if level is None or (price - level) * self.side.sign > 0:
                     self.stop_level = price
 
-    def _place_stop(self, quantity: int) -> list[Action]:
+    def _place_stop(self, quantity: int, now_s: float) -> list[Action]:
         last = [record for record in self.records if record.row.role is OrderRole.STOP]
         if self.stop_level is None and last:
             self.stop_level = last[-1].row.stop_price
@@ -382,7 +404,10 @@ class PlanDesk:
         for record in reversed(last):
             if not record.is_refused or record.row.parent_ref is not None:
                 break
-            refused += 1
+            refused += record.code != _HALTED
+        was_halted = bool(last) and last[-1].is_refused and last[-1].code == _HALTED
+        if was_halted and now_s - last[-1].sent_s < self.patience.halt_s:
+            return []
         if self.stop_level is None or refused >= self.patience.stop_failures_max:
             kind = "ExitRequest"
             if isinstance(self.procedure, Exit):
@@ -405,7 +430,7 @@ class PlanDesk:
             # The lists were read since, and still show the old stop: it lives as it was.
             stop.change_wanted = stop.change_doubted_ns = None
             stop.change_failures += 1
-            return self._cancel(stop, "the change was refused: replace", now_s)
+            return self._replace(stop, "the change was refused: replace", now_s)
         return self._await(now_s, "a modify was refused or not echoed")
 
     def _await_armed(self, stop: OrderRecord, now_s: float) -> list[Action]:
@@ -417,7 +442,7 @@ class PlanDesk:
         if waited_s < self.patience.cascade_s:
             return []
         if parent is not None and waited_s > self.patience.look_s:
-            return self._cancel(stop, "the child did not arm", now_s)
+            return self._replace(stop, "the child did not arm", now_s)
         return self._await(now_s, "the stop is not armed")
 
     # procedures
@@ -446,6 +471,8 @@ class PlanDesk:
             return []
         if self.is_forked and slice_record is None:
             return self._finish("ScaleOutRequest", 0, "the stop is there twice")
+        if self.is_halted():
+            scale.phase = "restore"
         if scale.phase == "restore":
             actions = self._stop_to(self.held, now_s, now_ns)
             if actions is None:
@@ -469,6 +496,8 @@ class PlanDesk:
     def _exit(self, leave: Exit, now_s: float, now_ns: int) -> list[Action]:
         taken = sum(self._book.orders[ref].booked for ref in leave.refs)
         entries = self.working(OrderRole.ENTRY)
+        if entries and entries[0].booked and self.is_halted():
+            return self._finish(leave.kind, taken, "halted: the entry is followed to its end")
         if entries:
             stops = self.working(OrderRole.STOP)
             asked_s = stops[0].cancel_asked_s if stops else None
@@ -480,6 +509,8 @@ class PlanDesk:
         reducers = self.working(OrderRole.EXIT, OrderRole.SLICE)
         if reducers:
             return self._await(now_s, "an exit has not ended")
+        if self.held > 0 and self.is_halted():
+            leave.phase = "restore"
         if leave.phase == "restore":
             return self._exit_restore(leave, taken, now_s, now_ns)
         stops = self.working(OrderRole.STOP)

@@ -9,7 +9,7 @@ from support import order_world as worlds
 from support.order_world import enter, order_world
 from tradebox.config import AccountSettings
 from tradebox.domain.market import Quality, Source
-from tradebox.domain.orders import AccountName, Side
+from tradebox.domain.orders import AccountName, OrderRole, Side
 from tradebox.domain.path import (
     Evidence,
     ExitRequest,
@@ -18,6 +18,7 @@ from tradebox.domain.path import (
     ScaleOutRequest,
 )
 from tradebox.execution.path_world import PathRules
+from tradebox.execution.procedures import Look
 
 SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
 WIDE = {
@@ -89,8 +90,63 @@ async def test_an_exit_in_a_known_halt_leaves_the_stop_alone_and_goes_on_after_i
         assert list(world.bench.bench.exchange.open_orders("paper")) == [stop]
         assert world.path.holding("p1").covered
         world.bench.market.halt("AAPL", is_halted=False)
+        world.bench.market.tick(1_000)
         await world.ask(ExitRequest("p1", SEEN, "out"))
         await world.until(lambda: world.bench.bench.position() == 0, "flat")
+        assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
+async def test_a_halt_is_not_over_because_its_teller_is_gone(tmp_path):
+    """A teller that goes away cannot say that it ended: a newer price does."""
+    async with order_world(tmp_path) as world:
+        await world.ask(enter())
+        await world.until(lambda: ended(world, "EnterRequest"), "the entry")
+        see(world, is_halted=world.bench.market.is_halted)
+        world.bench.market.halt("AAPL")
+        await world.until(lambda: world.path._views.is_halted("AAPL"), "it is heard")
+        await world.until(lambda: "AAPL" in world.path._views.halts, "without an exit")
+        see(world, is_halted=lambda _: False)
+        (stop,) = world.bench.bench.exchange.open_orders("paper")
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        assert denials(world) == ["halt"]
+        assert list(world.bench.bench.exchange.open_orders("paper")) == [stop]
+
+
+@pytest.mark.asyncio
+async def test_a_halt_that_is_heard_while_an_exit_waits_leaves_the_stop_alone(tmp_path):
+    """The exit was begun in time; before its first order the halt is there."""
+    async with order_world(tmp_path) as world:
+        await world.ask(enter())
+        await world.until(lambda: ended(world, "EnterRequest"), "the entry")
+        (stop,) = world.bench.bench.exchange.open_orders("paper")
+        desk = world.path._desks["p1"]
+        desk.denied(Look("held up"), world.clock.now() + 0.3)
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        assert world.path.is_busy("p1")
+        see(world, is_halted=world.bench.market.is_halted)
+        world.bench.market.halt("AAPL")
+        await world.until(lambda: ended(world, "ExitRequest"), "it is given up")
+        assert ended(world, "ExitRequest")[0].position_left == 100
+        assert list(world.bench.bench.exchange.open_orders("paper")) == [stop]
+        assert world.path.holding("p1").covered
+
+
+@pytest.mark.asyncio
+async def test_a_stop_that_a_halt_refuses_is_asked_for_until_it_is_back(tmp_path):
+    """Nobody tells of the halt but the refusal of the exit, and its end has no price."""
+    patience = replace(worlds.QUICK, halt_s=0.1)
+    async with order_world(tmp_path, rules={"patience": patience}) as world:
+        await world.ask(enter())
+        await world.until(lambda: ended(world, "EnterRequest"), "the entry")
+        world.bench.market.halt("AAPL")
+        await world.ask(ExitRequest("p1", SEEN, "out"))
+        stops = lambda: world.orders(OrderRole.STOP)  # noqa: E731
+        await world.until(lambda: len(stops()) > 4, "stops that are refused, and no exit for it")
+        assert [row.role for row in world.orders()].count(OrderRole.EXIT) == 1
+        world.bench.market.halt("AAPL", is_halted=False)
+        await world.until(lambda: world.path.holding("p1").covered, "the stop is back")
+        assert world.bench.bench.position() == 100
         assert world.judge.faults == []
 
 

@@ -54,14 +54,20 @@ EXAMPLES = settings(
 
 
 class Still:
+    """A market whose price never changes; its time goes on when somebody says so."""
+
     speed = 1.0
 
+    def __init__(self):
+        self.at_ns = AT_NS
+
     def now_ns(self):
-        return AT_NS
+        return self.at_ns
 
     def last(self, symbol):
+        at_ns = self.at_ns
         return AdmittedTick(
-            symbol, 100_000_000, 1, AT_NS, AT_NS, Source.FINNHUB, Quality.LIVE, 1, 1, 1
+            symbol, 100_000_000, 1, at_ns, at_ns, Source.FINNHUB, Quality.LIVE, 1, 1, 1
         )
 
     def quality_now(self, symbol):
@@ -77,6 +83,9 @@ class PathMachine(RuleBasedStateMachine):
         self.clock = ManualClock(1000.0)
         self.store, self.spool, self.facts = MemoryStore(), MemorySpool(), deque()
         self.published = []
+        self.still = Still()
+        self.tells_halt = False
+        """The prices say that the symbol is halted."""
 
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
@@ -103,7 +112,8 @@ class PathMachine(RuleBasedStateMachine):
 
     def build(self):
         identity = Identity("sim", AccountName.PAPER, "SIM1234567P", "127.0.0.1", 5000)
-        still = Still()
+        still = self.still
+        self.bared_in_a_halt = []
         self.link = OrderLink(identity, self.broker, 11, self.clock, still, self.published.append)
         keeper = RecordKeeper(
             AccountName.PAPER, self.store, self.spool, self.clock, still, run_id="r", epoch=1
@@ -116,6 +126,7 @@ class PathMachine(RuleBasedStateMachine):
             lambda _: True,
             self.published.append,
             KnownFacts(),
+            is_halted=lambda _: self.tells_halt,
         )
         rules = replace(
             PathRules.of(AccountSettings(), "sim", AccountName.PAPER),
@@ -126,12 +137,27 @@ class PathMachine(RuleBasedStateMachine):
             self.link, self.store, keeper, KillSwitch(Path("/nonexistent")), world, rules
         )
         self.do(self.path.recover())
+        self.watch_cancels()
         self.facts.clear()
         self.path.attach(self.take)
         self.do(self.link.connect())
         self.broker.deliver_all()
         self.settle()
         assert self.link.state is LinkState.CLEAN
+
+    def watch_cancels(self):
+        """Note each cancel that takes the only stop off while a halt is known."""
+        cancel = self.path._sender.cancel
+
+        async def watched(action):
+            record = action.record
+            desk = self.path._desks["p1"]
+            is_only = desk.working(OrderRole.STOP) == [record] and record.is_armed
+            if is_only and desk.held > 0 and desk.is_halted():
+                self.bared_in_a_halt.append(action.reason)
+            await cancel(action)
+
+        self.path._sender.cancel = watched
 
     def take(self, fact):
         self.facts.append(fact)
@@ -198,6 +224,23 @@ class PathMachine(RuleBasedStateMachine):
     def next_stop_is_refused(self):
         self.broker.refuse_stops = 1
 
+    @rule(is_told=st.booleans())
+    def trading_is_halted(self, is_told):
+        self.broker.is_halted, self.tells_halt = True, is_told
+
+    @precondition(lambda self: self.broker.is_halted)
+    @rule()
+    def trading_goes_on(self):
+        self.broker.is_halted = self.tells_halt = False
+        self.still.at_ns += 1_000_000_000
+
+    @precondition(lambda self: self.broker.reduced())
+    @rule(which=st.integers(0, 99), share=st.sampled_from([0, 0, 50]))
+    def a_reduction_is_taken_back(self, which, share):
+        found = self.broker.reduced()
+        index = found[which % len(found)]
+        self.broker.amend(index, int(self.broker.executions[index].quantity) * share // 100)
+
     @rule(seconds=st.sampled_from([0.3, 1.0, 3.0, 11.0]))
     def time_passes(self, seconds):
         self.clock.advance(seconds)
@@ -230,6 +273,7 @@ class PathMachine(RuleBasedStateMachine):
     def an_outsider_objects_to_nothing(self):
         if hasattr(self, "broker"):
             assert self.broker.faults() == []
+            assert self.bared_in_a_halt == []
 
     def teardown(self):
         try:
@@ -242,6 +286,8 @@ class PathMachine(RuleBasedStateMachine):
         """With a broker that does what it is told, books equal broker and all is covered."""
         self.broker.refuse_changes, self.broker.refuse_stops = False, 0
         self.broker.ioc_share = 100
+        if self.broker.is_halted:
+            self.trading_goes_on()
         for _ in range(120):
             while self.broker.inbox:
                 self.broker.read_one()
