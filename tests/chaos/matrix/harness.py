@@ -480,6 +480,14 @@ class World:
         return self.symbols_left < 4 or self.real_s_left() < NOW_S_MIN
 
 
+def entered_once(world: World, symbol: str, plan_id: str) -> None:
+    """Wait until a plan is open and covered; it entered once, and may leave."""
+    world.until_state(plan_id, "open")
+    world.until_covered(symbol, 40)
+    assert len(world.entries(symbol)) == 1
+    world.leave(plan_id)
+
+
 def _bare_now(case: Case) -> bool:
     now_ns = case.seen.now_ns
     return any(to_ns == now_ns for _, _, _, to_ns in case.lives.uncovered(now_ns))

@@ -83,8 +83,10 @@ _TABLE = (
         "gateway.replay_executions, gateway.disconnect", "each is booked once", is_quick=True),
     Row(28, "a correction of an execution", "gw", "gateway.correct_execution",
         "the quantity is replaced, not added; the stop follows", is_quick=True),
-    Row(29, "a bust of a booked fill", "gw", "gateway.bust_execution",
-        "reversed in the books, the stop follows, a person is told"),
+    Row(29, "a bust of a booked fill", "gw",
+        "gateway.bust_execution of an entry's part, of a slice, of an exit",
+        "reversed in the books, the stop follows, a person is told; what a slice gave back stays"
+        " with its plan, what an exit gave back leaves once more"),
     Row(30, "partial fills with a stop child", "gw", "gateway.partial_fills, a thin limit entry",
         "cover is exact, or a repair within its time"),
     Row(31, "a cancel meets the fill", "gw", "gateway.cancel_race",
@@ -107,7 +109,8 @@ _TABLE = (
     Row(39, "a trade by hand", "gw", "gateway.manual_order",
         "never touched; the symbol is blocked; a person is told and adopts", is_quick=True),
     Row(40, "a split over night", "broker", "market.split; then confirm and adopt by a person",
-        "the gap is told; nothing is sent at an old price; stops come back on a person's word"),
+        "the gap is told; nothing is sent at an old price; stops come back on a person's word, not"
+        " before: no source here proves a ratio, so the shares are bare until then"),
     Row(41, "paper controller at the live gateway", "cfg", "the gateways' accounts swapped",
         "refused at managedAccounts, before any send"),
     Row(42, "read-only API", "gw", "gateway.read_only", "halted and told: no stop can be had"),
@@ -133,7 +136,8 @@ _TABLE = (
     Row(52, "an actor hangs, the loop is blocked", "proc", "ctl harm --how hang, busy",
         "seen from outside, fenced, started anew"),
     Row(53, "memory runs out", "proc",
-        "the engine may have no more memory (RLIMIT_AS), then SIGKILL as by the kernel",
+        "the engine may have no more memory (RLIMIT_AS) and is given plans that want it; where"
+        " that does not end it, SIGKILL as by the kernel",
         "as row 22: one entry, the stop rests"),
     Row(54, "429 from a vendor", "feed",
         "finnhub.rate_limit with its reset header, finnhub.refuse_stream",
@@ -146,7 +150,7 @@ _TABLE = (
         "gateway.pacing, gateway.disconnect", "the burst is unknown until reconciled"),
     Row(58, "bulk requests before an exit", "link", "600 requests on other connections",
         "the exit is on its own wire in time"),
-    Row(59, "1,000 intents in a second", "ctl", "a flood of plans",
+    Row(59, "1,000 intents in a second", "ctl", "1,000 plans that one price sets off",
         "the buckets stop it and the latch sets; exits leave"),
     Row(60, "the console's host is taken over", "dash",
         "its credentials against gateway, tables and commands", "all refused", is_quick=True),
@@ -158,7 +162,8 @@ _TABLE = (
         "run again, still blocked until it is complete"),
     Row(64, "a halt while an exit is wanted", "gw",
         "market.halt, known by the prices or only by the code 154",
-        "the stop stays, or is back; the exit goes on resume; a person is told"),
+        "in a known halt the stop stays; one that was off already is asked for until it is back;"
+        " the exit goes on resume; a person is told"),
 )  # fmt: skip
 
 ROWS = {row.number: row for row in _TABLE}

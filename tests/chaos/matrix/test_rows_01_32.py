@@ -95,6 +95,12 @@ def last_execution(world: World, symbol: str) -> dict[str, Any]:
     return executed(world, symbol)[-1]
 
 
+def take_back(world: World, symbol: str) -> None:
+    """Bust the newest execution in a symbol."""
+    order_id = last_execution(world, symbol)["order_id"]
+    world.fault("gateway.bust_execution", account="paper", order_id=order_id)
+
+
 # --- the link and the gateway ---
 
 
@@ -626,6 +632,21 @@ def row_29_a_bust_is_reversed_and_the_stop_follows(world: World) -> None:
     eventually(lambda: sum(fills(world, symbol)) == 40 - row["shares"], "the books follow")
     world.until_told("execution_corrected", since_ns=since_ns)
     goes_on(world, plan_id, symbol, 40 - row["shares"])
+
+    sold, since_ns = world.symbol(), mono_ns()
+    plan_id = world.open(sold, steps=[{"at": {"r": "0.05"}, "take": {"fraction": "0.5"}}])
+    world.gap(sold, 2)
+    eventually(lambda: last_execution(world, sold)["side"] == "SELL", "a slice")
+    world.until_covered(sold, 20)
+    take_back(world, sold)
+    world.until_covered(sold, 40)
+    goes_on(world, plan_id, sold, 40)
+    world.leave(plan_id)
+    take_back(world, sold)  # of the exit: it is held again, covered, and leaves once more
+    eventually(lambda: len(executed(world, sold)) >= 4, "another exit")
+    world.until_state(plan_id, "closed")
+    assert world.held(sold) == 0
+    assert len(world.alerts("execution_corrected", since_ns=since_ns)) >= 2
 
 
 @acts.row(30)

@@ -7,7 +7,7 @@ from chaos.matrix.page import PAGE, text
 from chaos.matrix.rows import ROWS
 
 HERE = Path(__file__).parent
-FILES = ("test_rows_01_32.py", "test_rows_33_64.py")
+FILES = ("test_rows_01_32.py", "test_rows_33_56.py", "test_rows_57_64.py")
 
 
 def registered(file: str) -> list[tuple[int, str]]:

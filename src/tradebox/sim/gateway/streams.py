@@ -172,7 +172,8 @@ class MarketStreams:
     def on_halt(self, symbol: str, *, is_halted: bool) -> None:
         """Say to who follows a symbol that it is halted, or trades again."""
         for stream in tuple(self._by_symbol.get(symbol, {}).values()):
-            say_halted(stream, is_halted=is_halted)
+            if not stream.session.is_frozen(symbol):
+                say_halted(stream, is_halted=is_halted)
 
     def on_beat(self, now_ns: int) -> None:
         """Let time pass for what is delayed."""
