@@ -29,6 +29,12 @@ RED: Final = "#b2182b"
 FIGURE_PX: Final = 300
 ROWS_MAX: Final = 5_000
 
+_POLICY: Final = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';"
+    " img-src data: blob:; base-uri 'none'; form-action 'none'"
+)
+"""The browser's part of loading nothing: what stands in the page may run, all else is refused."""
+
 _CONTROL: Final = re.compile(r"[\x01-\x08\x0b\x0e-\x1f\x7f]")
 """What plotly's script holds raw in its texts, and no page may hold."""
 
@@ -112,6 +118,7 @@ def build_report(
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'>"
+        f'<meta http-equiv=Content-Security-Policy content="{_POLICY}">'
         f"<title>{_text(title)}</title><style>{_STYLE}</style><script>{script}</script></head>"
         f"<body><h1>{_text(title)}</h1>{''.join(sections)}</body></html>\n"
     )

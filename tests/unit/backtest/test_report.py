@@ -82,6 +82,8 @@ def test_the_page_has_every_figure_and_loads_nothing():
     assert "link" not in loads.tags
     assert "img" not in loads.tags
     assert text.count("Plotly.newPlot(") == 4 + 4
+    policy = text.index("content=\"default-src 'none';")
+    assert policy < text.index("<style"), "the browser is told before anything could load"
     assert "e" * 64 in text
 
 
