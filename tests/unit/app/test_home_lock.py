@@ -1,13 +1,15 @@
 """One run per home: another run is refused, a look at the lock in passing is waited for."""
 
+from importlib import import_module
 from threading import Timer
 
 import pytest
 
-from tradebox.app import run
 from tradebox.config import Home, private_dir
 from tradebox.errors import HomeUnusable
 from tradebox.supervision.locks import hold_exclusive, hold_shared
+
+run = import_module("tradebox.app.run")
 
 
 @pytest.fixture
