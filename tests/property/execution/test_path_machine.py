@@ -35,7 +35,7 @@ from tradebox.execution import procedures
 from tradebox.execution.buckets import Buckets
 from tradebox.execution.identity import Identity
 from tradebox.execution.kill_switch import KillSwitch
-from tradebox.execution.order_book import OrderBook
+from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.order_path import OrderPath
 from tradebox.execution.path_world import PathRules, PathWorld
@@ -95,8 +95,10 @@ class PathMachine(RuleBasedStateMachine):
         on_cancel=st.sampled_from(["dies", "shrinks", "arms"]),
         is_limit=st.booleans(),
         is_open=st.booleans(),
+        trouble=st.sampled_from(["", "", "halts", "amends"]),
     )
-    def begin(self, on_partial, on_cancel, is_limit, is_open):
+    def begin(self, on_partial, on_cancel, is_limit, is_open, trouble=""):
+        self.trouble = trouble
         self.broker = FakeBroker(on_partial=on_partial, on_cancel=on_cancel)
         self.build()
         fields = {"order_type": OrderType.LIMIT, "limit_price": Decimal(100)} if is_limit else {}
@@ -153,7 +155,7 @@ class PathMachine(RuleBasedStateMachine):
             record = action.record
             desk = self.path._desks["p1"]
             is_only = desk.working(OrderRole.STOP) == [record] and record.is_armed
-            if is_only and desk.held > 0 and desk.is_halted():
+            if is_only and desk.held > 0 and self.path._views.is_halted("AAPL"):
                 self.bared_in_a_halt.append(action.reason)
             await cancel(action)
 
@@ -224,6 +226,7 @@ class PathMachine(RuleBasedStateMachine):
     def next_stop_is_refused(self):
         self.broker.refuse_stops = 1
 
+    @precondition(lambda self: self.trouble == "halts" and not self.broker.is_halted)
     @rule(is_told=st.booleans())
     def trading_is_halted(self, is_told):
         self.broker.is_halted, self.tells_halt = True, is_told
@@ -234,7 +237,7 @@ class PathMachine(RuleBasedStateMachine):
         self.broker.is_halted = self.tells_halt = False
         self.still.at_ns += 1_000_000_000
 
-    @precondition(lambda self: self.broker.reduced())
+    @precondition(lambda self: self.trouble == "amends" and self.broker.reduced())
     @rule(which=st.integers(0, 99), share=st.sampled_from([0, 0, 50]))
     def a_reduction_is_taken_back(self, which, share):
         found = self.broker.reduced()
@@ -342,6 +345,7 @@ def slices_before_it_shrinks(desk, quantity, now_s, now_ns):
 STOP_TO = procedures.PlanDesk._stop_to
 DESK = procedures.PlanDesk
 
+
 MUTANTS = {
     "a dying stop is gone": [(DESK, "working", blind_to_dying_stops)],
     "a replay is a fill": [(OrderBook, "learn_execution", counts_every_report)],
@@ -351,7 +355,7 @@ MUTANTS = {
     ],
     "never cover": [(DESK, "_cover", lambda *_: [])],
 }
-"""A mutant that forgets a move over a restart has a test of its own, below."""
+"""Mutants that need a story (a restart, a halt, a bust) have tests of their own, below."""
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -451,6 +455,68 @@ def test_without_the_ratchet_a_restart_in_a_stop_move_is_noticed(holder, monkeyp
     monkeypatch.setattr(DESK, "_ratchet", lambda _: None)
     with pytest.raises(AssertionError):
         live_through_a_restart(holder, 0)
+
+
+def leave_as_a_halt_begins(machine):
+    """An exit that waits for its first step, and prices that tell of a halt meanwhile."""
+    desk = machine.path._desks["p1"]
+    desk.denied(procedures.Look("held up"), machine.clock.now())
+    machine.do(machine.path.request(ExitRequest("p1", SEEN, "out")))
+    assert machine.path.is_busy("p1")
+    machine.trading_is_halted(is_told=True)
+    for _ in range(4):
+        machine.time_passes(1.0)
+        machine.settle()
+        machine.an_outsider_objects_to_nothing()
+    assert not machine.path.is_busy("p1")
+    assert machine.path.holding("p1").covered
+    machine.come_to_rest()
+
+
+def test_an_exit_that_waits_as_a_halt_begins_leaves_the_stop_alone(holder):
+    leave_as_a_halt_begins(holder)
+    assert holder.broker.position() == 30
+
+
+def test_a_desk_that_is_deaf_to_halts_is_noticed(holder, monkeypatch):
+    deaf = property(lambda _: lambda: False, lambda *_: None)
+    monkeypatch.setattr(DESK, "is_halted", deaf, raising=False)
+    with pytest.raises(AssertionError):
+        leave_as_a_halt_begins(holder)
+
+
+def take_the_exit_back(machine):
+    """All is sold; the broker busts that, its statuses still count it; then a restart."""
+    machine.do(machine.path.request(ExitRequest("p1", SEEN, "out")))
+    for _ in range(6):
+        while machine.broker.inbox:
+            machine.broker.read_one()
+        machine.broker.finish_cancels()
+        machine.broker.deliver_all()
+        machine.settle()
+        machine.time_passes(1.0)
+    assert machine.broker.position() == 0
+    (sold,) = machine.broker.reduced()
+    machine.broker.amend(sold, 0)
+    machine.broker.deliver_all()
+    machine.settle()
+    machine.the_program_dies(0)
+    machine.come_to_rest()
+    assert machine.broker.position() == 30
+    machine.do(machine.path.request(ExitRequest("p1", SEEN, "out")))
+    machine.come_to_rest()
+
+
+def test_shares_of_a_busted_exit_are_covered_and_leave_whatever_its_status_counts(holder):
+    take_the_exit_back(holder)
+    assert holder.broker.position() == 0
+
+
+def test_without_amendments_a_busted_exit_is_waited_for_and_noticed(holder, monkeypatch):
+    settled = property(lambda record: record.booked >= record.row.filled)
+    monkeypatch.setattr(OrderRecord, "is_settled", settled)
+    with pytest.raises(AssertionError):
+        take_the_exit_back(holder)
 
 
 @pytest.mark.parametrize("on_cancel", ["dies", "shrinks", "arms"])
