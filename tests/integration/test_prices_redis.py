@@ -384,3 +384,38 @@ async def test_a_follower_that_was_cut_off_resyncs(path, raw, redis_console_url,
     numbers = [(one["ep"], one["n"]) for one in reader.seen]
     assert numbers == sorted(set(numbers))
     await reader.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_reader_that_stops_is_cut_off_at_a_bound_and_costs_nobody_a_price(
+    engine, redis_console_url, stores
+):
+    symbols = [f"S{number:02d}" for number in range(50)]
+    limit = ("CONFIG", "SET", "client-output-buffer-limit")
+    deaf = make_client(redis_console_url, name="deaf", answer_s_max=None)
+    reader, prices = Reader(redis_console_url, symbols), RedisPrices(engine)
+    listener = deaf.pubsub()
+    redis_command(stores.home, *limit, "pubsub 64kb 0 0")
+    try:
+        await listener.subscribe("md:t")
+        await eventually(lambda: reader.follower.resyncs == 1)
+        written = 0
+
+        def is_cut_off():
+            return b"name=deaf" not in redis_command(stores.home, "CLIENT", "LIST")
+
+        assert not is_cut_off()
+        while not is_cut_off():
+            for _ in range(20):
+                written += 1
+                batch = [admitted(one, written, seq=written, epoch=5) for one in symbols]
+                assert isinstance(await prices.publish(5, batch), Published)
+            await eventually(lambda upto=written: {*map(reader.price, symbols)} == {upto})
+            assert written < 2000, "nobody cuts off who reads nothing"
+        assert reader.follower.resyncs == 1
+        assert len(reader.seen) == written * len(symbols), "the one that reads has missed none"
+    finally:
+        redis_command(stores.home, *limit, "pubsub 32mb 8mb 60")
+        await listener.aclose()
+        await deaf.aclose()
+        await reader.stop()
