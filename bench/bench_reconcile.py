@@ -39,8 +39,8 @@ OTHER_CLIENT = 27
 KINDS = ("nothing", "same connection", "other connection", "entries")
 """What stands before an exit; each has a symbol of its own, for the gate refuses repeats."""
 MS_NS = 1e6
-PAIR_S = 0.05
-"""Two orders in this time: below the 50 messages a second beyond which a gateway drops them."""
+PAIR_S = 0.06
+"""Two orders in this time: below what the gate leaves to entries of a gateway's 50 messages."""
 LAST_USD, LIMIT_USD, STOP_USD = Decimal("1.01"), Decimal("1.00"), Decimal("0.90")
 
 

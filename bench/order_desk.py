@@ -3,7 +3,8 @@
 Rules of this file:
 - path, link, socket, commits and gateway are the engine's own; what is left out is the engine;
 - the gateway is a process of its own and its ledger is the clock of what arrived there;
-- facts are taken one at a time, as a controller takes them.
+- facts are taken one at a time, as a controller takes them; the account is read by the engine's
+  own reconciler, at its pace.
 """
 
 import asyncio
@@ -15,14 +16,16 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench.live_run import environ
+from tradebox.actors.controller import TIMER_S
+from tradebox.actors.reconciler import ReconcilerActor
 from tradebox.adapters.embedded.lease import stores
 from tradebox.adapters.embedded.secrets import role_passwords
 from tradebox.adapters.finnhub.rest import FinnhubRest
@@ -48,6 +51,7 @@ from tradebox.ports.ticks import Quote
 from tradebox.sim.market.data import load
 from tradebox.sim.market.more import with_symbols
 from tradebox.sim.market.replay import Replay
+from tradebox.supervision.actor import Context
 from tradebox.supervision.clock import MonotonicClock
 
 STOP_S_MAX = 20.0
@@ -137,6 +141,14 @@ class AskedPrices:
         return Quality.LIVE
 
 
+@dataclass(frozen=True)
+class _Ground:
+    """What the reconciler uses of an actor's context."""
+
+    clock: MonotonicClock
+    spawn_io: Callable[[Coroutine[Any, Any, None]], object]
+
+
 class Desk:
     """One account's path, pumped as a controller pumps it."""
 
@@ -215,19 +227,20 @@ class Desk:
             self.events += await self.path.on_fact(self.facts.popleft())
 
     async def pump(self) -> None:
-        """Take facts as they come and let time pass, until cancelled."""
-        while True:
-            async with self.turn:
-                await self.drain()
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(0.05):
-                    await self._wake.wait()
-            except TimeoutError:
+        """Take facts as they come, look when that is wanted, let time pass; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            reconciler = ReconcilerActor(self.link)
+            await reconciler.init(cast("Context", _Ground(self.clock, group.create_task)))
+            while True:
                 async with self.turn:
-                    self.events += await self.path.on_timer()
-                if self.link.look_wanted:
-                    await self.link.take_snapshot()
+                    await self.drain()
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout(TIMER_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    async with self.turn:
+                        self.events += await self.path.on_timer()
 
     async def until(self, holds: Any, what: str) -> None:
         """Wait until something holds. Raises TimeoutError naming it."""

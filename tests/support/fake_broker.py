@@ -82,6 +82,12 @@ class FakeBroker:
         self._on_fact = on_fact
         return LinkInfo((ACCOUNT,), 1, 178, "127.0.0.1", 5000)
 
+    def room(self):
+        return 48
+
+    def look_wait_s(self):
+        return 0.0
+
     async def snapshot(self, deadline_s):
         while self.inbox:
             self.read_one()

@@ -3,6 +3,7 @@
 Rules of this file:
 - it only reads; what a snapshot means is decided in the order path, which gets it as a fact;
 - looks that are asked for while one runs are one look;
+- looks have a share of the gateway's pace: what is more waits, and becomes one look meanwhile;
 - three reads in a row that are not complete end the connection: a mute gateway is no flat account.
 """
 
@@ -42,6 +43,7 @@ class ReconcilerActor(Actor[Any]):
         failures = 0
         while True:
             await self._wanted.wait()
+            await self._wait_for_turn(ctx)
             self._wanted.clear()
             if not (self._link.is_connected and self._link.has_listener):
                 continue
@@ -59,6 +61,10 @@ class ReconcilerActor(Actor[Any]):
             if not taken:
                 await self._again(ctx)
             await ctx.clock.sleep(_GAP_S)
+
+    async def _wait_for_turn(self, ctx: Context) -> None:
+        while wait_s := self._link.look_wait_s():
+            await ctx.clock.sleep(wait_s)
 
     async def _again(self, ctx: Context) -> None:
         await ctx.clock.sleep(_RETRY_S)

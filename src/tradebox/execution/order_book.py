@@ -170,13 +170,14 @@ class OrderBook:
         self.order_id_max = 0
         self._open: dict[str, OrderRecord] = {}
         self._open_by_symbol: dict[str, dict[str, OrderRecord]] = {}
+        self._open_entries: dict[str, OrderRecord] = {}
         self._by_perm: dict[int, OrderRecord] = {}
         self._by_id: dict[tuple[int, int], OrderRecord] = {}
         self._by_plan: dict[str, list[OrderRecord]] = {}
         self._positions: dict[str, int] = {}
         self._plan_fills: dict[str, list[str]] = {}
         self._plan_positions: dict[str, int] = {}
-        self._versions: dict[str, int] = {}
+        self._touched: set[str] = set()
         self._last_prices: dict[str, Decimal] = {}
         self.fills_booked = 0
 
@@ -208,9 +209,14 @@ class OrderBook:
         """Return the signed shares a plan holds."""
         return self._plan_positions.get(plan_id, 0)
 
-    def version(self, plan_id: str) -> int:
-        """Return a number that rises with every change of the plan's orders and fills."""
-        return self._versions.get(plan_id, 0)
+    def touch(self, plan_id: str) -> None:
+        """Note that something of a plan changed."""
+        self._touched.add(plan_id)
+
+    def take_touched(self) -> set[str]:
+        """Return, once, the plans of which orders, fills or stop changed."""
+        touched, self._touched = self._touched, set()
+        return touched
 
     def last_price(self, symbol: str) -> Decimal | None:
         """Return the price of the symbol's newest booked fill."""
@@ -229,6 +235,10 @@ class OrderBook:
         if symbol is None:
             return list(self._open.values())
         return list(self._open_by_symbol.get(symbol, {}).values())
+
+    def open_entries(self) -> list[OrderRecord]:
+        """Return the entries that may still work."""
+        return list(self._open_entries.values())
 
     def find(
         self, order_ref: str, perm_id: int, client_id: int, order_id: int
@@ -433,16 +443,16 @@ class OrderBook:
     def _file(self, record: OrderRecord) -> None:
         """Keep the open orders at hand, all and by symbol."""
         ref, row = record.ref, record.row
-        self._touch(row.plan_id)
+        self.touch(row.plan_id)
         if record.is_over:
             if self._open.pop(ref, None) is not None:
                 del self._open_by_symbol[row.symbol][ref]
+                self._open_entries.pop(ref, None)
             return
         self._open[ref] = record
         self._open_by_symbol.setdefault(row.symbol, {})[ref] = record
-
-    def _touch(self, plan_id: str) -> None:
-        self._versions[plan_id] = self._versions.get(plan_id, 0) + 1
+        if row.role is OrderRole.ENTRY:
+            self._open_entries[ref] = record
 
     def _adjust(self, change: PositionAdjusted) -> None:
         held = self._positions.get(change.symbol, 0)
@@ -452,7 +462,7 @@ class OrderBook:
 
     def _move_plan(self, plan_id: str, shares: int) -> None:
         self._plan_positions[plan_id] = self._plan_positions.get(plan_id, 0) + shares
-        self._touch(plan_id)
+        self.touch(plan_id)
 
     def _put_fill(self, fill: FillRow) -> None:
         old = self.fills.get(fill.exec_stem)
@@ -496,7 +506,7 @@ class OrderBook:
         for stem in stems:
             del self.fills[stem]
         self._plan_positions.pop(plan_id, None)
-        self._versions.pop(plan_id, None)
+        self._touched.discard(plan_id)
         return stems
 
 

@@ -320,6 +320,14 @@ class OrderLink:
         self.clock_skew_s = round(Decimal(apart_ns) / _NS_PER_S / Decimal(str(speed)), 3)
         return gateway_ns
 
+    def room(self) -> int:
+        """Return how many messages may leave now, by the gateway's pace."""
+        return self._port.room()
+
+    def look_wait_s(self) -> float:
+        """Return how long a snapshot is to wait, so that orders keep their share of the pace."""
+        return self._port.look_wait_s()
+
     def prepare(self, ticket: OrderTicket) -> None:
         """Encode what `send` will write; nothing leaves."""
         self._port.prepare(ticket)

@@ -139,9 +139,9 @@ class OrderSender:
             reason=req.reason,
         )
         stop = self._stop_intent(
-            entry, self._mint(order_id + 1), req.side.opposite, req.quantity, req.protective_stop
-        )
-        stop = replace(stop, parent_ref=entry.order_ref)
+            entry, self._mint(order_id + 1), req.side.opposite, req.quantity, req.protective_stop,
+            entry.order_ref,
+        )  # fmt: skip
         account = self._views.account(self._kill, self._buckets, audit_is_up=self._keeper.is_up)
         symbol = self._views.symbol(req.symbol, req.plan_id, req.side, req.quantity)
         verdict = approve_entry(EntryProposal(entry, stop), account, symbol, self._rules.limits)
@@ -170,7 +170,13 @@ class OrderSender:
                 self._link.alert("critical", "kill_latch", self._kill.reason)
 
     def _stop_intent(
-        self, like: OrderIntent, ref: str, side: Side, quantity: int, price: Decimal
+        self,
+        like: OrderIntent,
+        ref: str,
+        side: Side,
+        quantity: int,
+        price: Decimal,
+        parent_ref: str | None = None,
     ) -> OrderIntent:
         return OrderIntent(
             order_ref=ref,
@@ -184,6 +190,7 @@ class OrderSender:
             order_type=OrderType.STOP,
             tif=Tif.GTC,
             stop_price=price,
+            parent_ref=parent_ref,
             reason=like.reason,
         )
 
@@ -412,12 +419,12 @@ class OrderSender:
         rows = [self._row(intent, order_id + index) for index, intent in enumerate(approved.orders)]
         self._book.order_id_max = max(self._book.order_id_max, order_id + len(rows) - 1)
         recorded: list[Change] = [OrderRecorded(row, evidence) for row in rows]
-        tickets = self._tickets(approved, rows, instrument)
+        tickets: list[OrderTicket] = []
         try:
             await self._keeper.commit(
                 recorded,
                 may_spool=not approved.is_entry,
-                meanwhile=lambda: self._prepare(tickets),
+                meanwhile=lambda: tickets.extend(self._prepared(approved, rows, instrument)),
             )
         except StoreUnavailable as error:
             await self._never_sent(rows, "PostgreSQL did not take the intent")
@@ -429,6 +436,7 @@ class OrderSender:
             await self._unsent(rows, "the link broke before the send")
             return Denied("link", LinkState.CLEAN, str(self._link.state), "the link broke")
         now_s = self._world.clock.now()
+        tickets = tickets or self._tickets(approved, rows, instrument)
         for index, (row, ticket) in enumerate(zip(rows, tickets, strict=True)):
             try:
                 self._link.send(ticket)
@@ -464,9 +472,14 @@ class OrderSender:
             reason=intent.reason,
         )
 
-    def _prepare(self, tickets: list[OrderTicket]) -> None:
+    def _prepared(
+        self, approved: Approved, rows: list[OrderRow], instrument: Instrument
+    ) -> list[OrderTicket]:
+        """Return the tickets, and have their bytes made."""
+        tickets = self._tickets(approved, rows, instrument)
         for ticket in tickets:
             self._link.prepare(ticket)
+        return tickets
 
     def _tickets(
         self, approved: Approved, rows: list[OrderRow], instrument: Instrument

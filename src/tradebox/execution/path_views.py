@@ -2,7 +2,8 @@
 
 Rules of this file:
 - read only; what is not known is None, and the gate refuses it;
-- open risk and gross are computed from books and orders at each look, never carried along.
+- gross is computed from books and orders at each look, and so is the open risk of a plan whenever
+  its orders, fills or stop changed: it stands before every entry, and plans are many.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from tradebox.execution.intake import Intake
 from tradebox.execution.kill_switch import KillSwitch
 from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.order_link import OrderLink
+from tradebox.execution.pace import KEPT_FOR_REDUCTIONS
 from tradebox.execution.path_world import PathRules, PathWorld
 from tradebox.execution.procedures import PlanDesk
 from tradebox.execution.symbol_facts import EntryLog
@@ -66,7 +68,11 @@ class Views:
         self.margin_share: Callable[[str, Side], Decimal] = lambda _symbol, _side: Decimal(0)
         self.halts: dict[str, int] = {}
         """Market time at which a halt was last heard of: a source's word, or a refused order."""
-        self._risks: dict[str, tuple[tuple[int, Decimal | None], Decimal]] = {}
+        self._risks: dict[str, Decimal] = {}
+        self._open_risk = Decimal(0)
+        """The sum of them: exact, for these sums stay far below the digits of a Decimal."""
+        self._at_market: set[str] = set()
+        """Plans whose risk moves with the price: an entry at the market that has no fill."""
 
     def price(self, symbol: str) -> PriceView | None:
         """Return what the last price of a symbol is worth now."""
@@ -89,6 +95,7 @@ class Views:
     def account(self, kill: KillSwitch, buckets: Buckets, *, audit_is_up: bool) -> AccountView:
         """Return the account as the gate sees it."""
         now_s, now_ns = self._world.clock.now(), self._world.market_clock.now_ns()
+        room = self._link.room()
         return AccountView(
             account_agrees=self._link.account_agrees,
             link=self._link.state,
@@ -102,8 +109,8 @@ class Views:
             gross_notional_usd=self.gross(),
             open_risk_usd=self.open_risk(),
             rejects=self.money.rejects,
-            entry_tokens=buckets.entry_tokens(now_s),
-            reduce_tokens=buckets.reduce_tokens(now_s),
+            entry_tokens=min(buckets.entry_tokens(now_s), room - KEPT_FOR_REDUCTIONS),
+            reduce_tokens=min(buckets.reduce_tokens(now_s), room),
             peak_usd=self.money.peak,
             stops_in_row=self.money.stops_in_row,
             available_usd=self.money.available,
@@ -157,33 +164,36 @@ class Views:
             if mark is None:
                 return None
             total += abs(quantity) * mark
-        for record in self._book.open_orders():
-            if record.row.role is OrderRole.ENTRY:
-                mark = record.row.limit_price or self.mark(record.row.symbol)
-                if mark is None:
-                    return None
-                total += record.remaining * mark
+        for record in self._book.open_entries():
+            mark = record.row.limit_price or self.mark(record.row.symbol)
+            if mark is None:
+                return None
+            total += record.remaining * mark
         return total + to_decimal(micros)
 
     def open_risk(self) -> Decimal:
         """Return the loss if all stops hit, entries counted as filled."""
-        return sum((self._known_risk(desk) for desk in self.desks.values()), Decimal(0))
+        for plan_id in self._book.take_touched() | self._at_market:
+            self._weigh(plan_id)
+        return self._open_risk
 
-    def _known_risk(self, desk: PlanDesk) -> Decimal:
-        """Return a plan's open risk, computed anew where its orders, fills or stop changed."""
-        state = (self._book.version(desk.plan_id), desk.stop_level)
-        known = self._risks.get(desk.plan_id)
-        if known is not None and known[0] == state:
-            return known[1]
+    def _weigh(self, plan_id: str) -> None:
+        """Take over what a plan risks now."""
+        self._open_risk -= self._risks.pop(plan_id, Decimal(0))
+        self._at_market.discard(plan_id)
+        desk = self.desks.get(plan_id)
+        if desk is None:
+            return
         risk, is_lasting = self._plan_risk(desk)
-        if is_lasting:
-            self._risks[desk.plan_id] = (state, risk)
-        return risk
+        self._risks[plan_id] = risk
+        self._open_risk += risk
+        if not is_lasting:
+            self._at_market.add(plan_id)
 
     def forget(self, plan_id: str) -> None:
         """Let go of a plan's desk and of what is known of it."""
         self.desks.pop(plan_id, None)
-        self._risks.pop(plan_id, None)
+        self._weigh(plan_id)
 
     def _plan_risk(self, desk: PlanDesk) -> tuple[Decimal, bool]:
         """Return a plan's open risk, and whether it holds until its orders change."""

@@ -74,7 +74,7 @@ class PlanDesk:
         self.side = side
         """BUY for a long plan."""
         self.procedure: Procedure | None = None
-        self.stop_level: Decimal | None = None
+        self._stop_level: Decimal | None = None
         self.patience = Patience()
         self.proven = UNPROVEN
         """What this gateway was seen to do; what was not seen is done the safe way."""
@@ -89,6 +89,17 @@ class PlanDesk:
         self._retry_s = float("-inf")
         self._lost: tuple[str, float, int] | None = None
         """The stop that the broker ended by itself, and since when that is known: s, ns."""
+        book.touch(plan_id)
+
+    @property
+    def stop_level(self) -> Decimal | None:
+        """Where the stop is to stand."""
+        return self._stop_level
+
+    @stop_level.setter
+    def stop_level(self, level: Decimal | None) -> None:
+        self._stop_level = level
+        self._book.touch(self.plan_id)
 
     # what is so
 

@@ -80,7 +80,7 @@ class RecordKeeper:
         may_spool: bool,
         meanwhile: Callable[[], None] | None = None,
     ) -> None:
-        """Write the changes durably; do `meanwhile` while PostgreSQL works, if it can be done then.
+        """Write the changes durably; do `meanwhile` while PostgreSQL works, if there is time then.
 
         Raises:  StoreUnavailable where PostgreSQL is away and the spool is not allowed, or takes
                  nothing; then the batch may still have landed: follow it with what is so.
@@ -187,7 +187,9 @@ class RecordKeeper:
         self._is_down = False
 
     async def _overlapped(self, batch: Batch, work: Callable[[], None]) -> None:
-        """Commit; two turns of the loop later the statement is on its way, and there is time."""
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, work)
-        await self._store.commit(batch)
+        """Commit; by the next turn of the loop the statement is on its way, and there is time."""
+        begun = asyncio.get_running_loop().call_soon(work)
+        try:
+            await self._store.commit(batch)
+        finally:
+            begun.cancel()

@@ -246,6 +246,14 @@ class OrderPort(Protocol):
         """
         ...
 
+    def room(self) -> int:
+        """Return how many messages may be written now, by the gateway's pace."""
+        ...
+
+    def look_wait_s(self) -> float:
+        """Return how long a snapshot is to wait, so that orders keep their share of the pace."""
+        ...
+
     def watch_account(self, account_id: str) -> None:
         """Ask for the account's money to be streamed as AccountValueFacts."""
         ...

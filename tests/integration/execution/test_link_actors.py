@@ -38,14 +38,16 @@ class Bare:
 class Scene:
     """A link with its two actors; a listener that cleans the link at each snapshot."""
 
-    def __init__(self, bench, **identity) -> None:
+    def __init__(self, bench, *, snapshot_s: float = 0.5, per_s_max: int = 48, **identity) -> None:
         host, port = bench.address
         fields = {"account_id": ACCOUNT_ID, "host": host, "port": port, **identity}
         who = Identity("sim", AccountName.PAPER, **fields)
         clock = MonotonicClock()
         self.published = []
         self.snapshots = 0
-        self.port = IbOrderPort(host, port, 11, clock, connect_deadline_s=1.0)
+        self.port = IbOrderPort(
+            host, port, 11, clock, connect_deadline_s=1.0, messages_per_s_max=per_s_max
+        )
         self.link = OrderLink(
             who,
             self.port,
@@ -53,7 +55,7 @@ class Scene:
             clock,
             MarketTime(bench.market.clock),
             self.published.append,
-            deadlines=LinkDeadlines(1.0, 0.2, 0.5),
+            deadlines=LinkDeadlines(1.0, 0.2, snapshot_s),
         )
         self.link.attach(self._take)
         self.ctx = Bare()
@@ -108,6 +110,40 @@ async def test_a_gateway_that_answers_nothing_is_left_after_two_heartbeats():
             await eventually(lambda: scene.link.breaks > breaks, "two missed beats")
             bench.faults.clear("mute_request")
             await scene.until_clean()
+    finally:
+        await bench.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_list_that_the_gateway_dropped_is_not_waited_for():
+    bench = await TwsBench(None).start()
+    try:
+        async with Scene(bench, snapshot_s=60.0) as scene:
+            await scene.until_clean()
+            snapshots = scene.snapshots
+            bench.faults.set("pacing", count=1)
+            scene.link.want_look("one list of it is dropped")
+            await eventually(lambda: scene.snapshots > snapshots, "a whole read")
+            await scene.until_clean()
+    finally:
+        await bench.stop()
+
+
+@pytest.mark.asyncio
+async def test_a_flood_of_looks_stays_within_the_gateways_pace():
+    bench = await TwsBench(None).start()
+    bench.paper.messages_per_s_max = 11
+    try:
+        async with Scene(bench, per_s_max=28) as scene:
+            await scene.until_clean()
+            breaks, snapshots = scene.link.breaks, scene.snapshots
+
+            def wants_more():
+                scene.link.want_look("again and again")
+                return scene.snapshots > snapshots + 6
+
+            await eventually(wants_more, "seven looks")
+            assert scene.link.breaks == breaks, "the gateway dropped a message"
     finally:
         await bench.stop()
 

@@ -278,6 +278,13 @@ class PathMachine(RuleBasedStateMachine):
             assert self.broker.faults() == []
             assert self.bared_in_a_halt == []
 
+    @invariant()
+    def the_open_risk_is_that_of_every_plan_weighed_anew(self):
+        if hasattr(self, "broker"):
+            views = self.path._views
+            anew = sum(views._plan_risk(desk)[0] for desk in views.desks.values())
+            assert views.open_risk() == anew
+
     def teardown(self):
         try:
             if hasattr(self, "broker"):

@@ -2,6 +2,7 @@
 
 Rules of this file:
 - every fault of driver, network or server that a retry may heal is StoreUnavailable;
+- a statement leaves when it is made, not when the loop has time for it: orders wait for its commit;
 - a message names the address without its password.
 """
 
@@ -71,6 +72,14 @@ def unavailable(dsn: str, reason: str, **fields: object) -> StoreUnavailable:
         reason=reason,
         **fields,
     )
+
+
+class PromptConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """A connection whose bytes do not wait in the loop for the end of its turn."""
+
+    def __init__(self, protocol: Any, transport: Any, *others: Any) -> None:
+        super().__init__(protocol, transport, *others)
+        transport.set_write_buffer_limits(high=0)
 
 
 async def prepare(connection: Any) -> None:

@@ -16,7 +16,12 @@ from typing import Any, Final
 
 import asyncpg
 
-from tradebox.adapters.postgres.connect import mapped, prepare, unavailable
+from tradebox.adapters.postgres.connect import (
+    PromptConnection,
+    mapped,
+    prepare,
+    unavailable,
+)
 from tradebox.errors import StoreUnavailable
 from tradebox.supervision.clock import Clock
 
@@ -198,6 +203,7 @@ class PgPool:
                 command_timeout=self._statement_s_max,
                 init=prepare,
                 reset=_keep_session,
+                connection_class=PromptConnection,
                 server_settings={"application_name": "tradebox"},
             )
         except (ValueError, asyncpg.InterfaceError) as error:

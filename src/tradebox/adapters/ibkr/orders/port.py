@@ -2,9 +2,10 @@
 
 Rules of this file:
 - one unkeyed request at a time; its answer is complete at its own END, counted, so that a late
-  END of an abandoned read never completes a later one;
+  END of an abandoned read never completes a later one; where the gateway says that it dropped a
+  message, an END may never come and the count is worth nothing: the connection ends;
 - orders are not throttled here, the gate counts them; questions about stocks wait for their turn,
-  so that however many are asked, the gateway's pace is left to orders;
+  so that however many are asked, the gateway's pace is left to orders; looks wait for the same;
 - every connect builds a new client, so that nothing of the last session can speak again;
 - a new connection reports its end once, whatever ended it.
 """
@@ -12,8 +13,8 @@ Rules of this file:
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from tradebox.adapters.ibkr.orders.sliced_client import SlicedClient
 from tradebox.domain.market import Bar, Instrument
 from tradebox.errors import BrokerUnavailable, ClientIdInUse, HeartbeatMissed
 from tradebox.execution.buckets import Bucket
+from tradebox.execution.pace import KEPT_FOR_ORDERS, LOOK_MESSAGES, MESSAGES_PER_S_MAX, Pace
 from tradebox.ports.orders import (
     BrokerFact,
     BrokerSnapshot,
@@ -44,13 +46,15 @@ from tradebox.supervision.clock import Clock
 _FIRST_REQUEST_ID: Final = 1_000_000_000
 """Requests count far above orders, so that a code names one of them without doubt."""
 _CODE_CLIENT_ID_IN_USE: Final = 326
+_CODE_DROPPED: Final = 100
+"""TWS API: more messages than it takes in a second; what was dropped it does not say."""
 _WARNING_CODES: Final = range(2100, 2200)
 """TWS API: a warning carries the id of the request that it is about, which goes on."""
 _HEARTBEAT_GAP_S: Final = 1.0
 """TWS API: a second reqCurrentTime within a second is not answered."""
 _NS_PER_S: Final = 1_000_000_000
 QUESTIONS_PER_S: Final = 15
-"""TWS API: beyond 50 messages a second it drops what comes; the other 35 are for orders."""
+"""TWS API: beyond 50 messages a second it drops what comes; the others are looks and orders."""
 
 
 class IbOrderPort:
@@ -65,6 +69,7 @@ class IbOrderPort:
         *,
         connect_deadline_s: float = 5.0,
         questions_per_s: int = QUESTIONS_PER_S,
+        messages_per_s_max: int = MESSAGES_PER_S_MAX,
         default_zone: tzinfo = UTC,
     ) -> None:
         self._address = (host, port)
@@ -75,6 +80,7 @@ class IbOrderPort:
         self._session: _Session | None = None
         self._lock = asyncio.Lock()
         self._questions = Bucket(questions_per_s, 1.0)
+        self._pace = Pace(messages_per_s_max)
         self._queue = asyncio.Lock()
         self._heartbeat_at_s = float("-inf")
 
@@ -84,7 +90,7 @@ class IbOrderPort:
         Raises:  BrokerUnavailable where nothing answers within the deadline; ClientIdInUse.
         """
         self.close()
-        session = _Session(on_fact, self._zone)
+        session = _Session(on_fact, self._zone, lambda: self._pace.note(self._clock.now()))
         self._session = session
         host, port = self._address
         try:
@@ -118,20 +124,18 @@ class IbOrderPort:
         part = "open_orders"
         try:
             async with asyncio.timeout(deadline_s), self._lock:
-                facts = session.collect()
-                await session.ask(part, client.reqAllOpenOrders)
-                part = "completed"
-                await session.ask(part, lambda: client.reqCompletedOrders(False))
-                part = "executions"
-                await session.ask(
-                    part, lambda: client.reqExecutions(request_id, filters), request_id
-                )
-                part = "positions"
-                await session.ask(part, client.reqPositions)
+                with session.collecting() as facts:
+                    await session.ask(part, client.reqAllOpenOrders)
+                    part = "completed"
+                    await session.ask(part, lambda: client.reqCompletedOrders(False))
+                    part = "executions"
+                    await session.ask(
+                        part, lambda: client.reqExecutions(request_id, filters), request_id
+                    )
+                    part = "positions"
+                    await session.ask(part, client.reqPositions)
         except TimeoutError as error:
             raise BrokerUnavailable(f"no END of {part} in {deadline_s} s", part=part) from error
-        finally:
-            session.stop_collecting()
         return BrokerSnapshot(
             open_orders=tuple(fact for fact in facts if isinstance(fact, OpenOrderFact)),
             order_statuses=tuple(fact for fact in facts if isinstance(fact, OrderStatusFact)),
@@ -207,9 +211,21 @@ class IbOrderPort:
     async def _take_turn(self) -> None:
         """Wait, behind those who came before, until a question may be written."""
         async with self._queue:
-            while wait_s := self._questions.wait_s(self._clock.now()):
+            while wait_s := self._question_wait_s(self._clock.now()):
                 await self._clock.sleep(wait_s)
             self._questions.take(1, self._clock.now())
+
+    def _question_wait_s(self, now_s: float) -> float:
+        wait_s = self._pace.wait_s(1, now_s, KEPT_FOR_ORDERS)
+        return max(wait_s, self._questions.wait_s(now_s))
+
+    def room(self) -> int:
+        """Return how many messages may be written now, by the gateway's pace."""
+        return self._pace.room(self._clock.now())
+
+    def look_wait_s(self) -> float:
+        """Return how long a snapshot is to wait, so that orders keep their share of the pace."""
+        return self._pace.wait_s(LOOK_MESSAGES, self._clock.now(), KEPT_FOR_ORDERS)
 
     def watch_account(self, account_id: str) -> None:
         """Ask for the account's money to be streamed as AccountValueFacts."""
@@ -220,7 +236,8 @@ class IbOrderPort:
         """Encode what `send` of the same ticket will write; nothing leaves."""
         session = self._session
         if session is not None and not session.is_over:
-            session.prepared[ticket.order_id] = (ticket, session.encoded(ticket))
+            with suppress(ConnectionError):  # the socket is gone: `send` will say so
+                session.prepared[ticket.order_id] = (ticket, session.encoded(ticket))
 
     def send(self, ticket: OrderTicket) -> None:
         """Write a new order or a modify. Raises BrokerUnavailable if the socket is gone."""
@@ -261,8 +278,14 @@ def _listed(value: object) -> list[object]:
 class _Session:
     """One connection, from its first byte to its end."""
 
-    def __init__(self, on_fact: Callable[[BrokerFact], None], zone: tzinfo) -> None:
+    def __init__(
+        self,
+        on_fact: Callable[[BrokerFact], None],
+        zone: tzinfo,
+        on_write: Callable[[], None],
+    ) -> None:
         self._on_fact = on_fact
+        self._on_write = on_write
         self.reader = FactReader(self._take, self._ended, self.end)
         self.client: Any = SlicedClient(self.reader)
         self.client.MaxRequests = 0
@@ -306,12 +329,15 @@ class _Session:
         self._request_id += 1
         return self._request_id
 
-    def collect(self) -> list[BrokerFact]:
+    @contextmanager
+    def collecting(self) -> Iterator[list[BrokerFact]]:
+        """Keep every fact that comes inside; one reader at a time."""
+        assert self._collected is None, "one read at a time"
         self._collected = []
-        return self._collected
-
-    def stop_collecting(self) -> None:
-        self._collected = None
+        try:
+            yield self._collected
+        finally:
+            self._collected = None
 
     async def ask(self, kind: str, request: Callable[[], None], request_id: int = -1) -> object:
         """Write a request and wait for its own END."""
@@ -332,6 +358,7 @@ class _Session:
     def write(self, request: Callable[[], None]) -> None:
         if self.is_over:
             raise BrokerUnavailable(self._gone.result())
+        self._on_write()
         try:
             request()
         except ConnectionError as error:
@@ -349,7 +376,10 @@ class _Session:
     def _ended(self, kind: str, request_id: int, value: object) -> None:
         if kind == "error":
             assert isinstance(value, int), value
-            self._fail(request_id, value)
+            if value == _CODE_DROPPED and self._counts_answers():
+                self.end("the gateway dropped a message while an answer was awaited")
+            else:
+                self._fail(request_id, value)
             return
         if request_id == -1:
             self._answered[kind] += 1
@@ -357,6 +387,11 @@ class _Session:
         future = self._waiting.get((kind, request_id))
         if future is not None and not future.done():
             future.set_result(value)
+
+    def _counts_answers(self) -> bool:
+        """Say whether lists are being read, or an answer is awaited that names no request."""
+        is_counted = any(number < _FIRST_REQUEST_ID for _kind, number in self._waiting)
+        return is_counted or self._collected is not None
 
     def _fail(self, request_id: int, code: int) -> None:
         """Answer a question about a stock with nothing; a warning is followed by the answer."""

@@ -1,0 +1,44 @@
+"""Whatever is written, and by whom: no second sees more messages than the gateway takes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradebox.execution.pace import (
+    KEPT_FOR_ORDERS,
+    LOOK_MESSAGES,
+    MESSAGES_PER_S_MAX,
+    Pace,
+)
+
+STEPS = st.lists(
+    st.tuples(st.floats(0.0, 0.3), st.sampled_from(["look", "question", "order"])), max_size=200
+)
+
+
+@given(STEPS)
+def test_no_second_sees_more_than_the_gateway_takes(steps):
+    pace, written, now_s = Pace(), [], 100.0
+    for passed_s, what in steps:
+        now_s += passed_s
+        if what == "order":
+            count = min(2, pace.room(now_s))
+        else:
+            count = LOOK_MESSAGES if what == "look" else 1
+            now_s += pace.wait_s(count, now_s, KEPT_FOR_ORDERS)
+            assert pace.wait_s(count, now_s, KEPT_FOR_ORDERS) == 0.0
+            assert pace.room(now_s) >= count + KEPT_FOR_ORDERS
+        for _ in range(count):
+            pace.note(now_s)
+            written.append(now_s)
+    for end in range(len(written)):
+        within = [at_s for at_s in written[: end + 1] if written[end] - at_s < 1.0]
+        assert len(within) <= MESSAGES_PER_S_MAX
+
+
+def test_a_look_on_an_idle_connection_waits_for_nothing():
+    pace = Pace()
+    for _ in range((MESSAGES_PER_S_MAX - KEPT_FOR_ORDERS) // LOOK_MESSAGES):
+        assert pace.wait_s(LOOK_MESSAGES, 1.0, KEPT_FOR_ORDERS) == 0.0
+        for _ in range(LOOK_MESSAGES):
+            pace.note(1.0)
+    assert 0.9 < pace.wait_s(LOOK_MESSAGES, 1.1, KEPT_FOR_ORDERS) <= 1.0
