@@ -132,15 +132,20 @@ async def vendor() -> None:
 
 
 class Stopwatch:
-    """How long each price took to a reader, where the market runs at the speed of real time."""
+    """How long each price took to a reader, where the market runs at the speed of real time.
+
+    A price that is said again, since it has aged, is no news and not timed.
+    """
 
     def __init__(self, told: dict[str, Any]) -> None:
         self._is_told = "mono_ns" in told
         self._ahead_ns = told["market_ns"] - told["mono_ns"] if self._is_told else 0
         self._took_us: list[float] = []
+        self._numbers: dict[str, int] = {}
 
     def see(self, blob: dict[str, Any]) -> None:
-        if self._is_told:
+        if self._is_told and blob["n"] != self._numbers.get(blob["s"]):
+            self._numbers[blob["s"]] = blob["n"]
             now_ns = time.monotonic_ns() + self._ahead_ns
             self._took_us.append((now_ns - blob["e"]) / 1000)
 

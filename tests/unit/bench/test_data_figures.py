@@ -27,12 +27,16 @@ def test_a_window_is_compared_with_the_peace_of_its_own_round():
 
 def test_a_reader_times_prices_by_the_markets_own_clock_and_only_where_it_is_told():
     watch = Stopwatch({"mono_ns": 0, "market_ns": 0})
-    watch.see({"e": 0})
+    blob = {"s": "A", "e": 0, "n": 1}
+    watch.see(blob)
+    watch.see({**blob, "q": "stale"})
     (took_us,) = watch.taken()
     assert took_us > 0
     assert watch.taken() == []
+    watch.see({**blob, "n": 2})
+    assert len(watch.taken()) == 1
     idle = Stopwatch({})
-    idle.see({"e": 0})
+    idle.see(blob)
     assert idle.taken() == []
 
 
