@@ -647,7 +647,9 @@ def row_29_a_bust_is_reversed_and_the_stop_follows(world: World) -> None:
     eventually(lambda: len(executed(world, sold)) > before, "another exit")
     eventually(lambda: world.held(sold) == 0, "flat again")
     world.until_state(plan_id, "closed")
-    assert len(world.alerts("execution_corrected", since_ns=since_ns)) >= 2
+    eventually(
+        lambda: len(world.alerts("execution_corrected", since_ns=since_ns)) >= 2, "both are told"
+    )
 
 
 @acts.row(30)

@@ -56,6 +56,7 @@ HOARD = 2_000
 HOARD_S = 30.0
 GREEDY = {
     "size": {"quantity": 1},
+    "stop": {"price": 1_000_000},  # beyond every price: the first one ends it
     "steps": [{"at": {"r": f"{n}"}, "move_stop": {"to": "break_even"}} for n in range(1, 10)],
 }
 THROTTLED_S = 10.0
