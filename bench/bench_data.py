@@ -1,7 +1,8 @@
 """Vendor bytes to a controller's mailbox and to Redis with five readers: what one core takes.
 
 Rules of this file:
-- the path runs alone on one core; vendor, readers and Redis share the others;
+- the path runs alone on one core; vendor, readers and Redis share the others; what was imported,
+  and later what was started, is taken out of Python's sweeps, as launcher and engine do it;
 - latency runs from the vendor's hand to the live controller's handler; a tick that a newer one of
   its symbol replaced in the mailbox has none and is counted;
 - the floor is a bare redis-py pipeline that writes the same batches in the same run;
@@ -42,6 +43,7 @@ from tradebox.adapters.redis.client import make_client
 from tradebox.adapters.redis.prices import CHANNEL, QUOTE_PREFIX, RedisPrices, blob
 from tradebox.config import Home, Settings
 from tradebox.domain.market import AdmittedTick, Quality, Source
+from tradebox.supervision.preload import freeze
 
 SYMBOLS = [f"S{number:04d}" for number in range(50)]
 MANY = [f"S{number:04d}" for number in range(1000)]
@@ -121,6 +123,7 @@ async def path_of(symbols: Sequence[str], url: str, core: int | None) -> AsyncIt
     paper = Part("readers", core, url=url, symbols=names, count=1)
     try:
         await path.start(vendor.first["port"])
+        freeze()
         warm = max(WARM_TICKS, 20 * len(symbols))
         per_s = max(WARM_PER_S, 2 * len(symbols))
         await vendor.ask(do="send", per_s=per_s, seconds=warm / per_s, ticks=10)
@@ -333,10 +336,12 @@ async def _measure(url: str, core: int | None) -> dict[str, Any]:
 
 def run() -> dict[str, Any]:
     """Measure once and return the figures. Units stand in the names."""
+    freeze()
     with own_core() as core, own_redis(core) as url:
         load = load_average()
         measured = uvloop.run(_measure(url, core))
         many = uvloop.run(crowd(url, core))
+    gc.unfreeze()
     return {"load_during": load, "cores_of_the_path": 1, **measured, "memory": many}
 
 
