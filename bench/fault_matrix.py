@@ -56,7 +56,7 @@ def keep(told: dict[str, Any], took_s: float, *, is_whole: bool) -> dict[str, An
     rows, again = measured["rows"], measured.get("played_again", {})
     summary = {
         "failed": _failed(rows),
-        "still_failed": sorted(set(_failed(rows)) - (set(again) - set(_failed(again)))),
+        "still_failed": sorted(set(_failed({**rows, **again}))),
         "uncovered_s_max": max(
             (row.get("uncovered_s_max", 0.0) for row in rows.values()), default=0
         ),
