@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from bench import fault_matrix
 
 
