@@ -117,12 +117,23 @@ def _migrate(home: Home, settings: Settings, needs: tuple[str, ...]) -> ServerSp
 
     return ServerSpec(
         name=MIGRATE,
-        argv=_python("tradebox.adapters.embedded", "migrate", "--home", str(home.root)),
+        argv=_python("tradebox.adapters.embedded", "migrate", *_books_of(home, settings)),
         mode="oneshot",
         needs=needs,
         env=environment,
         start_deadline_s=60.0,
     )
+
+
+def _books_of(home: Home, settings: Settings) -> tuple[str, ...]:
+    """Return the words that say whose books the database must hold."""
+    named = {"paper": settings.paper.account, "live": settings.live.account}
+    if settings.profile == "sim":
+        named = {}
+    elif settings.profile == "paper":
+        del named["live"]
+    accounts = [f"--account={name}={number}" for name, number in named.items() if number]
+    return ("--home", str(home.root), "--profile", settings.profile, *accounts)
 
 
 def _sim(home: Home, settings: Settings) -> ServerSpec:

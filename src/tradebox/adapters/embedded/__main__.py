@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from tradebox.adapters.embedded import lease, postgres, valkey
 from tradebox.adapters.embedded.addresses import postgres_dsn
 from tradebox.adapters.embedded.secrets import Login, role_passwords
+from tradebox.adapters.postgres.books_owner import BooksOwner
 from tradebox.adapters.postgres.engine_lock import owner_of
 from tradebox.adapters.postgres.migrate import migrate
 from tradebox.config import Home, PostgresSettings, Settings
@@ -60,7 +61,11 @@ def _migrate(arguments: argparse.Namespace) -> dict[str, object]:
     settings = Settings(postgres=PostgresSettings(url=SecretStr(url) if url else None))
     dsn = postgres_dsn(home, settings, Login.POSTGRES, arguments.socket_dir)
     owner = owner_of(home.root)
-    state, applied = asyncio.run(migrate(dsn, role_passwords(home), owner=owner))
+    books = None
+    if arguments.profile is not None:
+        accounts = (word.partition("=") for word in arguments.account)
+        books = BooksOwner(arguments.profile, {name: number for name, _, number in accounts})
+    state, applied = asyncio.run(migrate(dsn, role_passwords(home), owner=owner, books=books))
     return {"schema_version": state.version, "applied": list(applied)}
 
 
@@ -74,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--home", type=Path, required=True)
         if name == "migrate":
             one.add_argument("--socket-dir", type=Path, default=None)
+            one.add_argument("--profile", default=None)
+            one.add_argument("--account", action="append", default=[])
         if name in ("migrate", "sweep"):
             return
         wanted = "?" if name == "stop" else None

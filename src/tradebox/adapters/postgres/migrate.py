@@ -5,7 +5,8 @@ Rules of this file:
 - a file that has been applied is never edited: its sha256 is kept and compared;
 - one runner at a time, by an advisory lock on the runner's connection;
 - the roles are made before the first file runs;
-- a database that another home's engine holds is left alone: it would lose its logins.
+- a database that another home's engine holds is left alone: it would lose its logins;
+- one that holds the books of another world or account is refused.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from typing import Any
 
 import asyncpg
 
+from tradebox.adapters.postgres.books_owner import BooksOwner, refuse_other_books
 from tradebox.adapters.postgres.connect import connected
 from tradebox.adapters.postgres.engine_lock import holders, name_of
 from tradebox.adapters.postgres.roles import ensure_roles, harden_database
@@ -149,12 +151,15 @@ async def migrate(
     files: Sequence[Migration] | None = None,
     *,
     owner: str = "",
+    books: BooksOwner | None = None,
 ) -> tuple[SchemaState, tuple[str, ...]]:
     """Make the roles, apply what is pending, and return the end state and the names applied.
 
     dsn: the owner's. passwords: of the three roles. owner: of this home (engine_lock.owner_of).
+    books: who is about to trade on it.
     Raises: StoreUnavailable, also where another home's engine runs on it; MigrationFailed
-            when a file was changed, is unknown, or fails.
+            when a file was changed, is unknown, or fails; ConfigInvalid where the books are
+            another's.
     """
     wanted = load_migrations() if files is None else tuple(files)
     async with connected(dsn) as connection:
@@ -170,6 +175,8 @@ async def migrate(
             if migration.name in state.pending:
                 await _apply(connection, migration)
                 applied.append(migration.name)
+        if books is not None:
+            await refuse_other_books(connection, books)
         return compare(wanted, await _records(connection)), tuple(applied)
 
 
