@@ -235,6 +235,26 @@ async def test_the_first_value_of_a_day_stays(store):
     assert (await store.day_so_far(AccountName.LIVE, "2026-11-20")).start_usd is None
 
 
+NOON_NS = 1_763_571_600_000_000_000
+"""2025-11-19 12:00 in New York."""
+
+
+@pytest.mark.asyncio
+async def test_only_an_entry_that_filled_makes_a_later_day_another_than_the_first(store):
+    await store.commit(
+        batch(DaySeen("2025-11-18", Decimal(100), Decimal(0), 0), OrderRecorded(ROW))
+    )
+    stop = replace(ROW, order_ref="tbp-2", order_id=42, role=OrderRole.STOP)
+    sold = replace(FILL, exec_stem="0.1.2", order_ref=stop.order_ref, at_ns=NOON_NS)
+    busted = replace(FILL, exec_stem="0.1.3", quantity=0, at_ns=NOON_NS)
+    await store.commit(batch(OrderRecorded(stop), FillSeen(sold), FillSeen(busted), batch_id="b2"))
+    assert not (await store.day_so_far(PAPER, "2025-11-20")).has_traded_before
+    await store.commit(batch(FillSeen(replace(FILL, at_ns=NOON_NS)), batch_id="b3"))
+    assert not (await store.day_so_far(PAPER, "2025-11-19")).has_traded_before
+    assert (await store.day_so_far(PAPER, "2025-11-20")).has_traded_before
+    assert not (await store.day_so_far(AccountName.LIVE, "2025-11-20")).has_traded_before
+
+
 def test_a_batch_survives_the_spool_unchanged():
     whole = batch(*CHANGES)
     assert decode(encode(whole)) == whole

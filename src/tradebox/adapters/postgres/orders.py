@@ -109,7 +109,10 @@ SELECT today.net_liquidation_usd AS start_usd, today.stops_in_row, today.rejects
        (SELECT peak_usd FROM trade.account_day
         WHERE account = $1 AND day <= $2 AND peak_usd IS NOT NULL
         ORDER BY day DESC LIMIT 1) AS peak_usd,
-       EXISTS (SELECT FROM trade.account_day WHERE account = $1 AND day < $2) AS has_traded_before
+       EXISTS (SELECT FROM trade.fill AS f JOIN trade.broker_order AS o USING (order_ref)
+               WHERE f.account = $1 AND o.role = 'entry' AND f.quantity > 0
+               AND (to_timestamp(f.at_ns / 1e9) AT TIME ZONE 'America/New_York')::date < $2)
+           AS has_traded_before
 FROM (SELECT) AS one
 LEFT JOIN trade.account_day AS today ON today.account = $1 AND today.day = $2
 """
