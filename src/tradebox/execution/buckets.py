@@ -2,13 +2,16 @@
 
 Rules of this file:
 - entries and reductions draw from buckets of their own, so that entries can starve nobody;
-- time is handed in; a bucket never holds more than its size.
+- time is handed in; a bucket never holds more than its size;
+- after the broker said "too many" entries go at half their rate for a while.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 _ROUNDING_S: Final = 1e-6
+SLOW_S: Final = 60.0
+"""How long entries go at half their rate."""
 
 
 @dataclass(slots=True)
@@ -50,10 +53,18 @@ class Buckets:
     def __init__(self, per_s: int, per_min: int, per_day: int, reductions_per_s: int = 20) -> None:
         self._entry = (Bucket(per_s, 1.0), Bucket(per_min, 60.0), Bucket(per_day, 86_400.0))
         self._reduce = Bucket(reductions_per_s, 1.0)
+        self._slow_until_s = float("-inf")
+
+    def slow_down(self, now_s: float) -> None:
+        """Count each message of an entry twice for SLOW_S: the broker had too many."""
+        self._slow_until_s = now_s + SLOW_S
+
+    def _cost(self, now_s: float) -> int:
+        return 2 if now_s < self._slow_until_s else 1
 
     def entry_tokens(self, now_s: float) -> int:
         """Return the messages an entry may send now."""
-        return min(bucket.available(now_s) for bucket in self._entry)
+        return min(bucket.available(now_s) for bucket in self._entry) // self._cost(now_s)
 
     def reduce_tokens(self, now_s: float) -> int:
         """Return the messages that exits and stops may send now."""
@@ -62,7 +73,7 @@ class Buckets:
     def take_entry(self, count: int, now_s: float) -> None:
         """Take messages of an entry."""
         for bucket in self._entry:
-            bucket.take(count, now_s)
+            bucket.take(count * self._cost(now_s), now_s)
 
     def take_reduce(self, count: int, now_s: float) -> None:
         """Take messages of an exit or a stop."""

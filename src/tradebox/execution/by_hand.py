@@ -42,12 +42,13 @@ class ByHand:
 
     def unexplained(self, symbol: str) -> tuple[int, Decimal | None]:
         """Return the broker's signed shares that are not in the books, and their cost."""
-        return self._broker.unexplained(symbol, self._book)
+        return self._broker.unexplained(symbol)
 
     async def release(self, symbol: str, *, keep: bool) -> str:
         """Let a symbol take entries again; return why not, or "". Raises StoreUnavailable.
 
-        keep: shares that nobody explains are booked as a person's own and left alone.
+        keep: shares that nobody explains are booked as a person's own and left alone; shares that
+        are gone are taken off the plans that believe to hold them.
         """
         if symbol not in self._book.quarantined:
             return f"{symbol} is not quarantined"
@@ -58,10 +59,24 @@ class ByHand:
         if left and not keep:
             return f"the broker holds {left} shares that the books do not: adopt or keep them"
         changes: list[Change] = [SymbolReleased(symbol, "released by a person")]
+        for plan_id, gone in self._gone(symbol, left):
+            changes.append(PositionAdjusted(symbol, gone, "gone, said a person", plan_id))
+            left -= gone
         if left:
             changes.append(PositionAdjusted(symbol, left, "kept aside by a person"))
         await self._settle(changes)
         return ""
+
+    def _gone(self, symbol: str, left: int) -> list[tuple[str, int]]:
+        """Return which plans lose how many signed shares where the books hold too many."""
+        found = []
+        for plan_id in self._book.plan_ids():
+            held = self._book.plan_position(plan_id)
+            if held * left < 0 and self._book.of_plan(plan_id)[0].row.symbol == symbol:
+                gone = min(abs(held), abs(left)) * (1 if left > 0 else -1)
+                found.append((plan_id, gone))
+                left -= gone
+        return found
 
     async def book_adopted(self, plan_id: str, symbol: str, side: Side, quantity: int) -> None:
         """Give shares that are nobody's to a plan. Raises StoreUnavailable."""
@@ -77,5 +92,8 @@ class ByHand:
     async def _settle(self, changes: list[Change]) -> None:
         await self._keeper.commit(changes, may_spool=False)
         self._book.apply(changes)
+        for change in changes:
+            if isinstance(change, PositionAdjusted):
+                self._broker.settle(change.symbol, change.quantity)
         self._intake.settled()
         self._link.want_look("a person settled a symbol")

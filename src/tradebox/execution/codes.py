@@ -31,6 +31,10 @@ REFUSAL_CLASSES: Final = frozenset({"order-rejected", "permission", "client-erro
 """Classes that name a refusal: of a new order, or of the change of a working one."""
 
 
+_LOOKS: Final = frozenset({"RECON_ORDER", "RECON_FULL"})
+_STOPS: Final = frozenset({"HALT_PAGE", "BLOCK_NEW_ENTRIES"})
+
+
 @dataclass(frozen=True, slots=True)
 class CodeRow:
     """One code. actions: words like RECON_ORDER, KEEP_ORDER, BLOCK_NEW, PAGE."""
@@ -45,12 +49,17 @@ class CodeRow:
     @property
     def wants_look(self) -> bool:
         """True where the broker's lists must be read."""
-        return self.code_class in LOOK_CLASSES or "RECON_ORDER" in self.actions
+        return self.code_class in LOOK_CLASSES or bool(self.actions & _LOOKS)
 
     @property
     def is_refusal(self) -> bool:
         """True where the code refuses something; what, the lists say."""
         return self.code_class in REFUSAL_CLASSES or self.code_class == "order-modify-failed"
+
+    @property
+    def stops_entries(self) -> bool:
+        """True for a code of an order or the account after which a person must look first."""
+        return self.scope == "order" and bool(self.actions & _STOPS)
 
     @property
     def wants_person(self) -> bool:

@@ -3,6 +3,8 @@
 Rules of this file:
 - called by the controller between two messages, so that nothing else is under way;
 - a command can be carried out twice with the same end: a program may die before it answered;
+- what settles a symbol acts on a look that began after it was asked: an older one may lack what a
+  person has done at the broker since;
 - PostgreSQL away: nobody can ask, and nobody is answered; the kill file works without it.
 """
 
@@ -24,6 +26,8 @@ from tradebox.supervision.clock import Clock
 
 PERIOD_S: Final = 0.25
 CAPABILITIES_S: Final = 2.0
+LOOK_NS_MAX: Final = 20_000_000_000
+"""Below the deadline of what a person asks: later it would come as a surprise."""
 Answer = Mapping[str, Any]
 
 
@@ -63,6 +67,11 @@ class CommandDesk:
             CommandKind.KILL: self._set_kill,
             CommandKind.EXIT: self._exit,
             CommandKind.FLATTEN: self._flatten,
+            CommandKind.RECONCILE: self._look,
+            CommandKind.ADOPT: self._look,
+            CommandKind.RELEASE: self._look,
+        }
+        self._seen: Mapping[CommandKind, Callable[[Command], Coroutine[Any, Any, Answer]]] = {
             CommandKind.RECONCILE: self._reconcile,
             CommandKind.ADOPT: self._adopt,
             CommandKind.RELEASE: self._release,
@@ -133,7 +142,8 @@ class CommandDesk:
             await self._runner.cancel(running.state.plan_id, "a person asked to flatten")
         return {"done": True, "entries": "paused", "plans": asked}
 
-    async def _reconcile(self, command: Command) -> Answer | None:
+    async def _look(self, command: Command) -> Answer | None:
+        """Have the broker's lists read; the command waits for what they say."""
         if not self._link.is_connected:
             return {"done": False, "why": f"the order link is {self._link.state}"}
         self._looks.append((command, self._link.mono_ns()))
@@ -141,15 +151,29 @@ class CommandDesk:
         return None
 
     async def _answer_looks(self) -> None:
+        """Carry out what waited for a look that is done."""
         report = self._path.by_hand.report
-        waiting, self._looks = self._looks, []
-        for command, asked_ns in waiting:
-            if report is not None and report["started_mono_ns"] >= asked_ns:
-                await self._answer(command, {"done": True, **report})
-            elif not self._link.is_connected:
-                await self._answer(command, {"done": False, "why": "the order link is down"})
-            else:
-                self._looks.append((command, asked_ns))
+        waiting: list[tuple[Command, int]] = []
+        try:
+            while self._looks:
+                command, asked_ns = self._looks.pop(0)
+                if report is not None and report["started_mono_ns"] >= asked_ns:
+                    await self._answer(command, await self._seen[command.kind](command))
+                elif not self._link.is_connected:
+                    await self._answer(command, {"done": False, "why": "the order link is down"})
+                elif self._link.mono_ns() - asked_ns > LOOK_NS_MAX:
+                    why = "the broker's lists could not be read in time: nothing is changed"
+                    await self._answer(command, {"done": False, "why": why})
+                else:
+                    waiting.append((command, asked_ns))
+        finally:
+            self._looks = waiting + self._looks
+
+    async def _reconcile(self, command: Command) -> Answer:
+        del command
+        report = self._path.by_hand.report
+        assert report is not None, "a look was taken"
+        return {"done": True, **report}
 
     async def _adopt(self, command: Command) -> Answer:
         symbol = str(command.args.get("symbol", ""))

@@ -4,7 +4,10 @@ Rules of this file:
 - nothing is written or sent here; the order path commits the changes, then applies them;
 - order state comes from openOrder, orderStatus, completedOrder and executions; a code is noted,
   names a refusal that the lists have shown, and asks for a look;
-- an order is absent only after two complete reads, far enough apart, both after its send.
+- an order is absent only after two complete reads, far enough apart, both after its send, with
+  no break of the link before, between or in them;
+- by the same proof an order that we believe ended is taken for alive: what is not in the books
+  at work could be replaced by a second one.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +17,14 @@ from typing import Final
 from tradebox.domain.order_table import Move
 from tradebox.domain.orders import OrderState
 from tradebox.execution.codes import row_of
-from tradebox.execution.order_book import ENDED, OrderBook, OrderRecord, stem_of
+from tradebox.execution.missing_shares import Missing, missing_shares
+from tradebox.execution.order_book import (
+    ENDED,
+    ORDER_IDS_BELOW,
+    OrderBook,
+    OrderRecord,
+    stem_of,
+)
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.procedures import Alarm
 from tradebox.execution.reconcile import Findings, PositionGap, examine, explains_gap
@@ -35,16 +45,17 @@ from tradebox.ports.orders import (
     LinkClosed,
     OpenOrderFact,
     OrderStatusFact,
+    PositionFact,
     SnapshotTaken,
 )
 from tradebox.supervision.clock import Clock
 
 _NS_PER_S: Final = 1_000_000_000
-_ORDER_IDS_BELOW: Final = 1_000_000_000
-"""Higher request ids are questions, not orders."""
 _TOLD_MAX: Final = 10_000
 _GAP: Final = "the broker holds"
 _CANCELLED: Final = "order-cancelled"
+_EXPLAIN_S: Final = 1.0
+"""Real seconds a fill may follow the position that it changed."""
 _CONFIRM_S: Final = 0.5
 """Real seconds a status may follow the code that tells of a cancel we asked for."""
 
@@ -77,12 +88,18 @@ class Intake:
         self._gap_ns = int(absence_gap_s * _NS_PER_S)
         self._gap_s = absence_gap_s
         self._gaps: dict[str, tuple[PositionGap, int]] = {}
+        self._standing: dict[str, tuple[PositionGap, int]] = {}
+        """Those of symbols that are quarantined: a person was told."""
         self._shown_gaps: dict[str, PositionGap] = {}
         """What the last snapshot showed, confirmed ones with it."""
         self._vanished: list[OrderRecord] = []
+        self._proof_session = -1
+        """The session of the reads that a proof is being put together from."""
         self._commissions: dict[str, str] = {}
         self._told: set[object] = set()
         self._confirming: dict[str, float] = {}
+        self._positions: dict[str, int] = {}
+        self._moved: dict[str, float] = {}
         self.look_at_s: float | None = None
         """When the next look is due that proves an absence or a gap."""
         self.blocked: dict[str, str] = {}
@@ -98,14 +115,29 @@ class Intake:
             self._told.clear()
 
     def unconfirmed(self) -> str:
-        """Return why a look is due: a cancel that a code told of and no status. "" = none is."""
+        """Return why a look is due: what was told and no status or fill followed. "" = none is."""
         now_s = self._clock.now()
         due = [ref for ref, at_s in self._confirming.items() if now_s >= at_s]
         for ref in due:
             del self._confirming[ref]
         found = [self._book.orders[ref] for ref in due if ref in self._book.orders]
         doubted = [record.ref for record in found if not record.is_over]
-        return f"no status after the cancel of {doubted[0]}" if doubted else ""
+        if doubted:
+            return f"no status after the cancel of {doubted[0]}"
+        moved = [symbol for symbol, at_s in self._moved.items() if now_s >= at_s]
+        for symbol in moved:
+            del self._moved[symbol]
+        apart = [one for one in moved if self._positions[one] != self._book.position(one)]
+        return f"the broker holds other shares of {apart[0]}: no fill says why" if apart else ""
+
+    def see_position(self, fact: PositionFact) -> None:
+        """Take note of a position the broker streams; what no fill explains soon is looked at."""
+        symbol, quantity = fact.symbol, int(fact.quantity)
+        if fact.account != self._link.account_id or self._positions.get(symbol) == quantity:
+            return
+        self._positions[symbol] = quantity
+        if quantity != self._book.position(symbol):
+            self._moved.setdefault(symbol, self._clock.now() + _EXPLAIN_S)
 
     def settled(self) -> None:
         """A person settled something: what stands out after it is told anew."""
@@ -131,6 +163,11 @@ class Intake:
     def has_gap(self, symbol: str) -> bool:
         """Return whether the last snapshot showed another position than the books."""
         return symbol in self._gaps
+
+    def confirmed_gap(self, symbol: str) -> PositionGap | None:
+        """Return the difference that a person was told of, as the last snapshot showed it."""
+        is_told = _GAP in self._book.quarantined.get(symbol, "")
+        return self._shown_gaps.get(symbol) if is_told else None
 
     def shown_gap(self, symbol: str) -> PositionGap | None:
         """Return how the last snapshot and the books differ, None where they agree."""
@@ -183,8 +220,10 @@ class Intake:
         row = row_of(fact.code)
         learnt = Learnt()
         record = None
-        if 0 < fact.request_id < _ORDER_IDS_BELOW and self._link.info is not None:
+        if 0 < fact.request_id < ORDER_IDS_BELOW and self._link.info is not None:
             record = self._book.by_order_id(self._link.client_id, fact.request_id)
+        if row.stops_entries and (record is not None or fact.request_id <= 0):
+            self._link.halt(f"code {fact.code}: {fact.text}")
         if record is None:
             if row.wants_person and row.scope != "feed":
                 self._tell(learnt, "warning", "broker_code", f"{fact.code}: {fact.text}", fact.code)
@@ -232,15 +271,22 @@ class Intake:
         findings = examine(self._book, fact.snapshot, self._link.account_id)
         learnt = Learnt(findings=findings)
         started_ns = fact.started_mono_ns
+        if fact.session != self._proof_session:
+            self._proof_session = fact.session
+            for record in self._book.orders.values():
+                record.absent_ns = record.back_ns = None
         for record in findings.listed:
             record.seen_ns, record.absent_ns = started_ns, None
+        for record in findings.back:
+            self._back(record, started_ns, learnt)
         for inactive in findings.inactive:
             move = Move.CANCELLED if inactive.record.filled else Move.REFUSED
             cause = f"listed as inactive; {inactive.record.code_text}"
             learnt.changes += self._book.move(inactive.record, move, cause)
             learnt.records.append(inactive.record)
-        for missing in findings.missing:
-            self._missing(missing.record, started_ns, learnt)
+        if self.has_all_of(fact):
+            for missing in findings.missing:
+                self._missing(missing.record, started_ns, learnt)
         for fork in findings.forked:
             symbol = fork.record.row.symbol
             text = f"{fork.record.ref} {symbol} is there twice: permIds {fork.perm_ids}"
@@ -279,6 +325,19 @@ class Intake:
         learnt.changes += self._book.move(record, move, cause)
         learnt.records.append(record)
 
+    def _back(self, record: OrderRecord, started_ns: int, learnt: Learnt) -> None:
+        """Take an order for alive that two reads list at work after its end was told."""
+        if record.back_ns is None:
+            record.back_ns = started_ns
+        if started_ns - record.back_ns < self._gap_ns:
+            self._look_again()
+            return
+        record.back_ns = None
+        text = f"{record.ref} {record.row.symbol} had ended, and two complete reads list it at work"
+        learnt.changes += self._book.move(record, Move.COPY_LIVES, text)
+        learnt.records.append(record)
+        self._tell(learnt, "critical", "order_back", text, (record.ref, started_ns))
+
     def _look_again(self) -> None:
         if self.look_at_s is None:
             self.look_at_s = self._clock.now() + self._gap_s
@@ -288,22 +347,28 @@ class Intake:
     ) -> None:
         self._shown_gaps = {gap.symbol: gap for gap in gaps}
         seen: dict[str, tuple[PositionGap, int]] = {}
+        standing: dict[str, tuple[PositionGap, int]] = {}
         for gap in gaps:
-            if gap.symbol in self._book.quarantined or gap.symbol == self._drilled():
+            if gap.symbol == self._drilled():
                 continue
-            before = self._gaps.get(gap.symbol)
+            is_told = gap.symbol in self._book.quarantined
+            before = (self._standing if is_told else self._gaps).get(gap.symbol)
             first_ns = before[1] if before is not None and before[0] == gap else started_ns
-            if started_ns - first_ns < self._gap_ns:
-                seen[gap.symbol] = (gap, first_ns)
-                self._look_again()
+            is_new = started_ns - first_ns < self._gap_ns
+            if is_new or is_told:
+                (standing if is_told else seen)[gap.symbol] = (gap, first_ns)
+            if is_told and self._missing_of(gap, started_ns) is None:
                 continue
-            self._confirmed(gap, learnt)
-        self._gaps = seen
+            if is_new:
+                self._look_again()
+            else:
+                self._confirmed(gap, started_ns, learnt)
+        self._gaps, self._standing = seen, standing
         # A stop that is gone explains a gap of its own read, never one that opens later.
         with_gap = {gap.symbol for gap in gaps}
         self._vanished = [one for one in self._vanished if one.row.symbol in with_gap]
 
-    def _confirmed(self, gap: PositionGap, learnt: Learnt) -> None:
+    def _confirmed(self, gap: PositionGap, started_ns: int, learnt: Learnt) -> None:
         difference = gap.broker - gap.books
         for record in self._vanished:
             if explains_gap(gap, record):
@@ -318,6 +383,21 @@ class Intake:
                 return
         text = f"{gap.symbol}: {_GAP} {gap.broker}, the books {gap.books}"
         self._quarantine(learnt, gap.symbol, "position_gap", text, gap)
+        missing = self._missing_of(gap, started_ns)
+        if missing is not None:
+            # Its stop would sell what is not held: the plan must know before it fires.
+            reason = f"{-missing.shares} shares left past our orders; the stop still rests"
+            learnt.changes.append(
+                PositionAdjusted(gap.symbol, missing.shares, reason, missing.plan_id)
+            )
+            text = f"{gap.symbol}: {missing.plan_id}: {reason}"
+            self._tell(learnt, "critical", "position_adjusted", text, (gap, missing.plan_id))
+
+    def _missing_of(self, gap: PositionGap, started_ns: int) -> Missing | None:
+        """Return what a plan lost; an order that is gone without a word may have sold it."""
+        if any(record.row.symbol == gap.symbol for record in self._vanished):
+            return None
+        return missing_shares(gap, self._book, started_ns)
 
     def _quarantine(self, learnt: Learnt, symbol: str, kind: str, text: str, key: object) -> None:
         if symbol not in self._book.quarantined:

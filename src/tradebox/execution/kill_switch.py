@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -46,9 +47,10 @@ class KillSwitch:
         return True
 
     def clear(self) -> None:
-        """Take flag and file back; the row stays as it is."""
+        """Take flag and file back; the row stays, and a file that cannot go still stops."""
         self.reason = ""
-        self._file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file.unlink()
 
     def pause(self, account: AccountName, reason: str) -> None:
         """Stop the entries of one account."""

@@ -40,6 +40,8 @@ _HELD_BY_PARENT: Final = "child"
 _ARMED: Final = "trigger"
 _CANCELLED: Final = frozenset({"Cancelled", "ApiCancelled"})
 _ENDS: Final = frozenset({Move.ALL_FILLED, Move.CANCELLED})
+ORDER_IDS_BELOW: Final = 1_000_000_000
+"""Higher request ids are questions, not orders."""
 ENDED: Final = _CANCELLED | {"Filled"}
 """Statuses with which a copy of an order works no more."""
 _WORKING: Final = frozenset({"PreSubmitted", "Submitted", "PendingCancel"})
@@ -93,6 +95,8 @@ class OrderRecord:
     """The broker amended an execution of it: of one that is over, statuses count too many."""
     absent_ns: int | None = None
     """Monotonic start of the first complete snapshot that did not know it."""
+    back_ns: int | None = None
+    """The same of the first one that listed it at work after its end."""
 
     @property
     def ref(self) -> str:
@@ -258,6 +262,9 @@ class OrderBook:
 
     def learn_open(self, fact: OpenOrderFact) -> tuple[OrderRecord | None, list[Change]]:
         """Return the order an openOrder speaks of and what it changes; None: external."""
+        if fact.order_id < ORDER_IDS_BELOW:
+            # TWS API: ids must exceed every one that was listed, whosever orders they are.
+            self.order_id_max = max(self.order_id_max, fact.order_id)
         record = self.find(fact.order_ref, fact.perm_id, fact.client_id, fact.order_id)
         if record is None:
             return None, []
@@ -352,10 +359,24 @@ class OrderBook:
         filled = booked if known else max(record.row.filled, booked)
         move: Move | None = Move.PART_FILLED
         if filled >= record.row.quantity:
-            move = record.copies.hear(fact.perm_id, Move.ALL_FILLED)
+            is_whole = self._fills_its_copy(record, fill)
+            said = Move.ALL_FILLED if is_whole else Move.PART_FILLED
+            move = record.copies.hear(fact.perm_id, said)
         moved = replace(record.row, filled=filled)
         changes += self._moved(record, moved, move, f"execution {fact.exec_id}")
         return record, changes
+
+    def _fills_its_copy(self, record: OrderRecord, fill: FillRow) -> bool:
+        """Say whether the copy is filled that an execution names; most orders have but one."""
+        if not fill.perm_id or not record.perm_ids - {fill.perm_id}:
+            return True
+        others = (
+            one.quantity
+            for one in self.plan_fills(record.row.plan_id)
+            if (one.order_ref, one.perm_id) == (record.ref, fill.perm_id)
+            and one.exec_stem != fill.exec_stem
+        )
+        return sum(others) + fill.quantity >= record.row.quantity
 
     def move(self, record: OrderRecord, move: Move, cause: str) -> list[Change]:
         """Return what a move that we infer (lost, absent, not sent) changes."""

@@ -37,6 +37,7 @@ from tradebox.errors import StoreUnavailable
 from tradebox.execution.account_day import AccountDay
 from tradebox.execution.alarms import Alarms
 from tradebox.execution.by_hand import ByHand
+from tradebox.execution.codes import row_of
 from tradebox.execution.coverage import CoverWatch
 from tradebox.execution.daily import Calendar
 from tradebox.execution.desk_round import DeskRound
@@ -303,8 +304,11 @@ class OrderPath:
             self._margins.learn(fact)
             return self.take_events()
         if isinstance(fact, PositionFact):
+            self._intake.see_position(fact)
             return self.take_events()
         learnt = self._intake.learn(fact)
+        if isinstance(fact, CodeFact) and "THROTTLE" in row_of(fact.code).actions:
+            self._sender.slow_down()
         if isinstance(fact, CodeFact) and fact.code == _HALTED:
             now_ns = self._world.market_clock.now_ns()
             self._views.halts.update((record.row.symbol, now_ns) for record in learnt.records)
@@ -313,6 +317,8 @@ class OrderPath:
             self._reconciled(fact)
             assert learnt.findings is not None
             self.by_hand.see(fact, learnt.findings)
+            for record in learnt.records:
+                self._desk(record.row.plan_id)
             await self._run_all()
         elif learnt.changes or not isinstance(fact, ExecutionFact | CompletedOrderFact):
             for plan_id in dict.fromkeys(record.row.plan_id for record in learnt.records):

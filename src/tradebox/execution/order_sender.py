@@ -79,6 +79,9 @@ _DENIALS_GAP_S: Final = 0.05
 _SPLIT: Final = Denied(
     "split", "the same shares", "others", "it looks like a split: a person must settle the symbol"
 )
+_MISSING: Final = Denied(
+    "position", "what the broker holds", "less", "books and broker differ: a person must settle it"
+)
 _HALT: Final = Denied(
     "halt", "trading", "halted", "the broker takes no order in a halt: the stop rests until it ends"
 )
@@ -156,6 +159,10 @@ class OrderSender:
         if denied is None:
             self.times.tell(self._world.publish, entry.account, entry.order_ref, req)
         return denied
+
+    def slow_down(self) -> None:
+        """Let entries go at half their rate for a while."""
+        self._buckets.slow_down(self._world.clock.now())
 
     def _latch(self, denied: Denied, now_s: float) -> None:
         """Set the kill switch when entries keep storming the rate limit: somebody is mad."""
@@ -257,6 +264,8 @@ class OrderSender:
             return Denied("fields", "a known symbol", desk.symbol, "the contract is unknown")
         if isinstance(action, PlaceStop) and self._views.looks_split(desk):
             return _SPLIT
+        if self._views.is_beyond(desk, action.quantity):
+            return _MISSING
         order_id = self._next_order_id()
         intent = self._reduce_intent(desk, action, instrument, order_id)
         if isinstance(intent, Denied):
@@ -431,6 +440,9 @@ class OrderSender:
             return Denied("audit", "committed", error.message, "no record, no entry")
         self.times.committed()
         self._book.apply(recorded)
+        if approved.is_entry and self._kill.is_set(self._link.identity.name):
+            await self._unsent(rows, "entries were stopped before the send")
+            return Denied("kill_switch", "off", "True", "the kill switch is set")
         may_send = self._link.can_enter if approved.is_entry else self._link.can_reduce
         if not may_send:
             await self._unsent(rows, "the link broke before the send")

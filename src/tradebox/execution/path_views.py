@@ -276,6 +276,17 @@ class Views:
             return True
         return price is not None and (level - price) * desk.side.sign / level > _SPLIT_SHARE
 
+    def is_beyond(self, desk: PlanDesk, quantity: int) -> bool:
+        """Return whether an order would take off more than the broker is known to hold.
+
+        The plan's book alone would open a position on the other side.
+        """
+        gap = self._intake.confirmed_gap(desk.symbol)
+        if gap is None:
+            return False
+        held = gap.broker + self._book.position(desk.symbol) - gap.books
+        return quantity > max(0, held * (1 if desk.position > 0 else -1))
+
     def is_halted(self, symbol: str) -> bool:
         """Return whether a symbol is halted, or was and no price says yet that it trades again.
 

@@ -12,11 +12,13 @@ Rules of this file:
 from dataclasses import dataclass
 from typing import Final
 
-from tradebox.domain.orders import OrderRole
+from tradebox.domain.orders import OrderRole, OrderState
 from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.ports.orders import BrokerSnapshot, OpenOrderFact
 
 _DEAD: Final = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
+ENDED_UNFILLED: Final = frozenset({OrderState.CANCELLED, OrderState.EXPIRED})
+"""Ends that a broker's list may contradict; the others take its word at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,14 @@ class Findings:
     gaps: tuple[PositionGap, ...] = ()
     listed: tuple[OrderRecord, ...] = ()
     """Ours, found among the open orders."""
+    back: tuple[OrderRecord, ...] = ()
+    """Of these, those that the books have ended unfilled and no list of the broker has."""
 
     @property
     def is_clean(self) -> bool:
         """Nothing stands out."""
-        return not (self.external or self.forked or self.missing or self.inactive or self.gaps)
+        strange = self.external or self.forked or self.missing or self.inactive or self.back
+        return not (strange or self.gaps)
 
 
 def examine(book: OrderBook, snapshot: BrokerSnapshot, account_id: str) -> Findings:
@@ -127,6 +132,11 @@ def examine(book: OrderBook, snapshot: BrokerSnapshot, account_id: str) -> Findi
         inactive=tuple(one for ref, one in inactive.items() if ref not in listed),
         gaps=tuple(_gaps(book, snapshot, account_id)),
         listed=tuple(listed.values()),
+        back=tuple(
+            record
+            for ref, record in listed.items()
+            if record.state in ENDED_UNFILLED and ref not in dead_perms and len(record.perm_ids) < 2
+        ),
     )
 
 

@@ -121,6 +121,7 @@ async def bought_by_hand(world, shares=40):
     async with world.turn:
         world.link.want_look("test")
     await world.until(lambda: "AAPL" in world.path._book.quarantined, "quarantine")
+    return client
 
 
 PLAN = {
@@ -159,6 +160,75 @@ async def test_a_position_of_a_person_is_adopted_with_a_stop(tmp_path, pool):
         _, answer = await asked(world, "exit", plan_id=plan_id)
         await world.until_state(plan_id, "closed")
         assert world.bench.bench.position("AAPL") == 0
+
+
+async def test_shares_that_left_since_the_last_look_are_adopted_by_nobody(tmp_path, pool):
+    async with plan_world(tmp_path, pool) as world:
+        await world.price("100")
+        client = await bought_by_hand(world)
+        client.place(2, "SELL", 40, "MKT")
+        await client.until(3, "Filled")
+        _, answer = await asked(world, "adopt", symbol="AAPL", document=PLAN)
+        assert not answer["done"]
+        assert "holds nothing of it" in answer["why"]
+        assert world.bench.bench.exchange.open_orders("paper") == []
+
+
+async def test_a_plan_whose_shares_a_person_sells_is_over_and_its_stop_gone(tmp_path, pool):
+    """No command, no hourly look: the broker's streamed position says that something is amiss."""
+    async with holding(tmp_path, pool) as (world, plan_id):
+        client = await world.bench.client(0)
+        client.place(1, "SELL", 100, "MKT")
+        await client.until(3, "Filled")
+        await world.until_state(plan_id, "closed")
+        open_orders = world.bench.bench.exchange.open_orders
+        await world.until(lambda: not open_orders("paper"), "no stop for what is not held")
+        assert world.bench.bench.position("AAPL") == 0
+        assert "AAPL" in world.path._book.quarantined
+        _, answer = await asked(world, "release", symbol="AAPL", keep=False)
+        assert answer["done"]
+
+
+async def test_two_plans_never_sell_what_a_person_sold_before_them(tmp_path, pool):
+    """Whose shares they were is not clear: nothing is touched, and nothing sold short."""
+    async with holding(tmp_path, pool) as (world, first):
+        second = await world.add(steps=[], size={"quantity": 60})
+        await world.until_state(second, "armed")
+        await world.price("100")
+        await world.until_state(second, "open")
+        client = await world.bench.client(0)
+        client.place(1, "SELL", 130, "MKT")
+        await client.until(3, "Filled")
+        await world.until(lambda: "AAPL" in world.path._book.quarantined, "quarantine")
+        _, answer = await asked(world, "flatten")
+        assert sorted(answer["plans"]) == sorted([first, second])
+        alerts = lambda: {getattr(one, "kind", "") for one in world.published}  # noqa: E731
+        await world.until(lambda: "uncovered" in alerts(), "a person is told")
+        assert world.bench.bench.position("AAPL") == 30
+        _, answer = await asked(world, "release", symbol="AAPL", keep=True)
+        assert answer["done"]
+        for plan_id in (first, second):
+            await world.until_state(plan_id, "closed")
+        await world.until(lambda: world.bench.bench.position("AAPL") == 0, "the rest has left")
+        _, answer = await asked(world, "reconcile")
+        assert (answer["agrees"], answer["books"]) == (True, {})
+
+
+async def test_our_own_fills_since_the_last_look_are_explained(tmp_path, pool):
+    async with holding(tmp_path, pool) as (world, plan_id):
+        await bought_by_hand(world)
+        async with world.turn:
+            assert world.path.by_hand.unexplained("AAPL")[0] == 40
+        _, answer = await asked(world, "exit", plan_id=plan_id)
+        await world.until_state(plan_id, "closed")
+        async with world.turn:
+            assert world.path.by_hand.unexplained("AAPL")[0] == 40
+        _, answer = await asked(world, "release", symbol="AAPL", keep=True)
+        assert answer["done"]
+        async with world.turn:
+            assert world.path.by_hand.unexplained("AAPL")[0] == 0
+        _, answer = await asked(world, "reconcile")
+        assert (answer["agrees"], answer["books"]) == (True, {"AAPL": 40})
 
 
 async def test_a_position_that_nobody_follows_is_adopted_once_its_symbol_is_known(tmp_path, pool):

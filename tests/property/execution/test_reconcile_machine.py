@@ -92,6 +92,7 @@ class Broker:
     executions: dict[str, ExecutionFact] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SYMBOLS, 0))
     perms: int = 1000
+    fills: int = 0
 
     def open(self, ref, client_id, order_id, symbol, side, quantity, *, is_stop=False, lag_s=0.0):
         self.perms += 1
@@ -113,7 +114,8 @@ class Broker:
     def fill(self, order: BrokerOrder, shares: int) -> ExecutionFact:
         order.filled += shares
         self.held[order.symbol] += order.side.sign * shares
-        stem = f"0000.{len(self.executions):04x}.{self.perms:04x}.{order.perm_id}"
+        self.fills += 1
+        stem = f"0000.{self.fills:04x}.{self.perms:04x}.{order.perm_id}"
         fact = ExecutionFact(
             order.order_id, order.client_id, order.perm_id, order.ref, ACCOUNT, order.symbol,
             CON_IDS[order.symbol], order.side, Decimal(shares), Decimal(100), f"{stem}.01", AT_NS,
@@ -490,7 +492,7 @@ def nothing_missing(book, snapshot, account_id):
     return replace(examine(book, snapshot, account_id), missing=())
 
 
-def books_the_gap(self, gap, learnt):
+def books_the_gap(self, gap, _started_ns, learnt):
     """Mutant: books are made to fit, whoever traded."""
     learnt.changes.append(PositionAdjusted(gap.symbol, gap.broker - gap.books, "made to fit"))
 

@@ -1,0 +1,153 @@
+"""Shares that a person sold at the broker: the plan's stop must not sell them a second time."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
+from tradebox.execution.intake import Intake
+from tradebox.execution.order_book import OrderBook
+from tradebox.ports.order_store import (
+    FillRow,
+    FillSeen,
+    OrderMoved,
+    OrderRecorded,
+    OrderRow,
+    PositionAdjusted,
+    SymbolQuarantined,
+)
+from tradebox.ports.orders import (
+    BrokerSnapshot,
+    LinkInfo,
+    OpenOrderFact,
+    PositionFact,
+    SnapshotTaken,
+)
+from tradebox.supervision.clock import ManualClock
+
+ACCOUNT, SYMBOL = "SIM1234567P", "AAPL"
+ENTRY = OrderRow(
+    "entry", "p1", AccountName.PAPER, ACCOUNT, SYMBOL, 1, OrderRole.ENTRY, Side.BUY, 100,
+    OrderType.MARKET, None, None, Tif.DAY, None, 11, 1, OrderState.FILLED, filled=100,
+)  # fmt: skip
+STOP = replace(
+    ENTRY, order_ref="stop", role=OrderRole.STOP, side=Side.SELL, order_type=OrderType.STOP,
+    stop_price=Decimal(95), tif=Tif.GTC, order_id=2, state=OrderState.WORKING, filled=0,
+)  # fmt: skip
+OTHER = replace(ENTRY, order_ref="other", plan_id="p2", order_id=3)
+FILL = FillRow("0.1", "0.1.01", "entry", "p1", 5, SYMBOL, 1, Side.BUY, 100, Decimal(100), 1)
+RESTING = OpenOrderFact(
+    2, 11, 6, "stop", ACCOUNT, SYMBOL, 1, Side.SELL, Decimal(100), "STP", None, Decimal(95), "GTC",
+    0, "", 0, outside_rth=False, status="PreSubmitted",
+)  # fmt: skip
+
+
+class Link:
+    account_id, client_id, breaks = ACCOUNT, 11, 1
+    info = LinkInfo((ACCOUNT,), 1, 178, "127.0.0.1", 5000)
+
+    def mono_ns(self):
+        return 0
+
+    def want_look(self, reason):
+        pass
+
+
+class World:
+    def __init__(self, *more) -> None:
+        self.clock, self.book = ManualClock(100.0), OrderBook()
+        self.book.apply([OrderRecorded(ENTRY), FillSeen(FILL), OrderRecorded(STOP), *more])
+        self.intake = Intake(self.book, Link(), self.clock, 3.0)
+        self.told = []
+
+    def read(self, held, *opened):
+        started_ns = int(self.clock.now() * 1e9)
+        for fact in opened:
+            self.book.apply(self.intake.learn(fact).changes)
+        position = PositionFact(ACCOUNT, SYMBOL, 1, Decimal(held), Decimal(100))
+        snapshot = BrokerSnapshot(opened, (), (), (), (position,), started_ns)
+        learnt = self.intake.learn(SnapshotTaken(snapshot, 1, started_ns))
+        self.book.apply(learnt.changes)
+        self.told += [alarm.kind for alarm in learnt.alarms]
+        self.clock.advance(3.5)
+        return [one for one in learnt.changes if isinstance(one, PositionAdjusted)]
+
+
+@pytest.mark.parametrize(("held", "lost"), [(0, 100), (40, 60), (50, 50), (-30, 100)])
+def test_two_reads_take_what_a_person_sold_off_the_plan(held, lost):
+    world = World()
+    assert world.read(held, RESTING) == []
+    assert world.book.plan_position("p1") == 100
+    (adjusted,) = world.read(held, RESTING)
+    assert (adjusted.quantity, adjusted.plan_id) == (-lost, "p1")
+    assert world.book.plan_position("p1") == 100 - lost
+    assert world.told == ["position_gap", "position_adjusted"]
+    assert SYMBOL in world.book.quarantined
+    for _ in range(3):
+        assert world.read(held, RESTING) == []
+
+
+def test_a_symbol_that_was_quarantined_before_is_no_exception():
+    """The person's order was seen, and its symbol blocked, before it filled."""
+    world = World(SymbolQuarantined(SYMBOL, "external order 9"))
+    assert world.read(100, RESTING) == []
+    assert world.read(0, RESTING) == []
+    (adjusted,) = world.read(0, RESTING)
+    assert adjusted.quantity == -100
+
+
+ITS_FILL = replace(FILL, exec_stem="0.2", exec_id="0.2.01", order_ref="other", plan_id="p2")
+UNCLEAR = {
+    "more than the books": (140, (), RESTING),
+    "the stop is gone": (50, (), None),
+    "the stop has begun to fill": (
+        40, (OrderMoved("stop", OrderState.PARTIAL, 60, 100, None, Decimal(95), "x"),), RESTING,
+    ),
+    "an exit is under way": (
+        40,
+        (OrderRecorded(replace(STOP, order_ref="exit", role=OrderRole.EXIT, order_id=4)),),
+        RESTING,
+    ),
+    "two plans hold it": (
+        150,
+        (OrderRecorded(OTHER), FillSeen(ITS_FILL)),
+        RESTING,
+    ),
+    "a person keeps some too": (100, (PositionAdjusted(SYMBOL, 40, "kept aside"),), RESTING),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", UNCLEAR)
+def test_what_is_not_clear_is_told_and_not_touched(why):
+    held, more, stop = UNCLEAR[why]
+    world = World(*more)
+    books = world.book.positions()
+    for _ in range(4):
+        assert world.read(held, *([stop] if stop else [])) == []
+    assert world.book.positions() == books
+    assert "position_gap" in world.told or held > 100
+
+
+def test_a_streamed_position_that_no_fill_explains_is_looked_at_once():
+    world = World()
+
+    def streamed(shares, account=ACCOUNT):
+        world.intake.see_position(PositionFact(account, SYMBOL, 1, Decimal(shares), Decimal(100)))
+
+    streamed(100)
+    streamed(0, account="another")
+    world.clock.advance(2.0)
+    assert world.intake.unconfirmed() == ""
+    streamed(60)
+    assert world.intake.unconfirmed() == ""
+    world.clock.advance(2.0)
+    assert SYMBOL in world.intake.unconfirmed()
+    streamed(60)
+    world.clock.advance(2.0)
+    assert world.intake.unconfirmed() == ""
+    streamed(0)
+    sold = replace(FILL, exec_stem="0.3", exec_id="0.3.01", order_ref="stop", side=Side.SELL)
+    world.book.apply([FillSeen(sold)])
+    world.clock.advance(2.0)
+    assert world.intake.unconfirmed() == "", "its fill came in time"
