@@ -482,7 +482,10 @@ def row_53_an_engine_at_the_end_of_its_memory_loses_nothing(world: World) -> dic
         resource.prlimit(engine, resource.RLIMIT_AS, (size, size))  # what it asks for is refused
         plan_id = world.add(symbol)
         until_s = time.monotonic() + HOARD_S
-        while process.exists() and hoarded < HOARD and time.monotonic() < until_s:
+        while process.exists() and time.monotonic() < until_s:
+            if hoarded == HOARD:
+                time.sleep(0.1)
+                continue
             world.add(hoard, **GREEDY)  # each plan that it takes up wants memory for good
             hoarded += 1
         is_alive = process.exists()
