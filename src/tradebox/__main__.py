@@ -40,8 +40,11 @@ def main() -> None:
 
         home = find_home(Path(options["--home"]) if "--home" in options else None)
         become_console(home, options.get("--screen", "overview"))
-    from tradebox.cli.bug import tell_bugs_as_json
-    from tradebox.cli.main import run_command_line
+    try:
+        from tradebox.cli.bug import tell_bugs_as_json
+        from tradebox.cli.main import run_command_line
+    except KeyboardInterrupt:
+        sys.exit(0)  # as the command line answers it, which is not there yet
 
     try:
         code = run_command_line(sys.argv[1:])

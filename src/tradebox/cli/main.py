@@ -6,9 +6,12 @@ Rules of this file:
   its class's exit code; a bug is not dressed up: it ends with its traceback and 1 (`cli/bug.py`).
 """
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Final
 
 import orjson
 import typer
@@ -43,6 +46,7 @@ EXIT_TABLE = "Exit codes:\n\n" + "\n\n".join(
     f"{code.value}  {meaning}" for code, meaning in EXIT_CODE_MEANINGS.items()
 )
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 USAGE = "Usage:"
 """How a help text begins that stands for an error: a group was called without its command."""
 
@@ -117,6 +121,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     completion.listen()
     try:
         result = app(list(arguments), prog_name="tradebox", standalone_mode=False, obj=as_json)
+        sys.stdout.flush()
     except typer.Abort:
         return int(ExitCode.OK)
     except typer.TyperException as error:
@@ -127,10 +132,31 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return _refuse(error.message, error.exit_code, as_json=as_json, **more)
     except KeyboardInterrupt:
         return int(ExitCode.OK)
+    except SystemExit as left:
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        _say_no_more()  # the library ends with 1 where a reader went away: `| head` is no failure
+        return int(ExitCode.OK)
     except BrokenPipeError:
+        _say_no_more()
         sys.stderr.close()
         return int(ExitCode.OK)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _say_no_more()
+        place = error.filename or "the output, or the home"
+        why = f"{place}: {error.strerror}: free some space, then ask again"
+        return _refuse(why, ExitCode.HOME, as_json=as_json)
     return int(result) if isinstance(result, int) else int(ExitCode.OK)
+
+
+def _say_no_more() -> None:
+    """Let what is left in the output's buffer go nowhere: nobody takes it."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _refuse(message: str, code: ExitCode, *, as_json: bool, **more: object) -> int:

@@ -8,6 +8,7 @@ Rules of this file:
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 PIPE_CELLS = 400
@@ -27,7 +28,11 @@ def show_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> No
         print(empty)
         return
     is_terminal = sys.stdout.isatty()
-    console = Console(width=None if is_terminal else PIPE_CELLS, highlight=False)
+    drawn = StringIO()
+    if is_terminal:
+        console = Console(highlight=False)
+    else:
+        console = Console(file=drawn, width=PIPE_CELLS, highlight=False)
     table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False, header_style="bold")
     for head, _ in columns:
         if head.endswith(">"):
@@ -36,12 +41,8 @@ def show_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> No
             table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_plain(show(row))) for _, show in columns))
-    if is_terminal:
-        console.print(table)
-        return
-    with console.capture() as taken:
-        console.print(table)
-    for line in taken.get().splitlines():
+    console.print(table)
+    for line in drawn.getvalue().splitlines():
         print(line.rstrip())
 
 
