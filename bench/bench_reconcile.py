@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any
 
 from bench.machine import load_average, ratio, spread
-from bench.order_desk import ANSWER_S, Desk, Place, desk_at, listed, place, symbols_of
+from bench.order_desk import ANSWER_S, POLL_S, Desk, Place, desk_at, listed, place, symbols_of
 from tradebox.adapters.ibkr.orders import IbOrderPort
 from tradebox.domain.market import Instrument, Quality, Source
 from tradebox.domain.orders import OrderRole, OrderType, Side, Tif
@@ -29,6 +29,7 @@ from tradebox.domain.path import (
     ProcedureDone,
     RequestDenied,
 )
+from tradebox.execution.pace import KEPT_FOR_REDUCTIONS
 from tradebox.supervision.clock import MonotonicClock
 
 SIZES = (10, 100, 1000)
@@ -39,17 +40,17 @@ OTHER_CLIENT = 27
 KINDS = ("nothing", "same connection", "other connection", "entries")
 """What stands before an exit; each has a symbol of its own, for the gate refuses repeats."""
 MS_NS = 1e6
-PAIR_S = 0.06
-"""Two orders in this time: below what the gate leaves to entries of a gateway's 50 messages."""
+PAIR_ROOM = KEPT_FOR_REDUCTIONS + 2
+"""What the gate asks of the gateway's pace for an entry and its stop."""
 LAST_USD, LIMIT_USD, STOP_USD = Decimal("1.01"), Decimal("1.00"), Decimal("0.90")
 
 
 async def _rest(desk: Desk, instruments: list[Instrument]) -> None:
     """Let a limit entry with its stop rest far below the market in each symbol."""
     seen = Evidence(LAST_USD, Source.FINNHUB, Quality.LIVE, desk.market_clock.now_ns())
-    began_s = time.monotonic()
-    for number, instrument in enumerate(instruments):
-        await desk.clock.sleep(began_s + number * PAIR_S - time.monotonic())
+    for instrument in instruments:
+        while desk.link.room() < PAIR_ROOM:
+            await desk.clock.sleep(POLL_S)
         symbol = instrument.symbol
         desk.instruments[symbol], desk.prices.prices[symbol] = instrument, LAST_USD
         await desk.path.request(
@@ -59,7 +60,8 @@ async def _rest(desk: Desk, instruments: list[Instrument]) -> None:
             )
         )  # fmt: skip
         await desk.drain()
-    denied = [one for one in desk.path.take_events() if isinstance(one, RequestDenied)]
+    told = desk.events + desk.path.take_events()
+    denied = [one for one in told if isinstance(one, RequestDenied)]
     assert not denied, denied[0]
     await desk.until(
         lambda: all(record.is_live for record in desk.path.book.open_orders()), "orders at work"

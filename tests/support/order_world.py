@@ -325,6 +325,8 @@ class OrderWorld:
     async def _reconcile(self, looks) -> None:
         while True:
             await looks.wait()
+            while wait_s := self.link.look_wait_s():
+                await self.clock.sleep(wait_s)
             looks.clear()
             try:
                 await self.link.take_snapshot()

@@ -2,7 +2,8 @@
 
 Rules of this file:
 - the gateway counts all alike, and what is beyond its limit it drops, orders too;
-- looks and questions leave a share to orders, entries leave one to what reduces.
+- looks leave a share to orders, questions about stocks one to both, entries one to what reduces:
+  an exit's look never stands behind questions.
 """
 
 from collections import deque
@@ -10,7 +11,8 @@ from typing import Final
 
 MESSAGES_PER_S_MAX: Final = 48
 """TWS API: 50 a second; two less, for two clocks."""
-KEPT_FOR_ORDERS: Final = 18
+KEPT_FOR_ORDERS: Final = 24
+KEPT_FOR_LOOKS: Final = 8
 KEPT_FOR_REDUCTIONS: Final = 10
 LOOK_MESSAGES: Final = 4
 """Open orders, completed orders, executions, positions."""

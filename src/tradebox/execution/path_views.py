@@ -96,6 +96,7 @@ class Views:
         """Return the account as the gate sees it."""
         now_s, now_ns = self._world.clock.now(), self._world.market_clock.now_ns()
         room = self._link.room()
+        entry_room = max(0, room - KEPT_FOR_REDUCTIONS)
         return AccountView(
             account_agrees=self._link.account_agrees,
             link=self._link.state,
@@ -109,7 +110,7 @@ class Views:
             gross_notional_usd=self.gross(),
             open_risk_usd=self.open_risk(),
             rejects=self.money.rejects,
-            entry_tokens=min(buckets.entry_tokens(now_s), room - KEPT_FOR_REDUCTIONS),
+            entry_tokens=min(buckets.entry_tokens(now_s), entry_room),
             reduce_tokens=min(buckets.reduce_tokens(now_s), room),
             peak_usd=self.money.peak,
             stops_in_row=self.money.stops_in_row,

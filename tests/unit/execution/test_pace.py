@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradebox.execution.pace import (
+    KEPT_FOR_LOOKS,
     KEPT_FOR_ORDERS,
     LOOK_MESSAGES,
     MESSAGES_PER_S_MAX,
@@ -42,3 +43,11 @@ def test_a_look_on_an_idle_connection_waits_for_nothing():
         for _ in range(LOOK_MESSAGES):
             pace.note(1.0)
     assert 0.9 < pace.wait_s(LOOK_MESSAGES, 1.1, KEPT_FOR_ORDERS) <= 1.0
+
+
+def test_a_look_does_not_wait_for_questions_however_many_wait():
+    pace, kept = Pace(), KEPT_FOR_ORDERS + KEPT_FOR_LOOKS
+    now_s = 1.0
+    while not pace.wait_s(1, now_s, kept):
+        pace.note(now_s)
+    assert pace.wait_s(LOOK_MESSAGES, now_s, KEPT_FOR_ORDERS) == 0.0

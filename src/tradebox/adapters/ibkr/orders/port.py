@@ -27,7 +27,13 @@ from tradebox.adapters.ibkr.orders.sliced_client import SlicedClient
 from tradebox.domain.market import Bar, Instrument
 from tradebox.errors import BrokerUnavailable, ClientIdInUse, HeartbeatMissed
 from tradebox.execution.buckets import Bucket
-from tradebox.execution.pace import KEPT_FOR_ORDERS, LOOK_MESSAGES, MESSAGES_PER_S_MAX, Pace
+from tradebox.execution.pace import (
+    KEPT_FOR_LOOKS,
+    KEPT_FOR_ORDERS,
+    LOOK_MESSAGES,
+    MESSAGES_PER_S_MAX,
+    Pace,
+)
 from tradebox.ports.orders import (
     BrokerFact,
     BrokerSnapshot,
@@ -216,7 +222,7 @@ class IbOrderPort:
             self._questions.take(1, self._clock.now())
 
     def _question_wait_s(self, now_s: float) -> float:
-        wait_s = self._pace.wait_s(1, now_s, KEPT_FOR_ORDERS)
+        wait_s = self._pace.wait_s(1, now_s, KEPT_FOR_ORDERS + KEPT_FOR_LOOKS)
         return max(wait_s, self._questions.wait_s(now_s))
 
     def room(self) -> int:
