@@ -8,6 +8,7 @@ Rules of this file:
 
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import assert_never
 
 from tradebox.domain.orders import OrderRole
@@ -25,6 +26,7 @@ from tradebox.domain.path import (
     RequestRejected,
     StopWorking,
 )
+from tradebox.domain.plan_levels import fraction_until
 from tradebox.domain.plan_state import Phase, SliceWork, StepKind, Tally
 from tradebox.domain.plan_turn import Adjusted, Recovered, Turn
 from tradebox.domain.session import MINUTE_NS, SECOND_NS
@@ -105,12 +107,28 @@ def _entry_corrected(turn: Turn, fact: EntryCorrected) -> None:
     if entry == state.entry:
         return
     turn.set(entry=entry)
+    _fit_slice(turn, fact.at_ns)
     if entry.quantity == 0 and state.is_entered:
         turn.end(Phase.CANCELLED, "the broker took back every share of the entry", fact.at_ns)
     elif entry.quantity and state.entry_is_closed and not state.is_entered:
         complete_entry(turn, fact.at_ns)
     else:
         _finish_if_flat(turn, fact.at_ns)
+
+
+def _fit_slice(turn: Turn, at_ns: int) -> None:
+    """Let a slice under way take no more than its fraction of an entry that became smaller."""
+    state, work = turn.state, turn.state.slice
+    if work is None:
+        return
+    due = fraction_until(turn.plan, state.next_step - 1) * Fraction(state.entry.quantity)
+    done = state.sliced.minus(work.before).quantity
+    quantity = max(done, min(work.quantity, int(due) - work.before.quantity))
+    if quantity <= 0:
+        turn.set(slice=None)
+        return
+    turn.set(slice=replace(work, quantity=quantity))
+    _grant_slice(turn, at_ns)
 
 
 def _entry_closed(turn: Turn, fact: EntryClosed) -> None:

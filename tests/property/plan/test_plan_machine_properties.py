@@ -23,6 +23,7 @@ from tradebox.domain.path import (
     CancelEntryRequest,
     EnterRequest,
     EntryClosed,
+    EntryCorrected,
     EntryFilled,
     Evidence,
     ExitRequest,
@@ -275,6 +276,16 @@ class World:
             )
         )  # fmt: skip
 
+    def take_entry_back(self) -> None:
+        """Amend the entry: some of the shares that are still held were never bought."""
+        if self.position == 0 or self.entry_works or isinstance(self.request, EnterRequest):
+            return
+        back = self.random.choice([self.position, self.random.randint(1, self.position)])
+        self.cost -= self.cost / self.entered * back
+        self.entered, self.position = self.entered - back, self.position - back
+        self.told = []  # what was told before is not told again with its old total
+        self.say(EntryCorrected(ID, self.entered, self.cost, self.now_ns))
+
     def stop_fires(self) -> None:
         if self.position and not isinstance(self.request, EnterRequest):
             self.reduce(OrderRole.STOP, self.random.choice([self.position, 1]))
@@ -357,6 +368,7 @@ class World:
 ACTIONS: list[Callable[[World], None]] = [
     World.fill_entry, World.cancel_entry, World.stop_fires, World.go_on, World.go_on,
     World.go_on, World.refuse, World.repeat, World.crash, World.take_back,
+    World.take_entry_back,
     lambda world: world.tell(ClockReached(world.now_ns, world.is_busy)),
 ]  # fmt: skip
 RARE = lambda world: world.tell(CancelAsked("enough", world.now_ns))  # noqa: E731 - one of many

@@ -9,6 +9,7 @@ from tradebox.domain.events import PlanRow
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.orders import AccountName, OrderRole
 from tradebox.domain.path import (
+    EntryCorrected,
     EntryFilled,
     Evidence,
     ExitRequest,
@@ -142,6 +143,30 @@ def test_an_earlier_slice_taken_back_during_the_next_one_is_not_counted_in_it():
     taken = life.reduced(SLICE, 20, 70, "102")[0]
     assert (taken.kind, taken.quantity, taken.price) == (StepKind.SCALE_OUT, 20, Decimal(102))
     assert (life.state.position, life.state.slice) == (70, None)
+
+
+@pytest.mark.parametrize(("entered", "left"), [(50, 10), (25, None), (20, None)])
+def test_a_slice_under_way_takes_its_fraction_of_what_an_amended_entry_left(entered, left):
+    life = Life()
+    life.price("101")
+    life.reduced(SLICE, 10, 90)
+    actions = life.tell(EntryCorrected(ID, entered, Decimal(100 * entered), life.now_ns))
+    assert life.state.position == entered - 10
+    if left is None:
+        assert [taken.quantity for taken in actions] == [10], "it has its fraction, or more"
+        assert life.state.slice is None
+        return
+    life.done(ScaleOutRequest, entered - 10)
+    life.now_ns += 60 * SECOND_NS
+    (request,) = life.clock()
+    assert (type(request), request.quantity) == (ScaleOutRequest, left)
+
+
+def test_a_slice_that_an_amended_entry_leaves_nothing_to_take_is_dropped():
+    life = Life()
+    life.price("101")
+    life.tell(EntryCorrected(ID, 2, Decimal(200), life.now_ns))
+    assert (life.state.phase, life.state.position, life.state.slice) == (Phase.OPEN, 2, None)
 
 
 @pytest.mark.parametrize("left", [100, 30])
