@@ -390,6 +390,8 @@ class Intake:
             learnt.changes.append(
                 PositionAdjusted(gap.symbol, missing.shares, reason, missing.plan_id)
             )
+            books = gap.books + missing.shares
+            self._shown_gaps[gap.symbol] = PositionGap(gap.symbol, gap.broker, books)
             text = f"{gap.symbol}: {missing.plan_id}: {reason}"
             self._tell(learnt, "critical", "position_adjusted", text, (gap, missing.plan_id))
 

@@ -84,6 +84,9 @@ def test_two_reads_take_what_a_person_sold_off_the_plan(held, lost):
     assert world.book.plan_position("p1") == 100 - lost
     assert world.told == ["position_gap", "position_adjusted"]
     assert SYMBOL in world.book.quarantined
+    gap = world.intake.confirmed_gap(SYMBOL)
+    assert gap is not None
+    assert (gap.broker, gap.books) == (held, 100 - lost), "the rest may leave at once"
     for _ in range(3):
         assert world.read(held, RESTING) == []
 
