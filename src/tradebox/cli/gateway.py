@@ -5,8 +5,11 @@ Rules of this file:
 - a configuration names no password: IBC asks for it, or reads it from its own file.
 """
 
+import os
+import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,6 +18,7 @@ from tradebox.cli.options import HomeOption, JsonOption, print_json
 from tradebox.config import find_home, load_settings
 from tradebox.errors import ConfigInvalid, InputError
 
+LOGIN: Final = re.compile(r"^Ib(LoginId|Password)=\S", re.MULTILINE)
 app = typer.Typer(
     no_args_is_help=True, help="The broker's gateway: capabilities, IBC. See docs/gateway.md."
 )
@@ -85,11 +89,7 @@ def config(
     )
     text = ibc_config(options)
     if out is not None:
-        try:
-            out.touch(mode=0o600, exist_ok=True)
-            out.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"--out={out}: cannot be written: {error.strerror}") from error
+        _write(out, text)
     if json:
         print_json({"mode": mode, "path": None if out is None else str(out), "config": text})
     elif out is None:
@@ -113,3 +113,22 @@ def command(
         print_json({"command": word.upper(), "answer": answer})
     else:
         print(answer or "sent")
+
+
+def _write(out: Path, text: str) -> None:
+    """Put a configuration in its place whole, mode 0600. Raises InputError.
+
+    A file into which a person wrote the login is left as it is, and so is one beside a full disk.
+    """
+    whole = out.with_name(f"{out.name}.new")
+    try:
+        if out.exists() and LOGIN.search(out.read_text(encoding="utf-8", errors="replace")):
+            raise InputError(f"--out={out}: it holds a login, which would be lost: name another")
+        handle = os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as opened:
+            opened.write(text)
+        whole.replace(out)
+    except OSError as error:
+        with suppress(OSError):
+            whole.unlink()
+        raise InputError(f"--out={out}: cannot be written: {error.strerror}") from error
