@@ -49,7 +49,7 @@ async def test_days_come_oldest_first_with_their_closes_and_an_unknown_stock_has
 
 
 async def test_a_warning_about_a_question_does_not_answer_it():
-    session = port_module._Session(lambda _fact: None, ZoneInfo("UTC"))
+    session = port_module._Session(lambda _fact: None, ZoneInfo("UTC"), lambda: None)
     answers = []
 
     def asked():
