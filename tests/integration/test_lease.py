@@ -177,6 +177,13 @@ def test_a_sweep_leaves_the_servers_of_a_run_alone_and_no_home_is_none(home):
     assert lease.sweep(home) == ["valkey"]
 
 
+def test_a_server_whose_asker_was_killed_meanwhile_does_not_stay(home):
+    for asker, is_kept in ((os.getpid(), True), (1, False)):
+        done = run_module(home, "start", "valkey", "--asker", str(asker))
+        assert done.returncode == 0, done.stderr
+        assert (valkey.find(home) is not None) is is_kept
+
+
 def test_a_command_that_ends_in_order_leaves_no_watch(home):
     with lease.stores(home, SETTINGS):
         watches = last_words()

@@ -6,6 +6,7 @@ Rules of this file:
 - secrets travel by environment or by files of the home, never on a command line.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -97,11 +98,12 @@ def _python(module: str, *arguments: str) -> tuple[str, ...]:
 
 def _embedded(home: Home, name: str, server: str, memory_mb: int | None) -> ServerSpec:
     place = ("--home", str(home.root))
+    asker = ("--asker", str(os.getpid()))
     memory = () if memory_mb is None else ("--memory-mb", str(memory_mb))
     command = "tradebox.adapters.embedded"
     return ServerSpec(
         name=name,
-        argv=_python(command, "start", server, *place, *memory),
+        argv=_python(command, "start", server, *place, *asker, *memory),
         mode="detached",
         stop=_python(command, "stop", server, *place),
         start_deadline_s=60.0,

@@ -102,3 +102,13 @@ def test_a_killed_launcher_leaves_no_server_and_no_socket_behind(box: Bench) -> 
     assert list(box.tmp.iterdir()) == []
     *_, last = (box.home / "logs" / "postgres.log").read_text().splitlines()
     assert last.endswith("database system is shut down"), "PostgreSQL ended in order"
+
+
+def test_a_launcher_killed_while_its_servers_start_leaves_none_of_them(box: Bench) -> None:
+    run = box.run(TRADEBOX_SIM_DEMO_PLANS="false")
+    flag = box.home / "data" / "postgres.initialising"
+    eventually(flag.exists, "the cluster is being made")
+    run.send(signal.SIGKILL)
+    run.wait()
+    eventually(lambda: box.processes() == [], "the end of everything")
+    assert list(box.tmp.iterdir()) == []

@@ -34,6 +34,8 @@ def _start(arguments: argparse.Namespace) -> dict[str, object]:
             running = postgres.start(home, arguments.memory_mb)
         else:
             running = valkey.start(home, arguments.memory_mb or valkey.MEMORY_MB)
+    if arguments.asker not in (None, os.getppid()):
+        lease.sweep(home)  # who asked was killed, and was swept behind while this began
     return {
         "server": arguments.server,
         "pid": running.pid,
@@ -87,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("server", choices=("postgres", "valkey"), nargs=wanted)
         if name == "start":
             one.add_argument("--memory-mb", type=int, default=None)
+            one.add_argument("--asker", type=int, default=None)
         else:
             one.add_argument("--force", action="store_true")
 
