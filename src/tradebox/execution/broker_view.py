@@ -48,7 +48,7 @@ class BrokerView:
             "external": [f"{one.symbol}: {one.text}" for one in findings.external],
             "forked": [one.record.ref for one in findings.forked],
             "missing": [one.record.ref for one in findings.missing],
-            "back": [record.ref for record in findings.back],
+            "back": [one.record.ref for one in findings.back],
             "gaps": [
                 f"{one.symbol}: {one.broker} there, {one.books} here" for one in findings.gaps
             ],

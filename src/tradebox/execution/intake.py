@@ -27,7 +27,7 @@ from tradebox.execution.order_book import (
 )
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.procedures import Alarm
-from tradebox.execution.reconcile import Findings, PositionGap, examine, explains_gap
+from tradebox.execution.reconcile import BackOrder, Findings, PositionGap, examine, explains_gap
 from tradebox.ports.order_store import (
     Change,
     CommissionSeen,
@@ -102,6 +102,9 @@ class Intake:
         self._moved: dict[str, float] = {}
         self.look_at_s: float | None = None
         """When the next look is due that proves an absence or a gap."""
+        self._blocked_all = ""
+        self._blocked_ns = 0
+        """Monotonic time of the last block: a look that was under way then lifts none."""
         self.blocked: dict[str, str] = {}
         """Symbols that a code blocked, until the next clean snapshot."""
         self.clean_ns = 0
@@ -154,7 +157,7 @@ class Intake:
         unknown = [record for record in self._book.open_orders(symbol) if record.is_unknown]
         if unknown:
             return f"unknown order {unknown[0].ref}"
-        return self.blocked.get(symbol, "")
+        return self.blocked.get(symbol, self._blocked_all)
 
     def is_gapped(self, symbol: str) -> bool:
         """Return whether broker and books differ, seen just now or told to a person before."""
@@ -224,6 +227,10 @@ class Intake:
             record = self._book.by_order_id(self._link.client_id, fact.request_id)
         if row.stops_entries and (record is not None or fact.request_id <= 0):
             self._link.halt(f"code {fact.code}: {fact.text}")
+        if row.scope == "order" and "BLOCK_NEW" in row.actions:
+            self._blocked_all = f"code {fact.code}: {fact.text}"
+            self._blocked_ns = self._link.mono_ns()
+            self._link.want_look(f"code {fact.code}")
         if record is None:
             if row.wants_person and row.scope != "feed":
                 self._tell(learnt, "warning", "broker_code", f"{fact.code}: {fact.text}", fact.code)
@@ -244,6 +251,7 @@ class Intake:
             self._link.want_look(f"code {fact.code} on {record.ref}")
         if "BLOCK_SYMBOL" in row.actions:
             self.blocked[record.row.symbol] = f"code {fact.code}: {fact.text}"
+            self._blocked_ns = self._link.mono_ns()
         if row.wants_person or not row.is_known:
             text = f"{record.ref} {record.row.symbol}: code {fact.code}: {fact.text}"
             self._tell(learnt, "warning", "broker_code", text, (record.ref, fact.code))
@@ -277,8 +285,8 @@ class Intake:
                 record.absent_ns = record.back_ns = None
         for record in findings.listed:
             record.seen_ns, record.absent_ns = started_ns, None
-        for record in findings.back:
-            self._back(record, started_ns, learnt)
+        for back in findings.back:
+            self._back(back, started_ns, learnt)
         for inactive in findings.inactive:
             move = Move.CANCELLED if inactive.record.filled else Move.REFUSED
             cause = f"listed as inactive; {inactive.record.code_text}"
@@ -325,14 +333,16 @@ class Intake:
         learnt.changes += self._book.move(record, move, cause)
         learnt.records.append(record)
 
-    def _back(self, record: OrderRecord, started_ns: int, learnt: Learnt) -> None:
+    def _back(self, back: BackOrder, started_ns: int, learnt: Learnt) -> None:
         """Take an order for alive that two reads list at work after its end was told."""
+        record = back.record
         if record.back_ns is None:
             record.back_ns = started_ns
         if started_ns - record.back_ns < self._gap_ns:
             self._look_again()
             return
         record.back_ns = None
+        record.copies.revive(back.perm_ids)
         text = f"{record.ref} {record.row.symbol} had ended, and two complete reads list it at work"
         learnt.changes += self._book.move(record, Move.COPY_LIVES, text)
         learnt.records.append(record)
@@ -415,4 +425,6 @@ class Intake:
     def reconciled(self, fact: SnapshotTaken) -> None:
         """Take note that a snapshot's changes are applied."""
         self.clean_ns = fact.started_mono_ns
-        self.blocked.clear()
+        if fact.started_mono_ns >= self._blocked_ns:
+            self._blocked_all = ""
+            self.blocked.clear()

@@ -2,7 +2,8 @@
 
 Rules of this file:
 - an order is over when the last copy that works has ended; the end of one says nothing of another;
-- a copy works, and ends, by facts that name its permId; one that ended never works again;
+- a copy works, and ends, by facts that name its permId; one that ended works again only by the
+  proof that its end was a mistake;
 - which copies work is not kept: the first look after a start tells it anew.
 """
 
@@ -54,6 +55,11 @@ class Copies:
             if is_over and self._ended:
                 return Move.COPY_LIVES
         return move
+
+    def revive(self, perm_ids: Iterable[int]) -> None:
+        """Take copies for working whose end was told or inferred by mistake."""
+        self._ended.difference_update(perm_ids)
+        self._working.update(perm_ids)
 
     def forget(self) -> None:
         """No list of the broker knows any copy."""

@@ -53,6 +53,14 @@ class InactiveOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class BackOrder:
+    """An order that the books have ended; the broker lists these copies of it at work."""
+
+    record: OrderRecord
+    perm_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PositionGap:
     """Broker and books differ by this many signed shares."""
 
@@ -72,8 +80,8 @@ class Findings:
     gaps: tuple[PositionGap, ...] = ()
     listed: tuple[OrderRecord, ...] = ()
     """Ours, found among the open orders."""
-    back: tuple[OrderRecord, ...] = ()
-    """Of these, those that the books have ended unfilled and no list of the broker has."""
+    back: tuple["BackOrder", ...] = ()
+    """Of these, those that the books have ended and no list of the broker has."""
 
     @property
     def is_clean(self) -> bool:
@@ -133,11 +141,18 @@ def examine(book: OrderBook, snapshot: BrokerSnapshot, account_id: str) -> Findi
         gaps=tuple(_gaps(book, snapshot, account_id)),
         listed=tuple(listed.values()),
         back=tuple(
-            record
+            BackOrder(record, tuple(sorted(perms)))
             for ref, record in listed.items()
-            if record.state in ENDED_UNFILLED and ref not in dead_perms and len(record.perm_ids) < 2
+            if _may_be_back(record)
+            and (perms := live_perms.get(ref, set()) - dead_perms.get(ref, set()))
         ),
     )
+
+
+def _may_be_back(record: OrderRecord) -> bool:
+    is_forked = len(record.perm_ids) > 1
+    is_filled = record.state is OrderState.FILLED
+    return record.state in ENDED_UNFILLED or (is_filled and is_forked)
 
 
 def _text(fact: OpenOrderFact) -> str:

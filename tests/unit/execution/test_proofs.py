@@ -47,7 +47,7 @@ class Link:
         self.looks, self.halts = [], []
 
     def mono_ns(self):
-        return 0
+        return 100
 
     def want_look(self, reason):
         self.looks.append(reason)
@@ -175,6 +175,21 @@ def test_codes_after_which_a_person_must_look_stop_entries(code, request_id, hal
     world.learn(CodeFact(request_id, code, "text"))
     assert (len(world.link.halts), len(world.link.looks)) == (halts, looks)
     assert world.state is OrderState.WORKING
+
+
+@pytest.mark.parametrize("code", [103, 512, 10328])
+def test_a_send_in_doubt_holds_every_entry_until_the_lists_were_read(code):
+    world = World()
+    assert world.intake.unproven("MSFT") == ""
+    world.learn(CodeFact(ORDER_ID, code, "text"))
+    assert str(code) in world.intake.unproven("MSFT")
+    assert world.link.looks
+    world.read(opened=(OPEN,))
+    empty = BrokerSnapshot((), (), (), (), (), 0)
+    world.intake.reconciled(SnapshotTaken(empty, 1, 99))
+    assert str(code) in world.intake.unproven("MSFT"), "it was under way when the code came"
+    world.intake.reconciled(SnapshotTaken(empty, 1, 101))
+    assert world.intake.unproven("MSFT") == ""
 
 
 def test_entries_go_at_half_their_rate_after_the_broker_had_too_many():
