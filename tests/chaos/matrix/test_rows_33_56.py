@@ -234,10 +234,22 @@ def row_39_a_trade_by_hand_is_left_alone_until_a_person_adopts_it(world: World) 
     assert world.placed(symbol) == []
     world.clerk.command("paper", "exit", plan_id=late)
     document = {**ADOPTED, "symbol": symbol, "size": {"quantity": 10}}
-    answer = world.clerk.command("paper", "adopt", symbol=symbol, document=document)
-    assert answer.get("done"), answer
+
+    def adopted() -> dict:
+        return world.clerk.command("paper", "adopt", symbol=symbol, document=document)
+
+    answer = eventually(lambda: (a := adopted()).get("done") and a, "the session's hours are known")
     world.until_covered(symbol, 10)
     world.leave(answer["plan_id"])
+
+    ours, at_ns = world.symbol(), mono_ns()
+    plan_id = world.open(ours)
+    shares = world.held(ours)
+    world.fault("gateway.manual_order", account="paper", symbol=ours, side="SELL", quantity=shares)
+    world.until_told("position_adjusted", since_ns=at_ns)
+    world.until_state(plan_id, "closed")
+    eventually(lambda: world.stops(ours) == [], "no stop rests for what is not held")
+    assert world.held(ours) == 0
 
 
 @acts.row(40, own=True, speed=FAST)
