@@ -10,7 +10,7 @@ from tradebox.sim.gateway.faults import Faults
 from tradebox.sim.gateway.server import TwsGateway
 
 CONTRACT = ["265598", "AAPL", "STK", "", "0.0", "", "", "SMART", "", "USD", "", ""]
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0
 
 
 class RawClient:

@@ -136,32 +136,36 @@ class Feed(Actor[FeedMessage]):
         if self._slot.role(partner) in (Role.ACTIVE, Role.WARM):
             try:
                 snapshot = await self._asked(partner)
-            except (ActorDown, MailboxFull):
+            except (ActorDown, MailboxFull, TimeoutError):
                 snapshot = None
             if isinstance(snapshot, FeedMemory):
                 return snapshot
         return self._memory_left()
 
     async def _asked(self, partner: str) -> object:
-        """Return the partner's answer, or None once it gets on no longer.
+        """Return the partner's answer.
 
         One question, however long it takes: a second one would stand further behind.
-        Raises: ActorDown, MailboxFull.
+        Raises: ActorDown, MailboxFull; TimeoutError once it gets on no longer.
         """
-        answering = self._ctx.registry.via(partner).ask(TakeSnapshot(), INFINITY)
-        asking = asyncio.ensure_future(answering)
-        reached, looks = self._reached_by(partner), 0
-        try:
-            while looks < LOOKS_MAX:
-                await asyncio.wait((asking,), timeout=LOOK_S)
-                if asking.done():
-                    return asking.result()
-                self._ctx.checkin()
-                before, reached = reached, self._reached_by(partner)
-                looks = looks + 1 if reached == before else 0
-        finally:
-            asking.cancel()
-        return None
+        clock, looks, reached = self._ctx.clock, 0, self._reached_by(partner)
+
+        def look() -> None:
+            nonlocal looks, reached, timer
+            self._ctx.checkin()
+            before, reached = reached, self._reached_by(partner)
+            looks = looks + 1 if reached == before else 0
+            if looks < LOOKS_MAX:
+                timer = clock.call_at(clock.now() + LOOK_S, look)
+            else:
+                limit.reschedule(asyncio.get_running_loop().time())
+
+        async with asyncio.timeout(None) as limit:
+            timer = clock.call_at(clock.now() + LOOK_S, look)
+            try:
+                return await self._ctx.registry.via(partner).ask(TakeSnapshot(), INFINITY)
+            finally:
+                timer.cancel()
 
     def _reached_by(self, name: str) -> tuple[int, int] | None:
         memory = self._slot.memories.get(name)

@@ -9,7 +9,6 @@ Rules of this file:
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +61,6 @@ from tradebox.supervision.tree import Runtime
 LEAVE_S = 1.0
 STATEMENT_S_MAX = 3.0
 """Below a controller's check-in: a server that does not answer costs it one wait, not its life."""
-SWITCH_S = 0.0005
-"""How soon the threads that write logs give the interpreter back to the loop."""
 FEEDS = ("market.feed_a", "market.feed_b")
 
 
@@ -152,7 +149,6 @@ def engine_of(
             files_max=settings.log.files_max,
             secrets=_secrets(home, settings),
         )
-        sys.setswitchinterval(SWITCH_S)
         try:
             return uvloop.run(_serve(home, settings, options, run, context, places))
         finally:

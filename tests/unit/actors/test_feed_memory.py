@@ -21,7 +21,7 @@ from tradebox.domain.breaker import ProviderKind, ProviderTold
 from tradebox.domain.market import Source
 from tradebox.domain.tick_filter import is_blocked
 from tradebox.ports.ticks import KEY_BITS, TickBatch
-from tradebox.supervision.clock import ManualClock
+from tradebox.supervision.clock import ManualClock, MonotonicClock
 from tradebox.supervision.errors import ActorDown
 from tradebox.supervision.gate import EpochGate
 from tradebox.supervision.reasons import NoProc
@@ -86,6 +86,7 @@ class Pair:
             registry=SimpleNamespace(via=lambda _: partner),
             ref=SimpleNamespace(tell=lambda _: True),
             checkin=self.checked_in,
+            clock=MonotonicClock(),
         )
         self.boxes[name] = []
         self.slot.join(made)

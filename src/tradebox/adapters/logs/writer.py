@@ -2,8 +2,6 @@
 
 Rules of this file:
 - the queue is bounded; where it is full, the oldest lines go and are counted in the next line;
-- lines are not written in the moment that made them: the thread would take the interpreter from
-  who logs, and that may be an order on its way;
 - a file is rotated by size and the oldest are deleted: the folder has a stated cap;
 - a failing disk never raises into the program; what could not be written is counted.
 """
@@ -13,10 +11,7 @@ import os
 import threading
 from collections import deque
 from pathlib import Path
-from typing import IO, Final, Protocol
-
-GATHER_S: Final = 0.02
-"""How long lines are gathered after the first one. Units: seconds."""
+from typing import IO, Protocol
 
 
 class Line(Protocol):
@@ -89,7 +84,7 @@ class LineWriter:
         self._file = file
         self._lines: deque[Line] = deque(maxlen=lines_max)
         self._wake = threading.Event()
-        self._closing = threading.Event()
+        self._closing = False
         self.dropped = 0
         self.failed = 0
         self._thread = threading.Thread(target=self._run, name=f"log-{file.path.name}", daemon=True)
@@ -100,12 +95,11 @@ class LineWriter:
         if len(self._lines) == self._lines.maxlen:
             self.dropped += 1
         self._lines.append(line)
-        if not self._wake.is_set():
-            self._wake.set()
+        self._wake.set()
 
     def close(self, deadline_s: float = 2.0) -> bool:
         """Write what is queued and stop; False if the deadline passed first."""
-        self._closing.set()
+        self._closing = True
         self._wake.set()
         self._thread.join(deadline_s)
         return not self._thread.is_alive()
@@ -114,10 +108,9 @@ class LineWriter:
         reported = 0
         while True:
             self._wake.wait()
-            self._closing.wait(GATHER_S)
             self._wake.clear()
             reported = self._drain(reported)
-            if self._closing.is_set() and not self._lines:
+            if self._closing and not self._lines:
                 self._file.close()
                 return
 
