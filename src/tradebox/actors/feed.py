@@ -48,7 +48,7 @@ from tradebox.domain.tier_values import STREAMS, TierLimits, TierNote, rebased
 from tradebox.domain.tiers import TierMachine
 from tradebox.ports.ticks import TickBatch
 from tradebox.supervision.actor import Actor, Context, ReplyTo, Stop
-from tradebox.supervision.clock import yield_turn
+from tradebox.supervision.clock import TimerHandle, yield_turn
 from tradebox.supervision.errors import ActorDown, MailboxFull
 from tradebox.supervision.mailbox import Overflow
 from tradebox.supervision.reasons import Shutdown
@@ -149,23 +149,27 @@ class Feed(Actor[FeedMessage]):
         Raises: ActorDown, MailboxFull; TimeoutError once it gets on no longer.
         """
         clock, looks, reached = self._ctx.clock, 0, self._reached_by(partner)
+        timers: list[TimerHandle] = []
+
+        def again() -> None:
+            timers[:] = [clock.call_at(clock.now() + LOOK_S, look)]
 
         def look() -> None:
-            nonlocal looks, reached, timer
+            nonlocal looks, reached
             self._ctx.checkin()
             before, reached = reached, self._reached_by(partner)
             looks = looks + 1 if reached == before else 0
             if looks < LOOKS_MAX:
-                timer = clock.call_at(clock.now() + LOOK_S, look)
+                again()
             else:
                 limit.reschedule(asyncio.get_running_loop().time())
 
         async with asyncio.timeout(None) as limit:
-            timer = clock.call_at(clock.now() + LOOK_S, look)
+            again()
             try:
                 return await self._ctx.registry.via(partner).ask(TakeSnapshot(), INFINITY)
             finally:
-                timer.cancel()
+                timers[0].cancel()
 
     def _reached_by(self, name: str) -> tuple[int, int] | None:
         memory = self._slot.memories.get(name)
