@@ -42,6 +42,10 @@ SELECT extract(epoch FROM created_at)::float8 FROM trade.broker_order
 WHERE plan_id = ANY($1) AND role = 'entry'
 ORDER BY at_s
 """
+REFUSED_BY = """
+SELECT check_name, max(observed) AS observed, count(*) AS n FROM trade.denial
+WHERE plan_id = ANY($1) GROUP BY check_name
+"""
 WAITING = "SELECT count(*) AS n FROM trade.plan WHERE plan_id = ANY($1) AND state = ANY($2)"
 BULK = 600
 BULK_CLIENTS = range(101, 107)
@@ -110,7 +114,11 @@ def row_59_a_flood_of_intents_meets_the_buckets_and_the_latch(world: World) -> d
     eventually(lambda: waiting("armed") == FLOOD, "all are armed", FLOODED_S_MAX)
     at_ns = mono_ns()
     world.feed("")
-    world.until_told("kill_latch", since_ns=at_ns)
+    try:
+        world.until_told("kill_latch", since_ns=at_ns)
+    except AssertionError as error:
+        seen = [dict(row) for row in world.clerk.rows(REFUSED_BY, plans)]
+        raise AssertionError(f"{waiting('armed')} wait; the others were refused: {seen}") from error
     eventually(lambda: waiting("requested", "armed") == 0, "every one has asked", FLOODED_S_MAX)
     time.sleep(3)  # no entry leaves any more
     sent = [row["mono_ns"] for row in world.ledger("message", account="paper", message_id=3)]
