@@ -12,10 +12,10 @@ from typing import Final
 MESSAGES_PER_S_MAX: Final = 48
 """TWS API: 50 a second; two less, for two clocks."""
 KEPT_FOR_REDUCTIONS: Final = 10
-KEPT_FOR_ORDERS: Final = KEPT_FOR_REDUCTIONS + 2
-"""What looks leave: room for what reduces, and for an entry with its stop."""
-KEPT_FOR_LOOKS: Final = 20
-"""What questions leave beside that: five looks, for an exit waits for one."""
+KEPT_FOR_ORDERS: Final = KEPT_FOR_REDUCTIONS + 8
+"""What looks leave: room for what reduces, and for four entries with their stops."""
+KEPT_FOR_LOOKS: Final = 14
+"""What questions leave beside that: three looks, for an exit waits for one."""
 LOOK_MESSAGES: Final = 4
 """Open orders, completed orders, executions, positions."""
 _PERIOD_S: Final = 1.0

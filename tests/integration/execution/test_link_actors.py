@@ -134,7 +134,7 @@ async def test_a_flood_of_looks_stays_within_the_gateways_pace():
     bench = await TwsBench(None).start()
     bench.paper.messages_per_s_max = 11
     try:
-        async with Scene(bench, per_s_max=22) as scene:
+        async with Scene(bench, per_s_max=28) as scene:
             await scene.until_clean()
             breaks, snapshots = scene.link.breaks, scene.snapshots
 
