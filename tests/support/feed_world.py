@@ -51,6 +51,8 @@ class Member:
         self.feed = Feed(world.slot, LIMITS, world.hub.counters, slice_s=math.inf)
         self.feed.name, self.feed.incarnation = name, incarnation
         self.feed._ctx = SimpleNamespace(
+            clock=world.clock,
+            checkin=lambda: None,
             events=SimpleNamespace(publish=world.events.append),
             registry=SimpleNamespace(via=lambda _: SimpleNamespace(ask=nobody_answers)),
         )
