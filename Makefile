@@ -51,8 +51,8 @@ fix: setup $(TOOLS)  ## let ruff mend what it can; write docs/cli.md anew
 	@$(BIN)/ruff format .
 	@PYTHONPATH=src:tui $(BIN)/python .ci/cli_page.py
 
-matrix: setup $(TOOLS)  ## the slow chaos tests
-	@$(BIN)/python -m pytest -m "slow" --timeout 2400 $(ARGS)
+matrix: setup $(TOOLS)  ## the slow chaos tests (ARGS are pytest's); rows told in bench/results
+	@$(BIN)/python -m bench.slow_tests $(ARGS)
 
 bench: setup $(TOOLS)  ## measure every figure the README quotes; results in bench/results
 	@$(BIN)/python -m bench $(ARGS)

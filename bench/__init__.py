@@ -5,7 +5,7 @@ of make bench     bench_orders, bench_price_path, bench_data, bench_feed, bench_
                   bench_isolation, bench_filter, bench_runtime, bench_sim, bench_console,
                   bench_backtest
 longer, alone     soak, data_hour, honesty, layers, matrix, fault_matrix, vendor_faults,
-                  kill_drill, variants, backtest_peers, console_picture
+                  slow_tests, kill_drill, variants, backtest_peers, console_picture
 what they drive   live_run, plan_flow, order_desk, data_path, data_vendor, hang_engine,
                   fresh_start, pty_meter, loopback
 what they read    machine, sampler, filter_data, filter_trial, drill_plans, drill_judge,

@@ -17,7 +17,7 @@ running engine against the stand-in world; what happened is judged from outside,
 ledger, the official TWS API client and PostgreSQL, never by the engine's word.
 
 ```
-make matrix                                 every row (and the other slow tests)
+make matrix                                 every row and the other slow tests, into bench/results
 python -m pytest tests/chaos/matrix -m slow -k "test_row[36]"       one row
 python -m bench.fault_matrix [NUMBER…]      rows, with what each showed, into bench/results
 ```

@@ -24,7 +24,7 @@ keeps, and by the gateway's ledger. After each row:
 - no order that opens risk left without a live price just before.
 
 ```
-make matrix                             every row (and the other slow tests)
+make matrix                             every row and the other slow tests, into bench/results
 python -m pytest tests/chaos/vendors -m slow -k "finnhub.hold"        one row
 python -m bench.vendor_faults [NAME…]   rows, with what each showed, into bench/results
 ```
