@@ -271,9 +271,18 @@ class Lives:
         if life is not None and row["kind"] == "execution":
             life.filled = max(life.filled, row["cum_quantity"])
         if not self._is_ours(row["account"], row["client_id"]):
-            return None
+            return self._left_to_us(key)
         self.executions[stem] = dict(row)
         self._track(key).held += moved
+        return key
+
+    def _left_to_us(self, key: Key) -> Key | None:
+        """What another sold of ours is gone: no order of ours holds more than the account does."""
+        track = self._tracks.get(key)
+        left = max(0, self._all_held[key])
+        if track is None or track.held <= left:
+            return None
+        track.held = left
         return key
 
     def _split(self, row: Mapping[str, Any]) -> Key:

@@ -457,10 +457,16 @@ class World:
 
         excused: invariants, or invariant:subject, that the fault itself breaks.
         """
-        with contextlib.suppress(AssertionError):  # what never settled, the judge names
+        unsettled = None
+        try:
             self.until_settled()
+        except AssertionError as error:  # the judge names what never settled
+            unsettled = error
         self._refused |= set(excused)
-        return judge(self.look(), tuple(self._refused))
+        found = judge(self.look(), tuple(self._refused))
+        if unsettled is not None and not found and not self._refused:
+            raise unsettled
+        return found
 
     def windows(self) -> list[Window]:
         """Return every uncovered stretch so far."""

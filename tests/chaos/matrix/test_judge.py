@@ -385,6 +385,20 @@ def test_shares_by_hand_are_nobody_elses_business(tale):
     assert tale.rules() == set()
 
 
+def test_what_a_person_sold_of_ours_is_bare_no_more(tale):
+    tale.row(20.0, "order_placed", client_id=0, order_id=1, perm_id=900, parent_perm_id=0,
+             ticket={"order_ref": "", "symbol": "AAPL", "side": "SELL", "quantity": 40,
+                     "order_type": "MKT", "tif": "DAY"})  # fmt: skip
+    tale.fill(20.0, "", 900, side="SELL", is_booked=False, client_id=0)
+    tale.cancel(20.5, 102)
+    tale.over(20.6, STOP, 102, "Cancelled", "cancelled")
+    tale.seen.held["paper", "AAPL"] = 0
+    case = Case(tale.seen)
+    assert case.lives.held("paper", "AAPL") == 0
+    assert [one for one in case.windows() if one.to_ns > 21 * S_NS] == []
+    assert tale.rules() == set()
+
+
 def test_adopted_shares_are_ours(tale):
     tale.row(20.0, "order_placed", client_id=0, order_id=1, perm_id=900, parent_perm_id=0,
              ticket={"order_ref": "", "symbol": "XOM", "side": "BUY", "quantity": 7,
