@@ -19,7 +19,7 @@ from typing import Any
 from bench.machine import load_average, machine, versions
 from bench.report import RESULTS, ROOT
 
-VARIABLE = "TRADEBOX_FAULT_MATRIX"
+VARIABLE = "FAULT_MATRIX_RESULTS"
 
 
 def measure(numbers: list[str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bench.machine import load_average, machine, quantile, versions
 from bench.report import RESULTS, ROOT
 
 PIECES = ("crash", "kill", "hang", "deaf", "busy", "burn", "pairs", "processes")
-VARIABLE = "TRADEBOX_CHAOS_RESULTS"
+VARIABLE = "CHAOS_RESULTS"
 
 
 def measure(piece: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 from bench.machine import load_average, machine, versions
 from bench.report import RESULTS, ROOT
 
-VARIABLE = "TRADEBOX_VENDOR_RESULTS"
+VARIABLE = "VENDOR_FAULTS_RESULTS"
 
 
 def measure(names: list[str]) -> dict[str, Any]:

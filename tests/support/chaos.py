@@ -20,7 +20,7 @@ from tradebox.supervision.control import ask_control
 from tradebox.supervision.launch_errors import ControlUnreachable
 
 POLL_S = 0.005
-RESULTS = "TRADEBOX_CHAOS_RESULTS"
+RESULTS = "CHAOS_RESULTS"
 """Where a summary of every fault and its recovery time is kept, where set."""
 
 

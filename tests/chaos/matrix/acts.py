@@ -3,7 +3,7 @@
 Rules of this file:
 - rows of one kind share a run while it lasts; a row that failed takes its run with it;
 - every row is judged by all invariants on the whole ledger of its run;
-- where TRADEBOX_FAULT_MATRIX names a file, what each row took and showed is kept there.
+- where FAULT_MATRIX_RESULTS names a file, what each row took and showed is kept there.
 """
 
 import json
@@ -21,7 +21,7 @@ from chaos.matrix.rows import ROWS
 from support.judge import COVER_S_MAX
 from support.run_bench import bench
 
-RESULTS = "TRADEBOX_FAULT_MATRIX"
+RESULTS = "FAULT_MATRIX_RESULTS"
 SHARED = "shared"
 OWN = "own"
 

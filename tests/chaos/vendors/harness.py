@@ -24,7 +24,7 @@ from chaos.vendors.rows import BESIDE, BROKER, DELAYED, POLLED, PREMIUM, STREAM,
 from support.price_watch import Item, Watch
 from support.run_bench import DEADLINE_S, bench, eventually
 
-RESULTS = "TRADEBOX_VENDOR_RESULTS"
+RESULTS = "VENDOR_FAULTS_RESULTS"
 """Where the result of each row is kept, where set."""
 
 BAITS = ("SPY", "GOOGL")
