@@ -29,7 +29,7 @@ def play(arguments: list[str]) -> tuple[int, dict[str, Any], dict[str, Any]]:
         paths = [Path(folder) / name for name in (fault_matrix.VARIABLE, vendor_faults.VARIABLE)]
         ended = subprocess.run(
             [sys.executable, "-m", "pytest", "-m", "slow", "-n", str(AT_A_TIME),
-             "--dist", "loadgroup", "--timeout", str(LIMIT_S), *arguments],
+             "--dist", "loadgroup", "-p", "no:randomly", "--timeout", str(LIMIT_S), *arguments],
             cwd=ROOT,
             env={**os.environ, **{path.name: str(path) for path in paths}},
             check=False,
