@@ -85,7 +85,8 @@ class FakeBroker:
     def room(self):
         return 48
 
-    def look_wait_s(self):
+    def look_wait_s(self, *, is_pressing):
+        del is_pressing
         return 0.0
 
     async def snapshot(self, deadline_s):

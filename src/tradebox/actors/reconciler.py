@@ -3,7 +3,8 @@
 Rules of this file:
 - it only reads; what a snapshot means is decided in the order path, which gets it as a fact;
 - looks that are asked for while one runs are one look;
-- looks have a share of the gateway's pace: what is more waits, and becomes one look meanwhile;
+- looks have a share of the gateway's pace: what is more waits, and becomes one look meanwhile,
+  sooner where something presses by then;
 - three reads in a row that are not complete end the connection: a mute gateway is no flat account.
 """
 
@@ -27,10 +28,11 @@ class ReconcilerActor(Actor[Any]):
     def __init__(self, link: OrderLink) -> None:
         self._link = link
         self._wanted = asyncio.Event()
+        self._turn = asyncio.Event()
 
     async def init(self, ctx: Context) -> object:
         """Start to listen for looks."""
-        self._link.on_look_wanted(self._wanted.set)
+        self._link.on_look_wanted(self._wake)
         ctx.spawn_io(self._serve(ctx))
         return None
 
@@ -38,6 +40,10 @@ class ReconcilerActor(Actor[Any]):
         """Stop listening."""
         del reason
         self._link.on_look_wanted(lambda: None)
+
+    def _wake(self) -> None:
+        self._wanted.set()
+        self._turn.set()
 
     async def _serve(self, ctx: Context) -> None:
         failures = 0
@@ -64,7 +70,12 @@ class ReconcilerActor(Actor[Any]):
 
     async def _wait_for_turn(self, ctx: Context) -> None:
         while wait_s := self._link.look_wait_s():
-            await ctx.clock.sleep(wait_s)
+            self._turn.clear()
+            timer = ctx.clock.call_at(ctx.clock.now() + wait_s, self._turn.set)
+            try:
+                await self._turn.wait()
+            finally:
+                timer.cancel()
 
     async def _again(self, ctx: Context) -> None:
         await ctx.clock.sleep(_RETRY_S)

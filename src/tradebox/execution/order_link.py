@@ -98,6 +98,7 @@ class OrderLink:
         self.breaks = 0
         self.look_wanted = ""
         """Why a snapshot is wanted; "" = none is."""
+        self._look_presses = False
         self.sent_messages = 0
         self.clock_skew_s: Decimal | None = None
         """Real seconds between the gateway's clock and ours; None before its first answer."""
@@ -174,12 +175,16 @@ class OrderLink:
         if self.look_wanted:
             wake()
 
-    def want_look(self, reason: str) -> None:
-        """Ask for a snapshot; asking twice before it starts is asking once."""
+    def want_look(self, reason: str, *, is_pressing: bool = False) -> None:
+        """Ask for a snapshot; asking twice before it starts is asking once.
+
+        is_pressing: something waits for it that reduces a position or covers one.
+        """
         if self._base is LinkState.DOWN or self._base is LinkState.BLIND:
             return
         if not self.look_wanted:
             self.look_wanted = reason
+        self._look_presses = self._look_presses or is_pressing
         self._wake()
 
     async def connect(self) -> LinkInfo:
@@ -282,7 +287,7 @@ class OrderLink:
         self.breaks += 1
         self._taken.clear()
         self.info = None
-        self.look_wanted = ""
+        self.look_wanted, self._look_presses = "", False
         self._closed_event.set()
         self._move(LinkState.DOWN, reason)
 
@@ -291,7 +296,7 @@ class OrderLink:
 
         Returns False where nobody took it. Raises BrokerUnavailable where it is not complete.
         """
-        self.look_wanted = ""
+        self.look_wanted, self._look_presses = "", False
         breaks, started_ns = self.breaks, self.mono_ns()
         if self.clock_skew_s is None:
             try:
@@ -326,7 +331,7 @@ class OrderLink:
 
     def look_wait_s(self) -> float:
         """Return how long a snapshot is to wait, so that orders keep their share of the pace."""
-        return self._port.look_wait_s()
+        return self._port.look_wait_s(is_pressing=self._look_presses)
 
     def prepare(self, ticket: OrderTicket) -> None:
         """Encode what `send` will write; nothing leaves."""

@@ -3,7 +3,9 @@
 Rules of this file:
 - the gateway counts all alike, and what is beyond its limit it drops, orders too;
 - looks leave a share to orders, questions about stocks one to both, entries one to what reduces:
-  an exit's look never stands behind questions.
+  an exit's look never stands behind questions;
+- a look that an exit, a slice or a missing stop waits for reaches into the share of what reduces,
+  and leaves the rest of it to their orders: it never stands behind entries.
 """
 
 from collections import deque
@@ -14,6 +16,8 @@ MESSAGES_PER_S_MAX: Final = 48
 KEPT_FOR_REDUCTIONS: Final = 10
 KEPT_FOR_ORDERS: Final = KEPT_FOR_REDUCTIONS + 8
 """What looks leave: room for what reduces, and for four entries with their stops."""
+KEPT_FROM_PRESSING_LOOKS: Final = KEPT_FOR_REDUCTIONS // 2
+"""What a look leaves that something waits for which reduces or covers."""
 KEPT_FOR_LOOKS: Final = 14
 """What questions leave beside that: three looks, for an exit waits for one."""
 LOOK_MESSAGES: Final = 4

@@ -250,8 +250,11 @@ class OrderPort(Protocol):
         """Return how many messages may be written now, by the gateway's pace."""
         ...
 
-    def look_wait_s(self) -> float:
-        """Return how long a snapshot is to wait, so that orders keep their share of the pace."""
+    def look_wait_s(self, *, is_pressing: bool) -> float:
+        """Return how long a snapshot is to wait, so that orders keep their share of the pace.
+
+        is_pressing: something waits for it that reduces a position or covers one.
+        """
         ...
 
     def watch_account(self, account_id: str) -> None:

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from tradebox.execution.pace import (
     KEPT_FOR_LOOKS,
     KEPT_FOR_ORDERS,
+    KEPT_FOR_REDUCTIONS,
+    KEPT_FROM_PRESSING_LOOKS,
     LOOK_MESSAGES,
     MESSAGES_PER_S_MAX,
     Pace,
@@ -51,3 +53,15 @@ def test_a_look_does_not_wait_for_questions_however_many_wait():
     while not pace.wait_s(1, now_s, kept):
         pace.note(now_s)
     assert pace.wait_s(LOOK_MESSAGES, now_s, KEPT_FOR_ORDERS) == 0.0
+
+
+def test_a_look_that_an_exit_waits_for_does_not_wait_for_entries_however_many_come():
+    pace, now_s = Pace(), 1.0
+    while pace.room(now_s) > KEPT_FOR_REDUCTIONS:  # as far as entries go
+        pace.note(now_s)
+    pace.note(now_s)  # the exit takes its stop off
+    assert pace.wait_s(LOOK_MESSAGES, now_s, KEPT_FOR_ORDERS) > 0.0
+    assert pace.wait_s(LOOK_MESSAGES, now_s, KEPT_FROM_PRESSING_LOOKS) == 0.0
+    for _ in range(LOOK_MESSAGES):
+        pace.note(now_s)
+    assert pace.room(now_s) >= KEPT_FROM_PRESSING_LOOKS > 0, "and the exit has room to sell"

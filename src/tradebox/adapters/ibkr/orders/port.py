@@ -30,6 +30,7 @@ from tradebox.execution.buckets import Bucket
 from tradebox.execution.pace import (
     KEPT_FOR_LOOKS,
     KEPT_FOR_ORDERS,
+    KEPT_FROM_PRESSING_LOOKS,
     LOOK_MESSAGES,
     MESSAGES_PER_S_MAX,
     Pace,
@@ -229,9 +230,10 @@ class IbOrderPort:
         """Return how many messages may be written now, by the gateway's pace."""
         return self._pace.room(self._clock.now())
 
-    def look_wait_s(self) -> float:
+    def look_wait_s(self, *, is_pressing: bool) -> float:
         """Return how long a snapshot is to wait, so that orders keep their share of the pace."""
-        return self._pace.wait_s(LOOK_MESSAGES, self._clock.now(), KEPT_FOR_ORDERS)
+        kept = KEPT_FROM_PRESSING_LOOKS if is_pressing else KEPT_FOR_ORDERS
+        return self._pace.wait_s(LOOK_MESSAGES, self._clock.now(), kept)
 
     def watch_account(self, account_id: str) -> None:
         """Ask for the account's money to be streamed as AccountValueFacts."""
