@@ -54,6 +54,7 @@ async def test_a_batch_is_one_blob_a_symbol_with_a_ttl(engine, raw):
         "e": T0,
         "r": T0,
         "src": "finnhub",
+        "t": 1,
         "q": "live",
         "ep": 5,
         "n": 7,
@@ -317,6 +318,7 @@ async def test_events_are_kept_in_order_while_the_bus_is_away(path, raw):
     assert [one["at_ns"] for one in told] == list(range(5))
     assert {one["k"] for one in told} == {"price_source_changed"}
     assert {one["ep"] for one in told} == {path.epoch}
+    assert 0 < await raw.pttl("md:ev") <= 7 * 86_400_000
 
 
 @pytest.mark.asyncio

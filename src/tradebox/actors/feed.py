@@ -62,6 +62,8 @@ CHECKPOINT_BITS = 9
 WARM_RETRY_S = 0.05
 SLICE_S = 0.0005
 """So much work of a batch at once: an order must not wait for a frame of a hundred ticks."""
+NO_PRICE = frozenset({Check.FUTURE, Check.LATE, Check.PRICE, Check.SENTINEL, Check.SIZE})
+"""What is dropped by these says nothing of now: no price, or one of another time."""
 ASKED_AGAIN = frozenset({Check.DUPLICATE, Check.SUBSCRIBED})
 """A vendor that is asked again says the same again, and its probe is a symbol nobody may want."""
 
@@ -254,7 +256,7 @@ class Feed(Actor[FeedMessage]):
             around=memory.around,
         )
         passes = judged.passes or (judged.check is Check.DUPLICATE and tiers.is_said_again(tick))
-        ruling = tiers.tick(tick, passes=passes)
+        ruling = tiers.tick(tick, passes=passes, is_price=judged.check not in NO_PRICE)
         if before is not None:
             if not ruling.serves:
                 # A witness is heard, but it makes the serving source's next tick no later.

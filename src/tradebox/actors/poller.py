@@ -3,7 +3,8 @@
 Rules of this file:
 - one sweep at a time, in a coroutine of its own; the next begins a period after it began, or at
   once when other symbols are wanted;
-- how late a price is goes into its tick: by the vendor's word, or by its own event time;
+- how late a price is goes into its tick: by the vendor's word, or by its own event time; a close
+  of the day is as old as it is, and late only where the vendor should know a newer one;
 - a symbol that the key does not cover is asked again after an hour: a plan may be bought, a no may
   be a mistake; a vendor that says "wait" is let alone, and so is one that does not answer twice in
   a row;
@@ -18,7 +19,7 @@ from tradebox.actors.feed_slot import FeedSlot
 from tradebox.actors.market_hub import TickCounters
 from tradebox.domain.breaker import ProviderKind, ProviderTold
 from tradebox.domain.events import AlertRaised
-from tradebox.domain.market import Source, Tick
+from tradebox.domain.market import DAY_LATE_S, Source, Tick
 from tradebox.errors import VendorUnavailable
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.ticks import (
@@ -259,14 +260,15 @@ class Poller(Actor[PollerMessage]):
             is_quote=True,
         )
         age_s = (now_ns - quote.event_ns) // NS_PER_S
-        if self._rules.fresh_s_max and age_s > self._rules.fresh_s_max:
+        if self._rules.fresh_s_max and not quote.is_eod and age_s > self._rules.fresh_s_max:
             tick = replace(tick, delay_s=max(quote.delay_s, age_s))
         return tick
 
     def _note_close(self, quote: Quote) -> None:
         """Have the feeds know the last close, where nobody has told it yet."""
         previous = quote.price_micros if quote.is_eod else quote.previous_close_micros
-        if previous > 0 and quote.symbol not in self._slot.closes:
+        is_last = not quote.is_eod or quote.delay_s < DAY_LATE_S
+        if is_last and previous > 0 and quote.symbol not in self._slot.closes:
             self._tell_feeds(self._slot.note_close(quote.symbol, previous))
 
     def _refused(self, answer: NoQuote) -> None:

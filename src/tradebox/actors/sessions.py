@@ -10,7 +10,7 @@ from typing import Final
 
 from tradebox.domain.events import AlertRaised
 from tradebox.domain.market import Instrument, Session
-from tradebox.domain.session import next_close_ns, session_at
+from tradebox.domain.session import last_close_ns, next_close_ns, session_at
 from tradebox.domain.staleness import Hours, hours_at
 from tradebox.errors import StoreUnavailable
 from tradebox.ports.clock import MarketClock
@@ -47,6 +47,10 @@ class SessionBook:
     def session(self, now_ns: int) -> Session | None:
         """Return the session that is open now, or None."""
         return session_at(self.rows, now_ns)
+
+    def last_close_ns(self, now_ns: int) -> int | None:
+        """Return the close of the session that ended last; None where no row covers the time."""
+        return last_close_ns(self.rows, now_ns) if self.covers(now_ns) else None
 
     def next_close_ns(self, now_ns: int) -> int | None:
         """Return the close of the open session, else of the next one."""

@@ -125,6 +125,7 @@ def _alphavantage(plant: "Plant") -> AlphaVantage:
         plan=settings.alphavantage.plan,
         limits=AlphaVantageLimits.of(settings.alphavantage),
         is_held=lambda symbol: plant.hub.need_of(symbol) is Need.POSITION,
+        last_close_ns=plant.sessions.last_close_ns,
     )
 
 

@@ -28,6 +28,10 @@ TIER: dict[Source, int] = {
 """Vendor rank; IB stands beside the vendors."""
 
 
+DAY_LATE_S = 86_400
+"""A close of the day that is so late is not of the session that ended last."""
+
+
 class Quality(StrEnum):
     """What a price may be used for; entries need LIVE."""
 

@@ -4,7 +4,7 @@ Rules of this file:
 - a tick belongs to the minute of its event time; a bar is stamped at its end;
 - one bar has one source, that of its first tick: ticks of another in the same minute are counted,
   not folded;
-- a suspect price and a close of the day are in no bar;
+- a suspect price and a close of the day are in no bar, nor is what reaches us a day late;
 - a bar is done when its minute and the time for late ticks are over, by the newest tick of any
   symbol: an engine that is behind closes nothing early; by the clock where nothing comes for long;
 - what comes later is counted, never folded: a bar that was handed out does not change;
@@ -24,6 +24,7 @@ SETTLE_NS: Final = 5_000_000_000
 IDLE_SETTLES: Final = 12
 DONE_MAX: Final = 100_000
 DEFECTS_MAX: Final = 10
+LATE_NS_MAX: Final = 86_400 * 1_000_000_000
 IN_NO_BAR: Final = frozenset({Quality.SUSPECT, Quality.EOD})
 
 
@@ -105,7 +106,7 @@ class BarBook:
 
     def take(self, tick: AdmittedTick) -> None:
         """Fold one admitted tick."""
-        if tick.quality in IN_NO_BAR:
+        if tick.quality in IN_NO_BAR or tick.recv_ns - tick.event_ns >= LATE_NS_MAX:
             self.skipped += 1
             return
         symbol, minute = tick.symbol, tick.event_ns // MINUTE_NS

@@ -21,6 +21,11 @@ def session_at(sessions: Iterable[Session], now_ns: int) -> Session | None:
     return None
 
 
+def last_close_ns(sessions: Iterable[Session], now_ns: int) -> int | None:
+    """Return the close of the session that ended last, or None if no row says so."""
+    return max((s.close_ns for s in sessions if s.close_ns <= now_ns), default=None)
+
+
 def next_close_ns(sessions: Iterable[Session], now_ns: int) -> int | None:
     """Return the close of the open session, else of the next one, or None if no row says so."""
     return min((s.close_ns for s in sessions if s.close_ns > now_ns), default=None)

@@ -4,6 +4,8 @@ Rules of this file:
 - one source serves a symbol at a time; prices of the others are looked at, never let through;
 - a provider's breaker and one symbol's health are different things: a symbol that is silent while
   its provider is well is handed on only to a price that is newer, for it may just not trade;
+- a stream that says nothing of now (times ahead or long past, or no prices) is as good as silent,
+  however much it says;
 - a serving source that is not well is left after the grace, for the best that is well; a better
   one is taken back only after it has been well for the failback time, agrees with the serving
   one, and the dwell time is over; both only within the switches of an hour, of which the last is
@@ -19,7 +21,7 @@ from typing import Final
 
 from tradebox.domain.breaker import Breaker, BreakerState, ProviderTold, passed, probed, told
 from tradebox.domain.filter_values import Judged
-from tradebox.domain.market import Quality, Source, Tick
+from tradebox.domain.market import DAY_LATE_S, Quality, Source, Tick
 from tradebox.domain.staleness import Hours, usual_gap_ns
 from tradebox.domain.tier_values import (
     HOUR_NS,
@@ -147,9 +149,11 @@ class TierMachine:
             notes.extend(self._look(symbol))
         return tuple(notes)
 
-    def tick(self, tick: Tick, *, passes: bool) -> Ruling:
+    def tick(self, tick: Tick, *, passes: bool, is_price: bool = True) -> Ruling:
         """Rule on one tick that the filter has judged by its own line's memory.
 
+        is_price: passed or not, it may be a price of now. What is not is no sign of life of a
+        stream; nor is a print that reaches us later than a live price may be old.
         Holds:   serves only for a subscribed symbol, of the source that serves it from here on.
         """
         symbol, source = tick.symbol, tick.source
@@ -158,12 +162,16 @@ class TierMachine:
         track = self.tracks.get(symbol)
         if track is None:
             return Ruling(serves=False, notes=notes) if notes else STANDS_BY
-        if source is track.serving and passes and not track.is_stale and not notes:
+        live_ns = self._live_ns[source]
+        is_alive = is_price and tick.recv_ns - tick.event_ns <= live_ns
+        if source is track.serving and passes and is_alive and not track.is_stale and not notes:
             old = self.lines.get((symbol, source))
-            if old is not None and now_ns - old.heard_ns <= self._live_ns[source]:
+            if old is not None and now_ns - old.heard_ns <= live_ns:
                 self.lines[symbol, source] = _after(old, tick, now_ns, old.since_ns)
                 return SERVES
-        line = self._heard(symbol, source, tick, now_ns, passes=passes)
+        if tick.is_quote or source not in STREAMS:
+            is_alive = True  # who answers, or quotes beside an old trade, is not silent
+        line = self._heard(symbol, source, tick, now_ns, passes=passes, is_alive=is_alive)
         if source is track.serving:
             if track.is_stale and passes and not self._is_aged(line, source, now_ns):
                 self.tracks[symbol] = track._replace(is_stale=False)
@@ -220,10 +228,11 @@ class TierMachine:
     def quality(self, tick: Tick, judged: Judged) -> Quality:
         """Return what a tick that is let through is worth, by its source and its age.
 
+        A close that is a day late is of a session before the last one.
         Holds:   a delayed or end-of-day price is never live; nor is one beyond its source's limit.
         """
         if tick.is_eod:
-            return Quality.EOD
+            return Quality.EOD if tick.delay_s < DAY_LATE_S else Quality.STALE
         quality = judged.quality if judged.passes else Quality.STALE
         if quality not in (Quality.LIVE, Quality.STALE):
             return quality
@@ -263,9 +272,23 @@ class TierMachine:
         after = probed(breaker, self.now_ns, limits, is_fresh=is_fresh)
         return self._breaker_moves(tick.source, after)
 
-    def _heard(self, symbol: str, source: Source, tick: Tick, now_ns: int, *, passes: bool) -> Line:
+    def _heard(
+        self,
+        symbol: str,
+        source: Source,
+        tick: Tick,
+        now_ns: int,
+        *,
+        passes: bool,
+        is_alive: bool,
+    ) -> Line:
         """Note a sign of life; of a price that passed, the price too."""
         old = self.lines.get((symbol, source), NEW_LINE)
+        if not is_alive:
+            if passes:
+                told = _after(old, tick, now_ns, old.since_ns)
+                self.lines[symbol, source] = old = told._replace(heard_ns=old.heard_ns)
+            return old
         is_gone_on = old.heard_ns and not self._is_silent(old, source, now_ns)
         since_ns = old.since_ns if is_gone_on else now_ns
         if not passes:

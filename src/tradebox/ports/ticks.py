@@ -88,7 +88,8 @@ class Quote:
     """One polled price. Units: prices in micro-units, 0 = not given; event_ns in ns UTC.
 
     delay_s: how late the vendor says it tells this price; above 0 it is never live.
-    is_eod: the close of a day, not a price of now.
+    is_eod: the close of a day, not a price of now; with delay_s of a day and more: not of the
+    session that ended last.
     """
 
     symbol: str

@@ -174,11 +174,14 @@ def _broker() -> tuple[Row, ...]:
 
 
 def _beside() -> tuple[Row, ...]:
-    """Return faults in another world than their first."""
+    """Return faults in another world than their first, or of all symbols where it was of one."""
     mine: dict[str, Any] = {"client_id": 21}
     spike: dict[str, Any] = {"percent": 20.0}
     jump = ("spike", "luld", "first")
     found = (
+        Row("finnhub.stale_time", STREAM, "handed_on", {"age_s": 3600.0}),
+        Row("finnhub.future_time", STREAM, "handed_on", {"ahead_s": 3600.0}),
+        Row("finnhub.zero_price", STREAM, "handed_on", {"count": 0}),
         Row("alphavantage.spike", PREMIUM, "refused", {**spike, "count": 1}, checks=jump),
         *(
             Row(f"alphavantage.{one}", PREMIUM, "handed_on")

@@ -183,6 +183,28 @@ async def test_an_older_day_keeps_its_date():
 
 
 @pytest.mark.asyncio
+async def test_a_close_that_is_not_the_last_sessions_is_told_as_days_late():
+    closed = hours.session(4).close_ns
+    async with open_desk() as desk:
+        fields = {"last_close_ns": lambda now_ns: closed if closed <= now_ns else None}
+        last = await desk.client(**fields).quote("AAPL")
+        desk.faults.set("stale_day", days=5)
+        older = await desk.client(**fields).quote("AAPL")
+    assert (last.is_eod, last.delay_s, last.event_ns) == (True, 0, closed)
+    assert older.is_eod
+    assert older.delay_s >= 86_400
+    assert older.event_ns < last.event_ns
+
+
+@pytest.mark.asyncio
+async def test_a_half_days_close_is_its_own():
+    async with open_desk() as desk:
+        early_ns = close_ns(str(hours.session(4).day)) - 3 * 3600 * 10**9
+        quote = await desk.client(last_close_ns=lambda _: early_ns).quote("AAPL")
+    assert (quote.event_ns, quote.delay_s) == (early_ns, 0)
+
+
+@pytest.mark.asyncio
 async def test_one_call_too_many_is_tried_again_once():
     async with open_desk() as desk:
         desk.faults.set("burst_limit", count=1)

@@ -137,3 +137,12 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_counted():
     book.close_all()
     assert len(book.done) == 3
     assert book.dropped == 7
+
+
+def test_what_reaches_us_a_day_late_makes_no_bar_of_the_past():
+    book = BarBook()
+    tick = one(5.0, quality=Quality.STALE)
+    book.take(replace(tick, recv_ns=tick.event_ns + 86_400 * S))
+    book.take(replace(tick, recv_ns=tick.event_ns + 3600 * S))
+    book.close_all()
+    assert (book.skipped, book.folded, len(book.done)) == (1, 1, 1)

@@ -179,3 +179,47 @@ def test_a_quote_in_whole_seconds_beside_the_stream_takes_nobody_back_in_time():
     assert events == sorted(events)
     assert len(tape) == len(world.admitted) + 3
     assert world.gate.outbox.behind == 3
+
+
+@pytest.mark.parametrize(
+    ("price", "lag_s"), [(100.0, -3600.0), (100.0, 3600.0), (0.0, 0.2), (-1.0, 0.2)]
+)
+def test_a_stream_that_talks_on_but_says_no_price_of_now_is_handed_on_and_taken_back(price, lag_s):
+    world = World()
+    world.slot.on_polled = world.hub.poll
+    world.hub.want("paper", frozenset({"SPY"}))
+    settled(world)
+    for second in range(40, 80):
+        world.see(FINNHUB, price, second, lag_s)
+        world.time(second)
+    assert world.hub.wanted_of(YAHOO) == ["SPY"], "whose every print is refused serves nobody"
+    world.see(YAHOO, 100.02, 80, lag_s=1)
+    assert world.prices()[-1] == (YAHOO, 100.02, Quality.LIVE)
+    for second in range(81, 220):
+        world.see(FINNHUB, 100.0 + second % 3 / 100, second)
+        if second % 20 == 0:
+            world.see(YAHOO, 100.0, second + 0.5, lag_s=1)
+        world.time(second)
+    assert world.prices()[-1][0] is FINNHUB
+
+
+def test_a_stream_that_runs_far_behind_from_its_start_is_handed_on():
+    world = World()
+    for second in range(160):
+        world.see(FINNHUB, 100 + second % 3 / 100, second, lag_s=1200)
+        world.time(second)
+    assert {one.quality for one in world.admitted} == {Quality.STALE}
+    for second in range(160, 190):
+        world.see(FINNHUB, 100 + second % 3 / 100, second, lag_s=1200)
+        world.see(YAHOO, 100.02, second + 0.5, lag_s=1)
+        world.time(second)
+    assert world.prices()[-1][::2] == (YAHOO, Quality.LIVE)
+
+
+def test_a_brokers_quote_beside_an_old_trade_keeps_its_line_alive():
+    world = World(near=frozenset({"SPY"}))
+    for second in range(200):
+        world.see(IB, 100.0, second, lag_s=0.5 if second < 5 else second - 4, is_quote=second > 4,
+                  bid_micros=99_990_000 + second % 2, ask_micros=100_010_000)  # fmt: skip
+        world.time(second)
+    assert world.feed.memory.tiers.bad_since_ns("SPY", IB) is None

@@ -98,6 +98,8 @@ async def test_both_feeds_get_the_same_ticks_with_rising_keys():
         (quote(delay_s=900), 900, False),
         (quote(at_s=-1000, delay_s=900), 1000, False),
         (quote(at_s=-5, is_eod=True), 0, True),
+        (quote(at_s=-60_000, is_eod=True), 0, True),
+        (quote(at_s=-200_000, is_eod=True, delay_s=86_400), 86_400, True),
     ],
 )
 @pytest.mark.asyncio

@@ -50,6 +50,9 @@ def test_hours_that_no_row_covers_are_unknown_not_closed():
     assert book.is_open(DAY_NS + 9) is None
     assert book.is_open(2 * DAY_NS + 21) is None
     assert book.next_close_ns(DAY_NS + 25) == 2 * DAY_NS + 20
+    assert book.last_close_ns(2 * DAY_NS + 15) == DAY_NS + 20
+    assert book.last_close_ns(DAY_NS + 15) is None
+    assert book.last_close_ns(2 * DAY_NS + 21) is None
 
 
 @pytest.mark.asyncio

@@ -344,6 +344,8 @@ def test_the_limits_grow_with_the_clocks_speed():
         (Source.YAHOO, {}, 100, Quality.STALE, Quality.STALE),
         (Source.YAHOO, {"delay_s": 900}, 1, Quality.LIVE, Quality.DELAYED),
         (Source.ALPHAVANTAGE, {"is_eod": True}, 1, Quality.LIVE, Quality.EOD),
+        (Source.ALPHAVANTAGE, {"is_eod": True, "delay_s": 900}, 1, Quality.EOD, Quality.EOD),
+        (Source.ALPHAVANTAGE, {"is_eod": True, "delay_s": 86_400}, 1, Quality.EOD, Quality.STALE),
         (Source.YAHOO, {}, 1, Quality.UNCONFIRMED, Quality.UNCONFIRMED),
     ],
 )

@@ -5,7 +5,8 @@ Rules of this file:
   realtime plan's bulk quotes carry a time of their own: nothing else here can be live;
 - a free key's calls are counted per New York day in PostgreSQL before they are made: a restart
   forgets none; the last ones are kept for held positions; what cannot be counted is not asked;
-- the close of a day is asked for once: it is the same until the next session has ended;
+- the close of a day is asked for once: it is the same until the next session has ended; a close
+  that is not of the session that ended last is told as a day late, or more: it is stale;
 - "too many calls" says neither second nor day: one try more after a moment, then the day is over;
 - the key is in the address, the vendor knows no other way: addresses are never logged.
 
@@ -30,9 +31,10 @@ from tradebox.adapters.alphavantage.wire import (
     parse_bulk,
     parse_quote,
 )
+from tradebox.adapters.bounded_get import DEADLINE_S, bounded_get
 from tradebox.adapters.loopback import is_loopback
 from tradebox.config import AlphaVantageSettings
-from tradebox.domain.market import Source
+from tradebox.domain.market import DAY_LATE_S, Source
 from tradebox.errors import StoreUnavailable, VendorUnavailable
 from tradebox.ports.clock import MarketClock
 from tradebox.ports.quota import QuotaPort
@@ -42,7 +44,6 @@ from tradebox.supervision.clock import Clock
 Plan = Literal["free", "delayed", "realtime"]
 T = TypeVar("T", DayQuote, dict[str, TimedQuote])
 
-TIMEOUT_S: Final = 5.0
 BODY_BYTES_MAX: Final = 1 << 18
 BULK_SYMBOLS_MAX: Final = 100
 DELAY_S: Final = 900
@@ -84,6 +85,7 @@ class AlphaVantage:
     """The port BulkQuotePort on Alpha Vantage.
 
     is_held: whether we hold a position in a symbol: the reserved calls are for those.
+    last_close_ns: the close of the session that ended last before a time; None: not known.
     Holds: no call of a limited key leaves uncounted; no quote of a free key is live.
     """
 
@@ -100,6 +102,7 @@ class AlphaVantage:
         plan: Plan = "free",
         limits: AlphaVantageLimits | None = None,
         is_held: Callable[[str], bool] = lambda _: False,
+        last_close_ns: Callable[[int], int | None] = lambda _: None,
     ) -> None:
         digest = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
         self.account = f"{Source.ALPHAVANTAGE}:{digest}"
@@ -110,13 +113,14 @@ class AlphaVantage:
         self._plan = plan
         self._limits = AlphaVantageLimits() if limits is None else limits
         self._is_held = is_held
+        self._last_close_ns = last_close_ns
         self._spent_day = ""
         self._closes: dict[str, tuple[str, Quote]] = {}
         self._asked_s = -self._limits.gap_s
         self._one_at_a_time = asyncio.Lock()
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the address
         self._client = httpx.AsyncClient(
-            base_url=base_url.rstrip("/"), timeout=TIMEOUT_S, trust_env=not is_loopback(base_url)
+            base_url=base_url.rstrip("/"), timeout=DEADLINE_S, trust_env=not is_loopback(base_url)
         )
 
     @property
@@ -186,6 +190,9 @@ class AlphaVantage:
         behind_ns = now_ns - delay_s * NS_PER_S
         if self._plan != "free" and found.day == day_of(behind_ns) and behind_ns < closed_ns:
             event_ns, is_eod = behind_ns, False
+        if is_eod:
+            event_ns, late_s = self._close_of(found.day, event_ns)
+            delay_s = max(delay_s, late_s)
         return Quote(
             found.symbol,
             found.price_micros,
@@ -194,6 +201,18 @@ class AlphaVantage:
             delay_s=delay_s,
             is_eod=is_eod,
         )
+
+    def _close_of(self, day: str, close_ns_max: int) -> tuple[int, int]:
+        """Return when a day's session closed, and how many seconds that is behind the last close.
+
+        The vendor has an hour after each close to know it.
+        """
+        last_ns = self._last_close_ns(self._market_clock.now_ns() - SETTLED_S * NS_PER_S)
+        if last_ns is None or day_of(last_ns) < day:
+            return close_ns_max, 0
+        if day_of(last_ns) == day:
+            return min(last_ns, close_ns_max), 0
+        return close_ns_max, max(DAY_LATE_S, (last_ns - close_ns_max) // NS_PER_S)
 
     def _of_row(self, symbol: str, found: TimedQuote | None) -> Quote | NoQuote:
         event_ns = None if found is None else moment_ns(found.moment)
@@ -260,14 +279,16 @@ class AlphaVantage:
             await self._clock.sleep(wait_s)
         self._asked_s = self._clock.now()
         try:
-            response = await self._client.get("/query", params={**query, "apikey": self._key})
-        except httpx.HTTPError as error:
+            answer = await bounded_get(
+                self._client, "/query", {**query, "apikey": self._key}, BODY_BYTES_MAX
+            )
+        except (httpx.HTTPError, TimeoutError) as error:
             raise VendorUnavailable(
                 f"alphavantage gave no quote of {symbol}: {type(error).__name__}", symbol=symbol
             ) from None
-        status = response.status_code
-        if status != httpx.codes.OK or len(response.content) > BODY_BYTES_MAX:
+        status = answer.status
+        if status != httpx.codes.OK or answer.is_cut:
             raise VendorUnavailable(
                 f"alphavantage answered {status} for {symbol}", symbol=symbol, status=status
             )
-        return response.content
+        return answer.body

@@ -3,7 +3,8 @@
 Rules of this file:
 - the key travels in a header, so that no address in any log carries it;
 - 429 waits until the vendor's reset time; 403 is for ever; 401 is a person's business;
-- a price of zero, or no time, is no data and never a price.
+- a price of zero, or no time, is no data and never a price;
+- a call has a deadline of its own, and a body its limit.
 """
 
 import time
@@ -12,13 +13,13 @@ from typing import Final
 
 import httpx
 
+from tradebox.adapters.bounded_get import DEADLINE_S, Answer, bounded_get
 from tradebox.adapters.exact_json import load_json, micros_of
 from tradebox.adapters.loopback import is_loopback
 from tradebox.errors import VendorUnavailable
 from tradebox.ports.ticks import NoQuote, NoQuoteReason, Quote
 
 NS_PER_S: Final = 1_000_000_000
-TIMEOUT_S: Final = 5.0
 RESET_S_DEFAULT: Final = 60.0
 BODY_BYTES_MAX: Final = 1 << 16
 
@@ -34,7 +35,7 @@ class FinnhubRest:
         self._client = httpx.AsyncClient(
             base_url=base_url.rstrip("/"),
             headers={"X-Finnhub-Token": key},
-            timeout=TIMEOUT_S,
+            timeout=DEADLINE_S,
             trust_env=not is_loopback(base_url),
         )
 
@@ -48,27 +49,27 @@ class FinnhubRest:
         Raises: VendorUnavailable for a dead line, a server's fault or an answer that is none.
         """
         try:
-            response = await self._client.get("/quote", params={"symbol": symbol})
-        except httpx.HTTPError as error:
+            answer = await bounded_get(self._client, "/quote", {"symbol": symbol}, BODY_BYTES_MAX)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise VendorUnavailable(
                 f"finnhub gave no quote of {symbol}: {type(error).__name__}", symbol=symbol
             ) from None
-        status = response.status_code
+        status = answer.status
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            return NoQuote(symbol, NoQuoteReason.THROTTLED, self._wait_s(response))
+            return NoQuote(symbol, NoQuoteReason.THROTTLED, self._wait_s(answer))
         if status == httpx.codes.FORBIDDEN:
             return NoQuote(symbol, NoQuoteReason.FORBIDDEN)
         if status == httpx.codes.UNAUTHORIZED:
             return NoQuote(symbol, NoQuoteReason.KEY_REFUSED, RESET_S_DEFAULT)
-        if status != httpx.codes.OK or len(response.content) > BODY_BYTES_MAX:
+        if status != httpx.codes.OK or answer.is_cut:
             raise VendorUnavailable(
                 f"finnhub answered {status} for {symbol}", symbol=symbol, status=status
             )
-        return _quote(symbol, response.content)
+        return _quote(symbol, answer.body)
 
-    def _wait_s(self, response: httpx.Response) -> float:
+    def _wait_s(self, answer: Answer) -> float:
         """Return the time until the vendor's reset; 60 s where it names none."""
-        reset = response.headers.get("x-ratelimit-reset", "")
+        reset = answer.headers.get("x-ratelimit-reset", "")
         if not reset.isascii() or not reset.isdigit() or len(reset) > 12:
             return RESET_S_DEFAULT
         return min(max(1.0, int(reset) - self._wall_s()), RESET_S_DEFAULT)

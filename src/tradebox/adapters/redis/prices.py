@@ -7,8 +7,9 @@ Rules of this file:
 - one script call writes one batch whole or not at all, so a batch needs no transaction;
 - `md:epoch` holds the highest epoch that wrote; an older writer is refused, a newer one stored,
   an absent one set again: Redis fences by epoch and knows no sequence;
-- a blob is JSON {s, p, v, e, r, src, q, ep, n}: symbol, price in micro-units, size, event and
-  receive time in ns UTC, source, quality, epoch, number within its symbol; age is judged by `e`.
+- a blob is JSON {s, p, v, e, r, src, t, q, ep, n}: symbol, price in micro-units, size, event and
+  receive time in ns UTC, source, its tier (0: the broker), quality, epoch, number within its
+  symbol; age is judged by `e`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ import orjson
 from redis.exceptions import NoScriptError
 
 from tradebox.adapters.redis.bus import RedisBus
-from tradebox.domain.market import AdmittedTick
+from tradebox.domain.market import TIER, AdmittedTick
 from tradebox.domain.tier_values import STREAMS
 from tradebox.ports.bus import BusFenced, Published
 
@@ -28,6 +29,8 @@ CHANNEL: Final = "md:t"
 STREAM: Final = "md:ev"
 EPOCH_TTL_MS: Final = 60_000
 EVENTS_MAX: Final = 100_000
+EVENTS_TTL_MS: Final = 7 * 86_400_000
+"""After the last event; whoever reads the stream looks within a week."""
 POLLED_TTL_MS: Final = 90_000
 
 SCRIPT: Final = """
@@ -51,9 +54,10 @@ local stored = redis.call('GET', KEYS[1])
 if stored and tonumber(stored) > tonumber(ARGV[1]) then
   return {0, stored}
 end
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[i])
 end
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return {1, stored or ''}
 """
 
@@ -93,7 +97,7 @@ class RedisPrices:
 
         Raises: BusUnavailable.
         """
-        words = [epoch, EVENTS_MAX, *events]
+        words = [epoch, EVENTS_MAX, EVENTS_TTL_MS, *events]
         done, stored = await self._run(LOG_SCRIPT, [EPOCH_KEY, STREAM], words)
         if not done:
             return BusFenced(epoch, int(stored))
@@ -124,6 +128,7 @@ def blob(tick: AdmittedTick) -> bytes:
             "e": tick.event_ns,
             "r": tick.recv_ns,
             "src": tick.source,
+            "t": TIER[tick.source],
             "q": tick.quality,
             "ep": tick.epoch,
             "n": tick.pub_seq,

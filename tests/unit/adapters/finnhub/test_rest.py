@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 
+import httpx
 import pytest
 
+from tradebox.adapters.bounded_get import bounded_get
 from tradebox.adapters.finnhub.rest import FinnhubRest
 from tradebox.errors import VendorUnavailable
 from tradebox.ports.ticks import NoQuote, NoQuoteReason, Quote
@@ -87,3 +89,56 @@ async def test_nobody_there_is_a_fault():
     with pytest.raises(VendorUnavailable):
         await rest.quote("AAPL")
     await rest.close()
+
+
+@contextlib.asynccontextmanager
+async def dripping(*parts, every_s):
+    """Serve a header that promises much, then a part of the body now and then."""
+
+    over, served = asyncio.Event(), []
+
+    async def serve(reader, writer):
+        served.append(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), every_s)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", trust_env=False
+    ) as client:
+        yield client
+    over.set()
+    await asyncio.gather(*served)
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_drips_meets_the_deadline_of_the_whole_call():
+    async with dripping(*[b" "] * 10_000, every_s=0.01) as client:
+        with pytest.raises(TimeoutError):
+            await bounded_get(client, "/", {}, 1 << 16, deadline_s=0.2)
+
+
+@pytest.mark.asyncio
+async def test_a_body_is_read_up_to_its_limit_and_no_further():
+    async with dripping(b"x" * 5000, b"y" * 5000, every_s=3600) as client:
+        answer = await bounded_get(client, "/", {}, 4096)
+    assert (answer.body, answer.is_cut) == (b"x" * 4096, True)
+
+
+@pytest.mark.asyncio
+async def test_a_late_answer_is_a_fault_of_the_vendor(monkeypatch):
+    monkeypatch.setattr(bounded_get, "__kwdefaults__", {"deadline_s": 0.05})
+    async with dripping(*[b" "] * 1000, every_s=0.01) as client:
+        rest = FinnhubRest(str(client.base_url), "key")
+        with pytest.raises(VendorUnavailable, match="TimeoutError"):
+            await rest.quote("AAPL")
+        await rest.close()
