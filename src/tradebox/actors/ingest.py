@@ -8,7 +8,8 @@ Rules of this file:
   stand-in market's clock jumps over closed hours;
 - a symbol that the stream does not bring (no place, or silent though subscribed) is asked for by
   single quotes, the longer it shows nothing new the more rarely; one that the key does not cover
-  once an hour.
+  once an hour; one whose last close nobody has told yet, as if it were silent: a vendor's first
+  answer may be empty though the symbol is good.
 """
 
 import time
@@ -149,6 +150,7 @@ class Ingest(Actor[IngestMessage]):
         self._ok_told_s = 0.0
         self._calls = 0
         self._asked: set[str] = set()
+        self._lacking: set[str] = set()
         self._is_asking = False
         self._is_over_budget = False
         self.is_up = False
@@ -232,6 +234,8 @@ class Ingest(Actor[IngestMessage]):
         """Note which symbols the stream brings; once in a while is enough."""
         late_s = now_s + self._quiet_s / 2
         for tick in batch.ticks:
+            if tick.symbol in self._lacking:
+                continue
             known = self._silence.get(tick.symbol)
             if (known is None or known.due_s < late_s) and not tick.is_quote:
                 self._silence[tick.symbol] = _Silence(now_s + self._quiet_s, self._quiet_s)
@@ -248,6 +252,7 @@ class Ingest(Actor[IngestMessage]):
         symbols = self._wanted()
         self._stream.want(symbols)
         self._asked.intersection_update(symbols)
+        self._lacking.intersection_update(symbols)
         self._silence = {one: each for one, each in self._silence.items() if one in symbols}
         self._tell_feeds(self._slot.subscribe(self._hub.wanted()))
         is_over = len(symbols) > self._stream.budget
@@ -325,13 +330,16 @@ class Ingest(Actor[IngestMessage]):
         is_news = isinstance(answer, Quote) and self._is_news(answer)
         self._put_off(symbol, is_news=is_news)
         if isinstance(answer, Quote):
-            is_first = symbol not in self._asked
-            self._asked.add(symbol)
             self._ctx.ref.tell(ProviderSeen(ProviderKind.OK))
-            if is_first and answer.previous_close_micros > 0:
+            is_first = symbol not in self._asked
+            if (is_first or symbol in self._lacking) and answer.previous_close_micros > 0:
+                self._lacking.discard(symbol)
                 self._ctx.ref.tell(QuoteCame(answer))
-            elif not is_first and is_news:
+            elif is_first:
+                self._lacking.add(symbol)
+            elif is_news:
                 self._ctx.ref.tell(self._beside(answer))
+            self._asked.add(symbol)
             return 0.0
         source = self._stream.source
         match answer.reason:
@@ -348,7 +356,8 @@ class Ingest(Actor[IngestMessage]):
                 self._alert("vendor_key_refused", f"{source} refuses the key")
                 self._ctx.ref.tell(ProviderSeen(ProviderKind.FAILED))
             case NoQuoteReason.EMPTY | NoQuoteReason.BUDGET:
-                pass
+                if symbol not in self._asked:
+                    self._lacking.add(symbol)
         self._asked.add(symbol)
         return answer.wait_s
 

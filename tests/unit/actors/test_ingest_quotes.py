@@ -164,3 +164,22 @@ async def test_the_connection_and_signs_of_life_are_told():
         world.stream.sink.closed("gone", 1.0)
         await eventually(lambda: ProviderKind.CLOSED in world.kinds())
     assert [one.is_up for one in world.changes][-2:] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [NoQuote("A", NoQuoteReason.EMPTY), Quote("A", 5_000_000, 0, T0)],
+    ids=["all zero", "without a previous close"],
+)
+@pytest.mark.asyncio
+async def test_a_last_close_that_the_first_answer_lacked_is_asked_for_again(first):
+    quotes = Quotes({"A": first})
+    async with ingesting(quotes, "A") as world:
+        await eventually(lambda: quotes.asked == ["A"])
+        assert world.slot.closes == {}
+        quotes.answers.clear()
+        while len(quotes.asked) < 2:
+            world.stream.send("A")  # the stream brings it: that alone is no reason to ask
+            await asyncio.sleep(QUIET_S / 4)
+        await eventually(lambda: "A" in world.slot.closes)
+    assert world.slot.closes == {"A": 4_900_000}

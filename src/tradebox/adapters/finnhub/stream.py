@@ -7,6 +7,8 @@ Rules of this file:
   connection; a refused key waits the longest time at once;
 - 150 s without any frame is a dead socket, whatever TCP says: the vendor pings each minute;
 - a budget error does not name its symbol: the one asked for last goes, and the cap comes down;
+  nothing new is asked for until the errors of what was asked already have come: else each of
+  them would bring another, and the cap come down for ever;
 - more symbols than places: the last places go round (slots.py), looked at with each frame.
 """
 
@@ -35,6 +37,8 @@ FRAME_BYTES_MAX: Final = 1 << 20
 OPEN_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 1.0
 PING_S: Final = 30.0
+SETTLE_S: Final = 2.0
+"""After the last budget error of a burst; the vendor answers a subscription within much less."""
 REFUSED_STATUSES: Final = (401, 403)
 
 
@@ -116,6 +120,7 @@ class FinnhubStream:
         self._attempt = 0
         self._key = 0
         self._heard_s = 0.0
+        self._settled_s: float | None = None
         self._watch: TimerHandle | None = None
         self._wire_log = logging.getLogger("tradebox.finnhub.wire")
         self._wire_log.setLevel(logging.WARNING)
@@ -140,7 +145,7 @@ class FinnhubStream:
         """Send what is missing and take back what is too much; a lost socket ends it silently."""
         async with self._applying:
             socket = self._socket
-            if socket is None:
+            if socket is None or self._settled_s is not None:
                 return
             target = self._slots.target(self._wanted, self._cap, self._clock.now(), self._sent)
             try:
@@ -154,13 +159,22 @@ class FinnhubStream:
             except (WebSocketException, OSError):
                 return
 
-    async def _over_budget(self, sink: TickSink) -> None:
+    def _over_budget(self, sink: TickSink) -> None:
         """Give up the symbol asked for last and stay below this number from now on."""
+        self._settled_s = self._heard_s + SETTLE_S
         if self._sent:
             symbol, _ = self._sent.popitem()
             self._cap = max(1, len(self._sent))
             sink.noted("symbol_budget", f"finnhub takes no more than {self._cap}: {symbol} waits")
-        await self.apply()
+
+    def _is_apply_due(self) -> bool:
+        """Say whether a place is to change hands, or the last budget error lies far enough back."""
+        if self._settled_s is None:
+            return self._slots.due_s is not None and self._heard_s >= self._slots.due_s
+        if self._heard_s < self._settled_s:
+            return False
+        self._settled_s = None
+        return True
 
     # --- the connection -----------------------------------------------------------------------
 
@@ -209,15 +223,15 @@ class FinnhubStream:
         self._socket, self._sent, self._cap = socket, {}, self._symbols_max
         self.figures.connections += 1
         self._key = sink.opened() << KEY_BITS
-        self._heard_s = self._clock.now()
+        self._heard_s, self._settled_s = self._clock.now(), None
         self._arm_watch(socket)
         try:
             await self.apply()
             while True:
                 raw = await socket.recv(decode=False)
                 self._heard_s = self._clock.now()
-                await self._frame(raw, sink)
-                if self._slots.due_s is not None and self._heard_s >= self._slots.due_s:
+                self._frame(raw, sink)
+                if self._is_apply_due():
                     await self.apply()
         except WebSocketException as error:
             is_silent = self._clock.now() - self._heard_s >= self._timing.silent_s_max
@@ -228,7 +242,7 @@ class FinnhubStream:
                 self._watch.cancel()
             socket.transport.abort()  # at once: the key takes no second socket beside this one
 
-    async def _frame(self, raw: bytes, sink: TickSink) -> None:
+    def _frame(self, raw: bytes, sink: TickSink) -> None:
         """Act on one frame."""
         mono_ns = self._mono_ns()
         figures = self.figures
@@ -258,7 +272,7 @@ class FinnhubStream:
                 sink.ticks(TickBatch((), mono_ns))
             case VendorError(text=text) as error:
                 if error.is_budget:
-                    await self._over_budget(sink)
+                    self._over_budget(sink)
                 else:
                     sink.noted("vendor_error", f"finnhub says: {text}")
             case _:

@@ -191,3 +191,33 @@ def test_reconnects_hurry_with_the_clock_and_silence_stays_real():
     timing = StreamTiming.of(FinnhubSettings(), speed=20)
     assert timing == StreamTiming(0.05, 3.0, 3.0, 150.0, 3.0)
     assert StreamTiming.of(FinnhubSettings(), speed=0.5) == StreamTiming()
+
+
+@pytest.mark.asyncio
+async def test_a_vendor_that_takes_far_fewer_keeps_as_many_as_it_takes():
+    """Errors of what was asked for before must not bring new ones: the cap would fall to one."""
+    taken, places = [], 10
+
+    async def full(socket, asked):
+        kind, symbol = asked[-1]
+        if kind == "unsubscribe":
+            taken[:] = [known for known in taken if known != symbol]
+        elif len(taken) < places:
+            taken.append(symbol)
+        else:
+            await socket.send('{"type":"error","msg":"Subscribing to too many symbols"}')
+
+    clock = ManualClock()
+    async with ScriptedFinnhub().running() as server:
+        server.on_message = full
+        stream, sink = stream_to(server, clock, symbols_max=45, rotating=5), SinkLog()
+        stream.want([f"S{number:02d}" for number in range(60)])
+        async with running(stream.run(sink)):
+            await eventually(lambda: len(sink.notes) >= 35)
+            clock.advance(5)
+            await server.send('{"type":"ping"}')
+            await eventually(lambda: stream.figures.pings == 1)
+            await eventually(lambda: len(taken) == places and set(taken) == set(stream._sent))
+            assert stream.budget == places
+            assert {f"S{number:02d}" for number in range(5)} <= set(taken)
+            assert len(sink.notes) == 35
