@@ -4,11 +4,13 @@ Rules of this file:
 - lines are made where a tick is delivered, in memory; a thread writes them each second;
 - what is no print (a repeat of a suspect, a quote, a close of the day) is not on the tape;
 - a disk that fails or is full costs the tape, nothing else: lines wait, the oldest dropped and
-  counted; a last line that a crash has cut is cut off before the file goes on.
+  counted; a last line that a crash has cut is cut off before the file goes on;
+- one writer of a file at a time: a recorder that was replaced while its disk hung still writes.
 """
 
 import asyncio
 import concurrent.futures.thread
+import fcntl
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -112,6 +114,7 @@ def write_days(folder: Path, days: dict[str, list[str]], days_max: int) -> None:
 def _append(path: Path, lines: Sequence[str]) -> None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         begin = at = _whole(handle)
         data = "".join(lines if begin else (HEADER, *lines)).encode()
         try:

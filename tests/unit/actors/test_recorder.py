@@ -1,5 +1,8 @@
 """The recorder: whole trades by day, a disk that fails, a file that a crash has cut."""
 
+import fcntl
+import os
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pytest
@@ -8,7 +11,7 @@ from support.ticks import T0, S, admitted
 from tradebox.actors import recorder
 from tradebox.actors.recorder import TapeBook, write_days
 from tradebox.domain.market import Quality
-from tradebox.domain.tape import HEADER, read_tape
+from tradebox.domain.tape import HEADER, TapeTrade, read_tape, tape_line
 
 
 def trades(path):
@@ -54,6 +57,22 @@ def test_appending_goes_on_after_a_line_that_a_crash_cut(tmp_path):
     path.write_bytes(HEADER.encode()[:5])
     write_days(tmp_path, taped(admitted("SPY", 102, 2), book=book).hand_out(), 20)
     assert [one.price_micros for one in trades(path)] == [102_000_000]
+
+
+def test_a_second_writer_of_a_file_waits_for_the_first(tmp_path):
+    """A recorder that was replaced while its disk hung may still write: no line is torn."""
+    write_days(tmp_path, taped(admitted("SPY", 100)).hand_out(), 20)
+    path = tmp_path / "2011-03-13.csv"
+    with path.open("r+b") as first, ThreadPoolExecutor(1) as threads:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = threads.submit(write_days, tmp_path, taped(admitted("SPY", 102, 2)).hand_out(), 20)
+        wait([second], timeout=0.2)
+        first.seek(0, os.SEEK_END)
+        first.write(tape_line(TapeTrade("SPY", T0 + S, 101_000_000, 100)).encode())
+        first.flush()
+        fcntl.flock(first, fcntl.LOCK_UN)
+        second.result(20)
+    assert [one.price_micros for one in trades(path)] == [100_000_000, 101_000_000, 102_000_000]
 
 
 def test_only_the_newest_files_stay(tmp_path):

@@ -10,6 +10,8 @@ Rules of this file:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Final
 
 from tradebox.sim.exchange.market_port import (
     OUTSIDE,
@@ -29,6 +31,8 @@ from tradebox.sim.market.paths import Corners, fold
 from tradebox.sim.market.replay import QuotedPrint, Replay
 
 Scheduled = tuple[int, int, QuotedPrint]
+WHEN: Final = itemgetter(0, 1)
+"""Time and symbol: prints of one symbol and millisecond stay in the order they were made."""
 
 
 @dataclass(slots=True)
@@ -251,7 +255,7 @@ class Market:
         part = self._part(index, self._session, self._minute)
         rest = [one for one in self._block[self._position :] if one[1] != index]
         self.reached_ns = now_ns
-        self._block = sorted([*rest, *(one for one in part if one[0] > now_ns)])
+        self._block = sorted([*rest, *(one for one in part if one[0] > now_ns)], key=WHEN)
         self._position = 0
         self._ahead = [one for one in self._ahead if one[1] != index]
         if index < self._ahead_symbols:
@@ -359,7 +363,7 @@ class Market:
             pass
         is_new_day = session.number != self._session.number
         self._session, self._minute = session, minute
-        self._block, self._ahead, self._ahead_symbols = sorted(self._ahead), [], 0
+        self._block, self._ahead, self._ahead_symbols = sorted(self._ahead, key=WHEN), [], 0
         self._position = 0
         if is_new_day:
             self._new_day()
@@ -388,7 +392,7 @@ class Market:
 
     def _make_block(self, session: hours.Hours, minute: int) -> list[Scheduled]:
         parts = (self._part(index, session, minute) for index in range(len(self._instruments)))
-        return sorted(scheduled for part in parts for scheduled in part)
+        return sorted((scheduled for part in parts for scheduled in part), key=WHEN)
 
     def _part(self, index: int, session: hours.Hours, minute: int) -> list[Scheduled]:
         prints = self._replay.prints(self._instruments[index].symbol, session.number, minute)

@@ -3,7 +3,7 @@
 Rules of this file:
 - what a tape is stands in `tradebox.domain.tape`; a name that ends in .gz is compressed;
 - its days are replayed in order from the first session on, each at the same time of day; after
-  the last comes the first again;
+  the last comes the first again; trades of one millisecond keep the order of the tape;
 - trades outside the regular session are passed over.
 """
 
@@ -81,7 +81,7 @@ def _series(symbol: str, days: dict[int, Minutes], shipped: Series | None) -> Se
     taped: list[tuple[tuple[Print, ...], ...]] = []
     for number in sorted(days):
         count = hours.session(number).minutes
-        taped.append(tuple(tuple(sorted(days[number].get(one, ()))) for one in range(count)))
+        taped.append(tuple(_in_time(days[number].get(one, ())) for one in range(count)))
     minutes = tuple(tuple(_bar(prints) for prints in day) for day in taped)
     folded = tuple(fold([bar for bar in day if bar is not None]) for day in minutes)
     dollars = int(median(bar.close * bar.volume for bar in folded)) // 100
@@ -89,6 +89,11 @@ def _series(symbol: str, days: dict[int, Minutes], shipped: Series | None) -> Se
         Series(instrument, folded, minutes, 0, dollars),
         tape=tuple(taped),
     )
+
+
+def _in_time(prints: Iterable[Print]) -> tuple[Print, ...]:
+    """Return the prints of a minute by time; those of one millisecond as they were recorded."""
+    return tuple(sorted(prints, key=lambda one: one.offset_ms))
 
 
 def _bar(prints: tuple[Print, ...]) -> Corners | None:

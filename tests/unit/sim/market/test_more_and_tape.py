@@ -85,6 +85,19 @@ def test_a_tape_is_traded_print_by_print_and_turns_round(tmp_path):
     assert [one[0] for one in seen if one[1] == "NEWCO"] == [0, 1, 2]
 
 
+def test_trades_of_one_millisecond_are_traded_in_the_order_of_the_tape(tmp_path):
+    open_ns = hours.session(100).open_ns
+    prices = ["101.30", "101.10", "101.20", "101.10"]
+    rows = [("AAPL", open_ns + 5_000_000 + at, price, 10) for at, price in enumerate(prices)]
+    rows.append(("AAPL", open_ns + 4_000_000, "101.00", 10))
+    data = with_tape(load().only(("AAPL", "SPY")), tape(tmp_path / "tape.csv", rows))
+    market = market_of(data, hours.session(0).open_ns)
+    seen = trades(run(market, hours.session(0).open_ns + hours.MINUTE_NS))
+    assert [one.price_micros for one in seen if one.symbol == "AAPL"] == [
+        101_000_000, 101_300_000, 101_100_000, 101_200_000, 101_100_000
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
