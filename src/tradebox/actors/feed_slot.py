@@ -408,20 +408,30 @@ class FeedSlot:
             return
         due_s = self._clock.now() + wait_s
 
-        def look() -> None:
+        def is_over() -> bool:
             self._watch = None
             if self._ahead is None or self._members.get(active) is not member:
-                return
+                return True
             # Who has settled some of it since the last look is slow, not hung: on a busy core
             # the pair would take over from each other again and again.
             settled = self.gate.settled(self._ahead[0])
             if settled > self._settled:
                 self._settled = settled
                 self._watch_active(wait_s)
+                return True
+            return False
+
+        def look() -> None:
+            # Under a flood the active may only wait for its turn behind a long one of the
+            # standby: it has one before it is judged.
+            if not is_over():
+                late_s = self._clock.now() - due_s
+                self._watch = self._clock.call_at(self._clock.now(), lambda: judge(late_s))
+
+        def judge(late_s: float) -> None:
+            if is_over():
                 return
-            self.suspect(
-                active, Cause.HANG, late_s=self._clock.now() - due_s, limit_s=self.hang_limit_s
-            )
+            self.suspect(active, Cause.HANG, late_s=late_s, limit_s=self.hang_limit_s)
             if self.pair.active == active:
                 self._watch_active(max(wait_s, HANG_LOOK_AGAIN_S))
 
