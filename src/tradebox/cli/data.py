@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NS_PER_S = 1_000_000_000
 LINE_S = 5.0
 HASH_SHOWN = 12
+SECONDS = "give a folder of CSV files, sample, parquet:FILE or dir:FOLDER"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -134,7 +135,7 @@ def check(
     place = find_home(home)
     _check_period(period)
     if not 0 < tolerance_bps <= 10_000:
-        raise ConfigInvalid(f"--tolerance-bps={tolerance_bps}: give 0 to 10000")
+        raise ConfigInvalid(f"--tolerance-bps={tolerance_bps}: give more than 0, up to 10000")
     second = None if against is None else _second(against)
     now_s = time.time()
     kept = [
@@ -180,13 +181,16 @@ def _wanted(symbols: Sequence[str] | None, universe: str | None) -> list[str]:
         return list(resolve_universe(universe, YahooSource())[1])
     for symbol in symbols or ():
         if not 0 < len(symbol) <= SYMBOL_CHARS_MAX or not symbol.isprintable() or " " in symbol:
-            raise ConfigInvalid(f"{symbol[:40]!r} is no symbol")
+            raise ConfigInvalid(
+                f"SYMBOL={symbol[:40]!r}: give 1 to {SYMBOL_CHARS_MAX} printable characters,"
+                " no spaces"
+            )
     return _upper(symbols)
 
 
 def _second(text: str) -> "Source":
     """Return the second source. Raises ConfigInvalid."""
-    from tradebox.backtest.data.sources import parse_source
+    from tradebox.backtest.data.sources import FORMS, parse_source
     from tradebox.cli.backtest import need_packages
 
     if text.startswith("yahoo"):
@@ -194,7 +198,11 @@ def _second(text: str) -> "Source":
     if text.startswith("parquet:"):
         need_packages({"pyarrow": "pyarrow"})
     is_named = text == "sample" or text.startswith(("parquet:", "dir:"))
-    return parse_source(text if is_named else f"dir:{text}")
+    try:
+        return parse_source(text if is_named else f"dir:{text}")
+    except ConfigInvalid as error:
+        what = error.message.removesuffix(f": {FORMS}").rpartition(": ")[2]
+        raise ConfigInvalid(f"--against={text}: {what}: {SECONDS}") from error
 
 
 def _store(home: Home, settings: Settings) -> "HistoryStore":
