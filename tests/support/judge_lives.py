@@ -203,7 +203,10 @@ class Lives:
             self._adopted(*one)
 
     def _adopted(self, account: str, symbol: str, shares: int, at_ns: int) -> None:
-        self._track((account, symbol)).held += shares
+        """Shares that a split made of ours were ours before a person gave them a plan."""
+        track, there = self._track((account, symbol)), self._all_held.get((account, symbol), 0)
+        clamp = min if shares > 0 else max
+        track.held = clamp(track.held + shares, there)
         self._look((account, symbol), at_ns, "adopted")
 
     def _message(self, row: Mapping[str, Any]) -> None:

@@ -419,6 +419,19 @@ def test_a_split_doubles_what_is_held_and_ends_the_stop(tale):
     assert tale.rules() == set()
 
 
+def test_what_a_split_added_is_held_once_whoever_adopts_it(tale):
+    tale.row(20.0, "split", symbol="AAPL", numerator=2, denominator=1)
+    tale.over(20.0, STOP, 102, "Cancelled", "cancelled")
+    tale.seen.positions["paper", "AAPL"] = tale.seen.held["paper", "AAPL"] = 80
+    tale.seen.adopted.append(("paper", "AAPL", 40, 21 * S_NS))
+    tale.place(22.0, "tb-exit", 301, role="exit")
+    tale.fill(22.1, "tb-exit", 301, side="SELL")
+    tale.over(22.1, "tb-exit", 301, "Filled", "filled", filled=40)
+    tale.place(22.2, "tb-adopted", 302, role="stop", plan="p2")
+    assert Case(tale.seen).lives.held("paper", "AAPL") == 40
+    assert tale.rules() == set()
+
+
 def test_an_excuse_covers_its_rule_or_its_subject_alone(tale):
     tale.seen.held["paper", "AAPL"] = 41
     assert judge(tale.seen, ("I10",)) == []
