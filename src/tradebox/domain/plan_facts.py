@@ -27,7 +27,7 @@ from tradebox.domain.path import (
     StopWorking,
 )
 from tradebox.domain.plan_levels import fraction_until
-from tradebox.domain.plan_state import Phase, SliceWork, StepKind, Tally
+from tradebox.domain.plan_state import Phase, PlanState, SliceWork, StepKind, Tally
 from tradebox.domain.plan_turn import Adjusted, Recovered, Turn
 from tradebox.domain.session import MINUTE_NS, SECOND_NS
 
@@ -36,8 +36,8 @@ CANCEL_ENTRY = CancelEntryRequest.__name__
 
 PASSING_CHECKS = frozenset(
     {
-        "audit", "busy", "clock", "freshness", "link", "rate", "repeat", "session", "spread",
-        "unproven",
+        "audit", "busy", "clock", "freshness", "halt", "link", "rate", "repeat", "session",
+        "spread", "unproven",
     }
 )  # fmt: skip
 """Checks of the order gate that a later moment may pass: the entry waits, within its time."""
@@ -236,8 +236,9 @@ def _reduce_filled(turn: Turn, fact: ReduceFilled) -> None:
 def _reduction_corrected(turn: Turn, fact: ReductionCorrected) -> None:
     """Take over what left after the broker amended it; shares that came back are held again.
 
-    A plan that had ended goes on: with its stop where that was all that had taken it out, else it
-    leaves once more. Shares that no execution explains stay counted with those that left.
+    A plan that had ended goes on: behind its stop where that was all that had taken it out, with
+    its trail as far as it had come; else it leaves once more. Shares that no execution explains
+    stay counted with those that left.
     """
     state = turn.state
     if state.entry.quantity == 0 or state.terms is None:
@@ -247,7 +248,7 @@ def _reduction_corrected(turn: Turn, fact: ReductionCorrected) -> None:
     if gone != fact.closed:
         price = state.closing.average if state.closing.quantity else state.entry.average
         closing = closing.plus(gone - fact.closed, price)
-    was_by_stop = 0 < state.stopped == state.closing.quantity
+    was_by_stop = 0 < state.stopped == state.closing.quantity and not _was_leaving(state)
     set_sliced(turn, Tally(fact.sliced, fact.sliced_cost))
     turn.set(closing=closing, stopped=min(fact.stopped, gone))
     if not state.phase.is_final:
@@ -262,6 +263,11 @@ def _reduction_corrected(turn: Turn, fact: ReductionCorrected) -> None:
     turn.succeed()
     if not was_by_stop:
         turn.leave(f"the broker took back {turn.state.position} shares of the exit", None)
+
+
+def _was_leaving(state: PlanState) -> bool:
+    """Say whether the plan wanted out by itself: its stop may be what it left by."""
+    return state.leaving is not None and state.leaving.reason != _FOUND_STOP
 
 
 def set_sliced(turn: Turn, sliced: Tally) -> None:

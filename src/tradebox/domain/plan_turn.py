@@ -193,11 +193,17 @@ class Turn:
             self.succeed()
 
     def end(self, phase: Phase, reason: str, at_ns: int) -> None:
-        """End the plan; nothing is wanted any more."""
+        """End the plan; nothing is wanted any more.
+
+        A bust may open it again: its trail stays as far as it came, and steps that were reached
+        and not carried out wait for their price once more.
+        """
         assert phase.is_final, phase
+        crossed = self.state.crossed
         self.set(
             phase=phase, closed_ns=at_ns, close_reason=reason, pending=None, is_cancelling=False,
-            crossed=(), wish=None, slice=None, trail=None, held_by="",
+            next_step=crossed[0].index if crossed else self.state.next_step,
+            crossed=(), wish=None, slice=None, held_by="",
         )  # fmt: skip
 
 

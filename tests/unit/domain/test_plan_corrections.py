@@ -13,10 +13,12 @@ from tradebox.domain.path import (
     EntryFilled,
     Evidence,
     ExitRequest,
+    MoveStopRequest,
     ProcedureDone,
     ReduceFilled,
     ReductionCorrected,
     ScaleOutRequest,
+    StopWorking,
 )
 from tradebox.domain.plan_document import document_from
 from tradebox.domain.plan_machine import step
@@ -194,6 +196,66 @@ def test_a_busted_stop_opens_its_plan_again_behind_its_stop():
     life.done(ScaleOutRequest, 100)
     life.reduced(STOP, 100, 0, "99")
     assert life.state.phase is Phase.CLOSED
+
+
+def trailing(percent="1"):
+    """A plan whose trail has brought its stop from 99 to 101.97, a hundredth below 103."""
+    life = Life(steps=[{"at": {"r": "1"}, "trail": {"percent": percent}}])
+    for price in ("101", "103"):
+        (request,) = life.price(price)
+        life.tell(StopWorking(ID, 100, request.stop_price, life.now_ns))
+        life.done(MoveStopRequest, 100)
+    assert life.state.stop_price == Decimal("101.97")
+    return life
+
+
+def test_a_plan_that_a_busted_stop_opens_again_goes_on_trailing_from_its_best_price():
+    life = trailing()
+    life.reduced(STOP, 100, 0, "101.97")
+    assert life.state.phase is Phase.CLOSED
+    life.corrected(100)
+    assert (life.state.phase, life.state.best_stop) == (Phase.OPEN, Decimal("101.97"))
+    life.tell(StopWorking(ID, 100, Decimal("101.97"), life.now_ns))
+    assert life.price("102.50") == (), "below the best price already seen: nothing loosens"
+    (request,) = life.price("104")
+    assert isinstance(request, MoveStopRequest)
+    assert request.stop_price == Decimal("102.96")
+
+
+def test_a_looser_stop_that_comes_back_after_a_bust_is_tightened_again():
+    life = trailing()
+    life.reduced(STOP, 100, 0, "101.97")
+    life.corrected(100)
+    life.tell(StopWorking(ID, 100, Decimal(99), life.now_ns))
+    (request,) = life.price("102.50")
+    assert (type(request), request.stop_price) == (MoveStopRequest, Decimal("101.97"))
+
+
+def test_a_step_that_was_reached_and_not_carried_out_waits_for_its_price_once_more():
+    takes = [*TAKES, {"at": {"r": "2"}, "trail": {"percent": "1"}}]
+    life = Life(steps=takes)
+    life.price("101")
+    assert life.price("102") == (), "the slice is under way"
+    life.reduced(STOP, 100, 0, "99")
+    assert (life.state.phase, life.state.next_step) == (Phase.CLOSED, 1)
+    life.corrected(100)
+    life.tell(StopWorking(ID, 100, Decimal(99), life.now_ns))
+    assert life.price("101.50") == ()
+    (request,) = life.price("102")
+    assert (type(request), request.stop_price) == (MoveStopRequest, Decimal("100.98"))
+
+
+def test_a_bust_of_a_stop_that_was_moved_through_the_market_to_leave_leaves_once_more():
+    life = Life()
+    life.tell(CancelAsked("out", life.now_ns))
+    (request,) = life.clock()
+    assert isinstance(request, ExitRequest)
+    life.reduced(STOP, 100, 0, "101")
+    life.done(ExitRequest, 0)
+    assert life.state.phase is Phase.CLOSED
+    life.corrected(100)
+    assert (life.state.phase, life.state.position) == (Phase.EXITING, 100)
+    assert kinds_of(life.clock()) == [ExitRequest]
 
 
 def test_a_correction_may_take_the_last_share():
