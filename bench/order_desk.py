@@ -35,7 +35,7 @@ from tradebox.adapters.postgres.migrate import migrate
 from tradebox.adapters.postgres.orders import PgOrderStore
 from tradebox.adapters.postgres.pool import PgPool
 from tradebox.adapters.spool import Spool
-from tradebox.config import AccountSettings, Home, load_settings
+from tradebox.config import AccountSettings, Home, LimitSettings, load_settings
 from tradebox.domain.market import AdmittedTick, Instrument, Quality, Source
 from tradebox.domain.orders import AccountName
 from tradebox.domain.path import LinkState
@@ -111,6 +111,11 @@ class KnownFacts(SymbolFacts):
         del symbol
         return 100_000_000
 
+    def last_close(self, symbol: str) -> Decimal | None:
+        """Return what no limit asks for here."""
+        del symbol
+        return None
+
     def ex_date(self, symbol: str) -> str | None:
         """Return that nothing is due."""
         del symbol
@@ -182,7 +187,8 @@ class Desk:
             facts=KnownFacts(),
         )
         limits = {"orders_per_s_max": 1000, "orders_per_min_max": 10_000}
-        rules = replace(PathRules.of(AccountSettings(), "sim", AccountName.PAPER), **limits)
+        settings = AccountSettings(limits=LimitSettings(close_collar_share_max=None))
+        rules = replace(PathRules.of(settings, "sim", AccountName.PAPER), **limits)
         store = PgOrderStore(pool)
         self.keeper = RecordKeeper(
             AccountName.PAPER,

@@ -40,6 +40,7 @@ ACCOUNT = AccountView(
     available_usd=Decimal(50_000),
     clock_skew_s=Decimal(0),
     is_first_day=False,
+    currency="USD",
 )
 SYMBOL = SymbolView(
     increment=Decimal("0.01"),
@@ -58,4 +59,6 @@ SYMBOL = SymbolView(
     entries_last_min=0,
     margin_share=Decimal(0),
     spread_share=Decimal(0),
+    last_close=Decimal(98),
+    is_halted=False,
 )

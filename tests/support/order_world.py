@@ -221,6 +221,9 @@ class KnownFacts(SymbolFacts):
     def day_volume(self, symbol):
         return 10_000_000
 
+    def last_close(self, symbol):
+        return Decimal(200) if symbol == "MSFT" else Decimal(100)
+
     def ex_date(self, symbol):
         return ""
 

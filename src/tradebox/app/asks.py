@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tradebox.actors.feed_monitor import SwapFeeds
 from tradebox.app.flood import flood
 from tradebox.app.trading import account_names
+from tradebox.execution.kill_switch import is_symbol
 from tradebox.supervision.errors import ActorDown, AskTimeout, MailboxFull
 from tradebox.supervision.harm import Harm, harm
 from tradebox.supervision.link import Ask
@@ -89,7 +90,11 @@ class Asks:
 
     def _kill(self, ask: Ask) -> None:
         """Stop the entries of every account in memory: no store is needed for it."""
-        self._plant.kill.set(str(ask.data.get("reason", "")) or "asked by a person")
+        symbol = str(ask.data.get("symbol", ""))
+        if symbol and not is_symbol(symbol):
+            ask.refuse(f"{symbol} is no symbol")
+            return
+        self._plant.kill.set(str(ask.data.get("reason", "")) or "asked by a person", symbol)
         ask.reply({"entries": "stopped", "accounts": sorted(account_names(self._plant))})
 
     def _actor(self, ask: Ask) -> None:

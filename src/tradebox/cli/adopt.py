@@ -21,6 +21,9 @@ def adopt(
     symbol: SymbolArgument,
     plan: Annotated[Path, typer.Option("--plan", help="The plan that manages it from now on.")],
     account: AccountOption,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="The shares of our own plans, too: after a split.")
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -28,7 +31,7 @@ def adopt(
     from tradebox.domain.plan_document import parse_document
 
     document = parse_document(read_document(plan))
-    args = {"symbol": symbol.upper(), "document": document.to_json()}
+    args = {"symbol": symbol.upper(), "document": document.to_json(), "whole": whole}
     show(request(find_home(home), account, "adopt", args), json=json)
 
 

@@ -46,19 +46,34 @@ def with_pool(home: Home, call: "Callable[[PgPool], Awaitable[T]]") -> T:
         return asyncio.run(use(addresses.postgres_trade))
 
 
+def check_trades(home: Home, account: str) -> None:
+    """Refuse an account that the running profile leaves alone.
+
+    Raises:  ConfigInvalid; NotRunning without an engine.
+    """
+    engine = ask(home, "status").get("engine") or {}
+    profile = ((engine.get("blob") or {}).get("header") or {}).get("profile")
+    if profile == "paper" and account == "live":
+        raise ConfigInvalid(
+            "--account=live: profile paper runs, which trades paper alone: give paper,"
+            " or run profile live"
+        )
+
+
 def request(
     home: Home, account: str, kind: str, args: Mapping[str, Any], answer_s: float = ANSWER_S
 ) -> dict[str, Any]:
     """Have the running controller do something; return its answer.
 
-    Raises:  NotRunning without an engine; NotDone where it refuses or does not answer in time.
+    Raises:  NotRunning without an engine; ConfigInvalid for an account that does not trade in it;
+             NotDone where it refuses or does not answer in time.
     """
     from tradebox.adapters.postgres.commands import PgCommands
     from tradebox.ports.command_store import CommandKind
     from tradebox.supervision.clock import MonotonicClock
 
     name = account_name(account)
-    ask(home, "status")
+    check_trades(home, account)
 
     async def call(pool: "PgPool") -> tuple[int, dict[str, Any] | None]:
         commands = PgCommands(pool)

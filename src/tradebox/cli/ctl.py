@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tradebox.cli.asking import account_name, request, show, with_pool
+from tradebox.cli.asking import account_name, check_trades, request, show, with_pool
 from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_json
 from tradebox.cli.status import ask
 from tradebox.config import Home, find_home
@@ -21,11 +21,15 @@ from tradebox.errors import ConfigInvalid, HomeUnusable, NotDone, NotRunning, St
 
 if TYPE_CHECKING:
     from tradebox.adapters.postgres.pool import PgPool
+    from tradebox.domain.orders import AccountName
 
 app = typer.Typer(no_args_is_help=True, help="Ask the running engine to do something.")
 failover = typer.Typer(no_args_is_help=True, help="Planned takeovers.")
 app.add_typer(failover, name="failover")
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the log.")]
+SwitchSymbol = Annotated[
+    str | None, typer.Argument(metavar="[SYMBOL]", help="Of this symbol alone.")
+]
 KILL_ANSWER_S = 5.0
 STORE_S_MAX = 10.0
 
@@ -72,7 +76,7 @@ def split(
         raise ConfigInvalid(
             f"NEW:OLD={ratio}: no ratio of a split: write new shares for old ones, e.g. 4:1"
         )
-    row = SplitRow(symbol.upper(), day.date(), int(new), int(old), "person")
+    row = SplitRow(_symbol(symbol), day.date(), int(new), int(old), "person")
     with_pool(find_home(home), lambda pool: PgSplits(pool).add(row))
     show({**row._asdict(), "day": row.day.isoformat()}, json=json)
 
@@ -99,55 +103,73 @@ def pause(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Let an account open nothing new; exits and stops go on. It lasts over restarts."""
-    place = find_home(home)
-    name = account_name(account)
+    """Let an account open nothing new; exits and stops go on. It lasts over restarts.
+
+    An entry that rests at the broker already stays there: `ctl kill` withdraws it.
+    """
+    place, name = _place(home, account)
     _switch(place, "on", reason, f"pause.{name.value}")
     _tell(place, account, "pause", {"reason": reason}, json=json)
 
 
 @app.command("resume")
-def resume(account: AccountOption, home: HomeOption = None, json: JsonOption = False) -> None:
+def resume(
+    account: AccountOption,
+    symbol: SwitchSymbol = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
     """Lift the kill switch, which is one for both accounts, and the pause of this one.
 
-    Its losses in a row count anew. Where PostgreSQL does not take it, nothing is lifted.
+    Its losses in a row count anew. With SYMBOL only that symbol's kill switch is lifted. Where
+    PostgreSQL does not take it, nothing is lifted.
     """
     from tradebox.adapters.embedded.folders import usable
+    from tradebox.execution.kill_switch import kill_name, pause_name, switch_file
 
-    place = find_home(home)
-    name = account_name(account)
+    place, name = _place(home, account)
+    named = {} if symbol is None else {"symbol": _symbol(symbol)}
+    switches = [kill_name(**named)] if named else [kill_name(), pause_name(name)]
     try:
-        _switch(place, "off", "resumed", "kill", f"pause.{name.value}")
+        _switch(place, "off", "resumed", *switches)
     except (StoreUnavailable, NotRunning) as error:
         why = f"{error.message}: nothing is lifted"
         raise type(error)(why, **error.fields) from error
     # The file goes last: it alone is enough, should this end between the two.
     with usable(place):
-        place.kill_file.unlink(missing_ok=True)
-    _tell(place, account, "resume", {}, json=json)
+        for switch in switches:
+            switch_file(place.kill_file, switch).unlink(missing_ok=True)
+    _tell(place, account, "resume", named, json=json)
 
 
 @app.command("kill")
-def kill(reason: ReasonOption = "", home: HomeOption = None, json: JsonOption = False) -> None:
-    """Stop all entries now, by file, memory and database; exits and stops go on.
+def kill(
+    symbol: SwitchSymbol = None,
+    reason: ReasonOption = "",
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stop all entries now, or a symbol's, by file, memory and database; exits and stops go on.
 
-    Any one of the three is enough; a row for each account keeps who asked, where there is a store.
+    Entries that rest at the broker are withdrawn. Any one of the three is enough; a row for each
+    account keeps who asked, where there is a store.
     """
-    from tradebox.execution.kill_switch import write_kill_file
+    from tradebox.execution.kill_switch import kill_name, switch_file, write_kill_file
 
     place = find_home(home)
-    why = reason or "asked by a person"
-    ways = {"file": write_kill_file(place.kill_file, why)}
+    named = {} if symbol is None else {"symbol": _symbol(symbol)}
+    why, name = reason or "asked by a person", kill_name(**named)
+    ways = {"file": write_kill_file(switch_file(place.kill_file, name), why)}
     memory: list[str] = []
     with suppress(NotRunning, NotDone):
-        memory = list(_forward(home, "kill", reason=why)["accounts"])
-    ways["database"] = _in_time(lambda: _switch(place, "on", why, "kill"))
+        memory = list(_forward(home, "kill", reason=why, **named)["accounts"])
+    ways["database"] = _in_time(lambda: _switch(place, "on", why, name))
     if not (any(ways.values()) or memory):
         raise NotDone("neither the file, the database nor the engine took the kill switch")
-    for name in memory if ways["database"] else ():
+    for account in memory if ways["database"] else ():
         with suppress(StoreUnavailable, NotRunning, NotDone):
-            request(place, name, "kill", {"reason": why}, KILL_ANSWER_S)
-    show({"done": True, "entries": "stopped", **ways, "memory": memory}, json=json)
+            request(place, account, "kill", {"reason": why, **named}, KILL_ANSWER_S)
+    show({"done": True, **named, "entries": "stopped", **ways, "memory": memory}, json=json)
 
 
 @app.command("exit")
@@ -164,9 +186,26 @@ def exit_plan(
 @app.command("flatten")
 def flatten(account: AccountOption, home: HomeOption = None, json: JsonOption = False) -> None:
     """Pause an account and have every plan of it leave."""
-    place = find_home(home)
-    _switch(place, "on", "flatten", f"pause.{account_name(account).value}")
+    place, name = _place(home, account)
+    _switch(place, "on", "flatten", f"pause.{name.value}")
     show(request(place, account, "flatten", {}), json=json)
+
+
+def _place(home: Any, account: str) -> "tuple[Home, AccountName]":
+    """Return the home and the account. Raises ConfigInvalid where the run leaves that one alone."""
+    place, name = find_home(home), account_name(account)
+    with suppress(NotRunning):
+        check_trades(place, account)
+    return place, name
+
+
+def _symbol(text: str) -> str:
+    """Return a symbol in capitals; "" is none, and does not mean all. Raises ConfigInvalid."""
+    from tradebox.execution.kill_switch import is_symbol
+
+    if not is_symbol(text.upper()):
+        raise ConfigInvalid(f"SYMBOL={text}: no symbol: write it like AAPL or BRK.B")
+    return text.upper()
 
 
 def _switch(place: Home, value: str, reason: str, *names: str) -> None:

@@ -268,6 +268,7 @@ class LimitSettings(Section):
     stops_in_row_max: Annotated[int, Field(ge=1)] = 8
     initial_margin_share: Share = 0.5
     volume_share_max: Share | None = 0.02
+    close_collar_share_max: Share | None = 0.3
     clock_skew_s_max: Positive = 2.0
     repeat_s_min: Positive = 1.0
     entries_per_symbol_min_max: Annotated[int, Field(ge=1)] = 20
@@ -306,6 +307,7 @@ class AccountSettings(Section):
     heartbeat_deadline_s: Positive = 5.0
     snapshot_deadline_s: Positive = 10.0
     absence_gap_s: Positive = 3.0
+    shorts_allowed: bool = False
     windows: tuple[Window, ...] = NIGHTLY_WINDOWS
     window_freeze_min: Annotated[int, Field(ge=0, le=120)] = 5
     reconcile_period_s: Positive = 3600.0
@@ -314,8 +316,10 @@ class AccountSettings(Section):
 class PaperSettings(AccountSettings):
     """The paper account. auto_arm: `tradebox scan` arms what it proposes, without an approval.
 
-    grade_min: the worst grade that is proposed.
+    grade_min: the worst grade that is proposed. shorts_allowed: whether plans may sell short.
     """
+
+    shorts_allowed: bool = True
 
     auto_arm: bool = False
     grade_min: Letter = "C"
@@ -325,6 +329,7 @@ class LiveSettings(AccountSettings):
     """The live account: also needs `enabled` and, at start, two more yes's.
 
     grade_min: the worst grade that may be approved; a plan added by hand (manual) needs none.
+    shorts_allowed: whether plans may sell short.
     """
 
     enabled: bool = False

@@ -19,6 +19,8 @@ class Capability:
     answers: tuple[str, ...]
     good: frozenset[str]
     use: str
+    is_played: bool = True
+    """Whether the simulator has a switch of this name; the others are asked of a real gateway."""
 
 
 CAPABILITIES: tuple[Capability, ...] = (
@@ -98,6 +100,46 @@ CAPABILITIES: tuple[Capability, ...] = (
         ("delayed", "live"),
         frozenset({"live"}),
         "none: a delayed price never opens anything",
+    ),
+    Capability(
+        "buy_stop_through_market",
+        "the trigger of a short position's stop that is moved through the market",
+        ("fires", "refused", "held", "no_short"),
+        frozenset({"fires"}),
+        "as stop_through_market, for short plans",
+        is_played=False,
+    ),
+    Capability(
+        "stop_to_market",
+        "a resting stop that is changed into a market order",
+        ("accepted", "refused"),
+        frozenset({"accepted"}),
+        "none: an exit is an order of its own",
+        is_played=False,
+    ),
+    Capability(
+        "exit_pair",
+        "a stop is cancelled, the position read, and all of it sold by a limit at once",
+        ("sold", "part", "refused"),
+        frozenset({"sold"}),
+        "none: every exit goes this way where nothing else is proven",
+        is_played=False,
+    ),
+    Capability(
+        "slice",
+        "a stop is made smaller, and the freed shares are sold by a limit at once",
+        ("sold", "part", "refused"),
+        frozenset({"sold"}),
+        "none: every slice goes this way",
+        is_played=False,
+    ),
+    Capability(
+        "order_ref",
+        "an orderRef of 20, 32 and 36 letters, digits and dashes",
+        ("whole", "cut", "refused"),
+        frozenset({"whole"}),
+        "none: ours have twenty characters at most",
+        is_played=False,
     ),
 )
 

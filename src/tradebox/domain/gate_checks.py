@@ -11,6 +11,7 @@ from typing import Final
 
 from tradebox.domain.gate_history import (
     check_clock,
+    check_currency,
     check_drawdown,
     check_ex_date,
     check_first_day,
@@ -22,6 +23,8 @@ from tradebox.domain.gate_history import (
 from tradebox.domain.gate_market import (
     check_collar,
     check_freshness,
+    check_halt,
+    check_last_close,
     check_session,
     check_spread,
 )
@@ -64,6 +67,7 @@ def _check_inputs(
         "spread share": symbol.spread_share,
         "repeat age": symbol.repeat_age_s,
         "increment": symbol.increment,
+        "last close": symbol.last_close,
         "price": None if price is None else price.price,
         "age": None if price is None else price.age_s,
     }
@@ -312,7 +316,8 @@ def _check_short(
     if account.short_is_allowed is None:
         return unknown("short", "whether shorts are allowed")
     if proposal.entry.side is Side.SELL and not account.short_is_allowed:
-        return Denied("short", "configured", str(account.short_is_allowed), "shorts are off")
+        fix = "shorts are off: `shorts_allowed` of the account turns them on"
+        return Denied("short", "configured", str(account.short_is_allowed), fix)
     return None
 
 
@@ -330,6 +335,7 @@ ENTRY_CHECKS: Final[
     _check_inputs,
     _check_link,
     _check_mode,
+    check_currency,
     _check_kill,
     _check_audit,
     _check_idempotency,
@@ -337,10 +343,12 @@ ENTRY_CHECKS: Final[
     _check_fields,
     check_freshness,
     check_session,
+    check_halt,
     _check_stop,
     _check_size,
     _check_position,
     check_collar,
+    check_last_close,
     check_spread,
     _check_rate,
     _check_loss,

@@ -8,10 +8,12 @@ Rules of this file:
 from decimal import Decimal
 
 from tradebox.domain.gate_values import (
+    USD,
     AccountView,
     EntryProposal,
     GateLimits,
     SymbolView,
+    dollars_fault,
     notional_of,
     unknown,
 )
@@ -28,6 +30,16 @@ def check_clock(
         observed = f"{account.clock_skew_s} s"
         return Denied("clock", f"{limits.clock_skew_s_max} s", observed, "the clocks differ")
     return None
+
+
+def check_currency(
+    _p: EntryProposal, account: AccountView, _s: SymbolView, _l: GateLimits
+) -> Denied | None:
+    """Refuse for an account that is not kept in dollars: limits and sizes are counted in them."""
+    if account.currency is None:
+        return unknown("currency", "what the account is kept in")
+    fault = dollars_fault(account.currency)
+    return Denied("currency", USD, account.currency, fault) if fault else None
 
 
 def check_drawdown(

@@ -36,6 +36,36 @@ def check_collar(
     return None
 
 
+def check_last_close(
+    proposal: EntryProposal, _a: AccountView, symbol: SymbolView, limits: GateLimits
+) -> Denied | None:
+    """Refuse a price far from the last day's close: a split, a wrong symbol, a wrong price."""
+    share_max, price, close = limits.close_collar_share_max, symbol.price, symbol.last_close
+    if share_max is None:
+        return None
+    if close is None or price is None:
+        return unknown("close", "the last close")
+    if close <= 0:
+        return Denied("close", "a price", str(close), "this is no close")
+    named = (entry_reference(proposal.entry, price), price.price)
+    away = max(abs(one - close) for one in named) / close
+    if away > share_max:
+        observed = f"{away:.4f} from {close}"
+        return Denied("close", str(share_max), observed, "far from the last day's close")
+    return None
+
+
+def check_halt(
+    _p: EntryProposal, _a: AccountView, symbol: SymbolView, _l: GateLimits
+) -> Denied | None:
+    """Refuse in a halt: it could be filled at any price of the reopening."""
+    if symbol.is_halted is None:
+        return unknown("halt", "whether it is halted")
+    if symbol.is_halted:
+        return Denied("halt", "trading", "halted", "the broker takes no order in a halt")
+    return None
+
+
 def check_freshness(
     _p: EntryProposal, _a: AccountView, symbol: SymbolView, limits: GateLimits
 ) -> Denied | None:

@@ -8,10 +8,14 @@ Rules of this file:
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from tradebox.domain.market import Quality
 from tradebox.domain.orders import Denied, OrderIntent, Side
 from tradebox.domain.path import LinkState
+
+USD: Final = "USD"
+"""What every figure of money is in, and what an account must be kept in to take entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class GateLimits:
     entries_per_symbol_min_max: int = 20
     spread_share_max: Decimal = Decimal("0.02")
     """Ask minus bid, of their middle."""
+    close_collar_share_max: Decimal | None = Decimal("0.3")
+    """Away from the last day's close; None: switched off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class AccountView:
     """Real seconds between the gateway's clock and ours, unsigned."""
     is_first_day: bool | None = None
     """No entry of this account filled on an earlier day."""
+    currency: str | None = None
+    """What the account is kept in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,10 @@ class SymbolView:
     """Initial margin the broker named, as a share of the notional; 0 = it was not asked."""
     spread_share: Decimal | None = Decimal(0)
     """Ask minus bid, of their middle; 0 = no source quotes this symbol."""
+    last_close: Decimal | None = None
+    """Of the last day that is over."""
+    is_halted: bool | None = None
+    """A source or the broker says so, and nothing says that it trades again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +159,13 @@ class ReduceView:
 
     plan_position: int | None = None
     other_live_quantity: int | None = None
+
+
+def dollars_fault(currency: str | None) -> str:
+    """Return why an account kept in that currency takes no entry; "" where it may, or may yet."""
+    if currency in (None, USD):
+        return ""
+    return f"it is kept in {currency}, limits and sizes in USD: change its base currency to USD"
 
 
 def unknown(check: str, what: str) -> Denied:

@@ -243,6 +243,8 @@ class AccountState:
     cash_usd: Decimal | None = None
     realised_day_usd: Decimal | None = None
     open_risk_usd: Decimal | None = None
+    currency: str | None = None
+    """What the account is kept in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 Rules of this file:
 - the broker streams the figures; PostgreSQL keeps what must outlive a restart: the value the day
   began with, the highest value, stops in a row, refusals, open risk;
-- what could not be read is None, and the gate refuses it.
+- what could not be read is None, and the gate refuses it;
+- every figure is in dollars: an account that is kept in another currency tells none.
 """
 
 from decimal import Decimal
 from typing import Final
 
+from tradebox.domain.gate_values import USD
 from tradebox.domain.market_day import market_day
 from tradebox.domain.orders import AccountName
 from tradebox.errors import StoreUnavailable
@@ -17,6 +19,8 @@ from tradebox.ports.order_store import DaySeen, OrderStore
 from tradebox.ports.orders import AccountValueFact
 from tradebox.supervision.clock import Clock
 
+_BASE: Final = "BASE"
+"""What the broker calls the currency that an account is kept in, in some of its rows."""
 _STORE_PERIOD_S: Final = 60.0
 
 
@@ -30,6 +34,8 @@ class AccountDay:
         self._store = store
         self._clock = clock
         self._market_clock = market_clock
+        self.currency: str | None = None
+        """What the account is kept in; None before the broker told."""
         self.net_liquidation: Decimal | None = None
         self.cash: Decimal | None = None
         self.available: Decimal | None = None
@@ -45,7 +51,9 @@ class AccountDay:
 
     def take(self, fact: AccountValueFact) -> None:
         """Take over one figure in USD."""
-        if fact.currency not in ("USD", "BASE"):
+        if fact.tag == "NetLiquidation" and fact.currency not in ("", _BASE):
+            self.currency = fact.currency
+        if (self.currency if fact.currency == _BASE else fact.currency) != USD:
             return
         try:
             value = Decimal(fact.value)

@@ -35,10 +35,13 @@ class Adoption:
         self._path = path
         self._market_clock = market_clock
 
-    async def adopt(self, symbol: str, values: dict[str, Any]) -> str:
-        """Return the id of the plan that manages the position now. Raises PlanInvalid."""
+    async def adopt(self, symbol: str, values: dict[str, Any], *, whole: bool = False) -> str:
+        """Return the id of the plan that manages the position now. Raises PlanInvalid.
+
+        whole: it takes over the shares of our own plans, too; they end with what was theirs.
+        """
         document = document_from(values)
-        quantity, cost = self._held(symbol, document)
+        quantity, cost = self._held(symbol, document, whole=whole)
         price, now_ns = self._path.mark(symbol), self._market_clock.now_ns()
         if price is None or not self._runner.bars_are_read(symbol):
             self._runner.watch(symbol)
@@ -77,18 +80,25 @@ class Adoption:
         plan_id = await self._runner.store.request_plan(
             document, self._runner.account, now_ns=now_ns, author=BY_HAND, opened=opened
         )
-        await self._path.adopt(plan_id, symbol, document.order_side, quantity, levels.stop)
+        side = document.order_side
+        await self._path.adopt(plan_id, symbol, side, quantity, levels.stop, whole=whole)
         await self._runner.take_up(plan_id, document, opened(plan_id))
         return plan_id
 
-    def _held(self, symbol: str, document: PlanDocument) -> tuple[int, Decimal]:
-        """Return the shares that are nobody's and what they cost. Raises PlanInvalid."""
+    def _held(self, symbol: str, document: PlanDocument, *, whole: bool) -> tuple[int, Decimal]:
+        """Return the shares that are to be the plan's and what they cost. Raises PlanInvalid."""
         if document.symbol != symbol:
             raise refusal("symbol", document.symbol, f"{symbol} is to be adopted", "name it")
         left, cost = self._path.by_hand.unexplained(symbol)
         if left == 0 or cost is None:
             problem = "the broker holds nothing of it that is not in the books"
             raise refusal("symbol", symbol, problem, "look with `tradebox reconcile`")
+        if whole:
+            left, cost, fault = self._path.by_hand.whole(symbol)
+            if fault:
+                raise refusal("symbol", symbol, fault, "wait for its end, or cancel it")
+        if left == 0 or cost is None:
+            raise refusal("symbol", symbol, "the broker holds nothing of it", "release it")
         side = Side.BUY if left > 0 else Side.SELL
         if document.order_side is not side:
             word = "long" if left > 0 else "short"

@@ -78,16 +78,32 @@ class ByHand:
                 left -= gone
         return found
 
-    async def book_adopted(self, plan_id: str, symbol: str, side: Side, quantity: int) -> None:
-        """Give shares that are nobody's to a plan. Raises StoreUnavailable."""
+    def whole(self, symbol: str) -> tuple[int, Decimal | None, str]:
+        """Return all that the broker holds of a symbol, its cost, and why it may not be taken over.
+
+        What works in the symbol, ours or another's, could trade shares while they change hands.
+        """
+        left, cost = self.unexplained(symbol)
+        held = left + self._book.position(symbol)
+        works = [record.ref for record in self._book.open_orders(symbol)]
+        works += self._broker.external(symbol)
+        return held, cost, f"order {works[0]} still works" if works else ""
+
+    async def book_adopted(
+        self, plan_id: str, symbol: str, side: Side, quantity: int, *, whole: bool
+    ) -> None:
+        """Give shares that are nobody's to a plan; whole: those of our plans, too.
+
+        Raises:  StoreUnavailable.
+        """
         reason = "adopted by a person"
-        shares = side.sign * quantity
-        await self._settle(
-            [
-                PositionAdjusted(symbol, shares, reason, plan_id),
-                SymbolReleased(symbol, reason),
-            ]
-        )
+        changes: list[Change] = [SymbolReleased(symbol, reason)]
+        for other in self._book.plan_ids() if whole else ():
+            held = self._book.plan_position(other)
+            if held and self._book.of_plan(other)[0].row.symbol == symbol:
+                changes.append(PositionAdjusted(symbol, -held, f"taken over by {plan_id}", other))
+        changes.append(PositionAdjusted(symbol, side.sign * quantity, reason, plan_id))
+        await self._settle(changes)
 
     async def _settle(self, changes: list[Change]) -> None:
         await self._keeper.commit(changes, may_spool=False)

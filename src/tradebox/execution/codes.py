@@ -12,6 +12,10 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
+HALTED: Final = 154
+"""The code of an order that is refused because its symbol is halted."""
+LOCATING: Final = 404
+"""The code of a short sale that waits until shares to borrow are found: hours, it may be."""
 _WARNINGS: Final = range(2100, 2200)
 
 LOOK_CLASSES: Final = frozenset(

@@ -15,7 +15,7 @@ from tradebox.domain.capabilities import gateway_build
 from tradebox.domain.orders import AccountName
 from tradebox.errors import PlanInvalid, StoreUnavailable
 from tradebox.execution.adoption import Adoption
-from tradebox.execution.kill_switch import KillSwitch
+from tradebox.execution.kill_switch import KillSwitch, is_symbol, kill_name
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.order_path import OrderPath
 from tradebox.execution.plan_runner import PlanRunner
@@ -110,24 +110,35 @@ class CommandDesk:
         return {"done": True, "entries": "paused"}
 
     async def _resume(self, command: Command) -> Answer:
-        del command
-        self._kill.resume(self._account)
-        self._kill.clear()
-        self._link.halted = None
-        await self._path.resume_limits()
+        symbol = str(command.args.get("symbol", ""))
+        if symbol and not is_symbol(symbol):
+            return {"done": False, "why": f"{symbol} is no symbol"}
+        self._kill.clear(symbol)
+        if not symbol:
+            self._kill.resume(self._account)
+            self._link.halted = None
+            await self._path.resume_limits()
         self._kill.read_row(await self._path.read_switches())
-        is_stopped = self._kill.is_set(self._account)
-        return {"done": not is_stopped, "entries": "stopped" if is_stopped else "on"}
+        name = self._kill.stopped_by(self._account, symbol)
+        if not name:
+            return {"done": True, "entries": "on"}
+        why = f"{name} still stops entries: its row, or its file in the home's folder run/"
+        is_another = bool(symbol) and name != kill_name(symbol)
+        return {"done": is_another, "entries": "stopped", "why": why}
 
     async def _set_kill(self, command: Command) -> Answer:
-        self._kill.set(str(command.args.get("reason", "")) or "asked by a person")
+        symbol = str(command.args.get("symbol", ""))
+        if symbol and not is_symbol(symbol):
+            return {"done": False, "why": f"{symbol} is no symbol"}
+        self._kill.set(str(command.args.get("reason", "")) or "asked by a person", symbol)
         return {"done": True, "entries": "stopped"}
 
     async def _exit(self, command: Command) -> Answer:
         plan_id = str(command.args.get("plan_id", ""))
         running = self._runner.plans.get(plan_id)
         if running is None:
-            return {"done": False, "why": f"{plan_id} does not run here"}
+            why = f"{plan_id} does not run on {self._account}: `tradebox plan list` shows what does"
+            return {"done": False, "why": why}
         if not running.state.phase.is_final:
             await self._runner.cancel(plan_id, "a person asked to exit")
         return {"done": True, "plan": plan_id, "state": running.state.phase.value}
@@ -178,7 +189,8 @@ class CommandDesk:
     async def _adopt(self, command: Command) -> Answer:
         symbol = str(command.args.get("symbol", ""))
         try:
-            plan_id = await self._adoption.adopt(symbol, dict(command.args.get("document", {})))
+            document, whole = dict(command.args.get("document", {})), command.args.get("whole")
+            plan_id = await self._adoption.adopt(symbol, document, whole=bool(whole))
         except PlanInvalid as invalid:
             return {"done": False, "why": invalid.message}
         return {"done": True, "symbol": symbol, "plan_id": plan_id}

@@ -121,6 +121,7 @@ class DrillBench:
         parent_id: int = 0,
         transmit: bool = True,
         order_id: int = 0,
+        order_ref: str = "",
     ) -> int:
         """Send an order, or a change of one; return its id."""
         if not order_id:
@@ -128,7 +129,7 @@ class DrillBench:
             self.ours.append(order_id)
         self._count += 1
         intent = OrderIntent(
-            order_ref=f"drill-{self._token}-{order_id}",
+            order_ref=order_ref or f"drill-{self._token}-{order_id}",
             plan_id="drill",
             account=AccountName.PAPER,
             symbol=self.instrument.symbol,
@@ -254,6 +255,10 @@ class DrillBench:
         if self.state(order_id) not in _DONE:
             self.port.cancel(order_id)
             await self.until(lambda: self.state(order_id) in _DONE, self.calm_s)
+
+    def ended(self, order_id: int) -> bool:
+        """Say whether an order works no more, by the last word on it."""
+        return self.state(order_id) in _DONE
 
     async def hold(self, shares: int = SHARES) -> int:
         """Buy some shares at the market; return the order. Raises NotDone."""

@@ -17,12 +17,19 @@ from tradebox.execution.drill import (
     Finding,
     Step,
 )
+from tradebox.execution.drill_ways import (
+    REFUSALS,
+    exit_pair,
+    order_ref,
+    short,
+    slice_off,
+    to_market,
+)
 from tradebox.ports.orders import CodeFact, OrderStatusFact
 
 _FAR: Final = "0.90"
 _TIMES: Final = (3, 8, 20, 50)
 """How many times the display a parent is, that is to stay partly filled."""
-_REFUSALS: Final = frozenset({103, 104, 105, 110, 135, 201, 329, 403, 10326, 10327, 10341})
 
 
 def _seen(bench: DrillBench, order_id: int) -> dict[str, Any]:
@@ -66,7 +73,7 @@ async def _resized(bench: DrillBench, stop: int, quantity: int, price: Any) -> s
     def is_answered() -> bool:
         echo = bench.open(stop)
         is_echoed = echo is not None and int(echo.quantity) == quantity
-        return is_echoed or bool(set(bench.codes(stop, since)) & _REFUSALS)
+        return is_echoed or bool(set(bench.codes(stop, since)) & REFUSALS)
 
     await bench.until(is_answered)
     await bench.until(lambda: bench.state(stop) in ("Cancelled", "Inactive"), bench.calm_s)
@@ -75,7 +82,7 @@ async def _resized(bench: DrillBench, stop: int, quantity: int, price: Any) -> s
     echo = bench.open(stop)
     if echo is not None and int(echo.quantity) == quantity:
         return "accepted"
-    return "refused" if set(bench.codes(stop, since)) & _REFUSALS else ""
+    return "refused" if set(bench.codes(stop, since)) & REFUSALS else ""
 
 
 async def trigger(bench: DrillBench) -> list[Finding]:
@@ -89,7 +96,7 @@ async def trigger(bench: DrillBench) -> list[Finding]:
     bench.place(Side.SELL, SHARES, OrderType.STOP, through, tif=Tif.GTC, order_id=stop)
 
     def is_refused() -> bool:
-        return bool(set(bench.codes(stop, since)) & _REFUSALS)
+        return bool(set(bench.codes(stop, since)) & REFUSALS)
 
     await bench.until(lambda: bench.filled(stop) >= SHARES or is_refused())
     seen = {**_seen(bench, stop), "through": str(through), "last": str(shown.last)}
@@ -279,6 +286,11 @@ STEPS: Final[Mapping[str, Step]] = {
     "oversell": oversell,
     "depth": depth,
     "delayed": delayed,
+    "short": short,
+    "to_market": to_market,
+    "exit_pair": exit_pair,
+    "slice": slice_off,
+    "order_ref": order_ref,
 }
 """Every step of the drill by its name, in the order they run."""
 

@@ -5,7 +5,7 @@ Rules of this file:
 - the journal first: an intent is committed before its bytes leave, a fact before it counts;
 - between the commit and the write nothing is awaited but the commit itself, and the link is
   looked at again: a link that broke meanwhile sends nothing;
-- only what the order gate approved is sent; cancels go ungated, because they add nothing.
+- only what the order gate approved is sent; cancels add nothing and are asked only for the pace.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from typing import Final
 
 from tradebox.domain.capabilities import UNPROVEN, Proven
 from tradebox.domain.events import PositionChanged
+from tradebox.domain.gate_values import dollars_fault
 from tradebox.domain.orders import AccountName, Denied, OrderRole, OrderState, Side
 from tradebox.domain.path import (
     AccountState,
@@ -37,7 +38,7 @@ from tradebox.errors import StoreUnavailable
 from tradebox.execution.account_day import AccountDay
 from tradebox.execution.alarms import Alarms
 from tradebox.execution.by_hand import ByHand
-from tradebox.execution.codes import row_of
+from tradebox.execution.codes import HALTED, LOCATING, row_of
 from tradebox.execution.coverage import CoverWatch
 from tradebox.execution.daily import Calendar
 from tradebox.execution.desk_round import DeskRound
@@ -47,6 +48,7 @@ from tradebox.execution.margins import Margins
 from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.order_sender import OrderSender
+from tradebox.execution.pace import KEPT_FOR_REDUCTIONS
 from tradebox.execution.path_booking import Booking
 from tradebox.execution.path_recovery import desk_of, recovered_state
 from tradebox.execution.path_views import Views
@@ -82,7 +84,6 @@ from tradebox.ports.orders import (
 )
 
 _TURNS_MAX: Final = 32
-_HALTED: Final = 154
 _SWITCH_PERIOD_S: Final = 1.0
 _DENIED_KEPT_MAX: Final = 1000
 
@@ -309,10 +310,13 @@ class OrderPath:
         learnt = self._intake.learn(fact)
         if isinstance(fact, CodeFact) and "THROTTLE" in row_of(fact.code).actions:
             self._sender.slow_down()
-        if isinstance(fact, CodeFact) and fact.code == _HALTED:
+        if isinstance(fact, CodeFact) and fact.code == HALTED:
             now_ns = self._world.market_clock.now_ns()
             self._views.halts.update((record.row.symbol, now_ns) for record in learnt.records)
         await self._booking.learn(learnt)
+        if isinstance(fact, CodeFact) and fact.code == LOCATING:
+            for record in learnt.records:
+                self._give_up_entry(record, "no shares to borrow")
         if isinstance(fact, SnapshotTaken):
             self._reconciled(fact)
             assert learnt.findings is not None
@@ -326,6 +330,12 @@ class OrderPath:
                     await self._run(self._desk(plan_id))
         return self.take_events()
 
+    def _give_up_entry(self, record: OrderRecord, reason: str) -> None:
+        """Have an entry withdrawn that the broker holds back: it could fill at any later time."""
+        procedure = self._desk(record.row.plan_id).procedure
+        if record.row.role is OrderRole.ENTRY and isinstance(procedure, Enter):
+            procedure.cancel_wanted = procedure.cancel_wanted or reason
+
     def _desk(self, plan_id: str) -> PlanDesk:
         """Return the desk of a plan that has orders; a late fact may call back a forgotten one."""
         desk = self._desks.get(plan_id)
@@ -336,6 +346,7 @@ class OrderPath:
     def _take_up(self, desk: PlanDesk) -> PlanDesk:
         desk.patience, desk.proven = self._rules.patience, self._proven
         desk.is_halted = partial(self._views.is_halted, desk.symbol)
+        desk.is_killed = partial(self._kill.is_set, None, desk.symbol)
         self._desks[desk.plan_id] = desk
         self._round.began(desk.plan_id)
         return desk
@@ -384,7 +395,10 @@ class OrderPath:
         elif isinstance(action, Finish):
             self._finished(desk, action)
         elif isinstance(action, CancelOrder):
-            await self._sender.cancel(action)
+            if self._has_room(action):
+                await self._sender.cancel(action)
+            else:
+                desk.denied(action, self._world.clock.now())
         elif isinstance(action, FireStop):
             await self._after(desk, action, await self._sender.fire(desk, action))
         elif isinstance(action, ChangeStop):
@@ -395,6 +409,12 @@ class OrderPath:
                 self._took_off(desk, action, sent)
             else:
                 await self._after(desk, action, sent)
+
+    def _has_room(self, action: CancelOrder) -> bool:
+        """Say whether a cancel fits into the gateway's pace: many entries may go at once."""
+        record = action.record
+        is_idle = record.row.role is OrderRole.ENTRY and not record.booked
+        return self._link.room() > (KEPT_FOR_REDUCTIONS if is_idle else 0)
 
     def _took_off(
         self, desk: PlanDesk, action: PlaceStop | PlaceReducer, record: OrderRecord
@@ -513,7 +533,12 @@ class OrderPath:
     async def _account_value(self, fact: AccountValueFact) -> None:
         if fact.account != self._link.account_id:
             return
+        known = self.money.currency
         self.money.take(fact)
+        fault = dollars_fault(self.money.currency)
+        if fault and self.money.currency != known:
+            text = f"{self._link.account_id} takes no entry, exits and stops go on: {fault}"
+            self._alarms.say(Alarm("critical", "account_currency", text))
         if fact.tag == "NetLiquidation":
             self.money.open_risk = self._views.open_risk()
             seen = await self.money.seen()
@@ -530,10 +555,10 @@ class OrderPath:
         return self._views.mark(symbol)
 
     async def adopt(
-        self, plan_id: str, symbol: str, side: Side, quantity: int, stop: Decimal
+        self, plan_id: str, symbol: str, side: Side, quantity: int, stop: Decimal, *, whole: bool
     ) -> None:
         """Book shares that are nobody's for a plan, and cover them. Raises StoreUnavailable."""
-        await self.by_hand.book_adopted(plan_id, symbol, side, quantity)
+        await self.by_hand.book_adopted(plan_id, symbol, side, quantity, whole=whole)
         self.hold(plan_id, symbol, side, stop)
         await self._run(self._desks[plan_id])
 

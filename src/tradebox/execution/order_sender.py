@@ -12,7 +12,6 @@ Rules of this file:
 import secrets
 from collections import deque
 from dataclasses import replace
-from decimal import Decimal
 from typing import Final
 
 from tradebox.domain.events import IntentDenied, OrderChanged
@@ -48,6 +47,7 @@ from tradebox.errors import BrokerUnavailable, StoreUnavailable
 from tradebox.execution.buckets import Buckets
 from tradebox.execution.kill_switch import KillSwitch
 from tradebox.execution.order_book import OrderBook, OrderRecord
+from tradebox.execution.order_intents import intent_of, never_sent, stop_intent
 from tradebox.execution.order_link import OrderLink
 from tradebox.execution.path_views import Views
 from tradebox.execution.path_world import PathRules, PathWorld
@@ -65,12 +65,13 @@ from tradebox.ports.order_store import (
     Change,
     IntentRefused,
     Noted,
-    OrderMoved,
     OrderRecorded,
     OrderRow,
 )
 from tradebox.ports.orders import OrderTicket
 
+_PAIR: Final = 2
+"""The messages of an entry: itself and its stop."""
 _TAIL_BYTES: Final = 3
 _STORM_S: Final = 1.0
 _DENIALS_A_BATCH: Final = 200
@@ -141,18 +142,22 @@ class OrderSender:
             transmit=False,
             reason=req.reason,
         )
-        stop = self._stop_intent(
+        stop = stop_intent(
             entry, self._mint(order_id + 1), req.side.opposite, req.quantity, req.protective_stop,
             entry.order_ref,
         )  # fmt: skip
-        account = self._views.account(self._kill, self._buckets, audit_is_up=self._keeper.is_up)
+        account = self._views.account(
+            self._kill, self._buckets, audit_is_up=self._keeper.is_up, symbol=req.symbol
+        )
         symbol = self._views.symbol(req.symbol, req.plan_id, req.side, req.quantity)
         verdict = approve_entry(EntryProposal(entry, stop), account, symbol, self._rules.limits)
         now_s = self._world.clock.now()
         if isinstance(verdict, Denied):
             self._latch(verdict, now_s)
+            if verdict.check == "kill_switch":
+                return self._stopped(req.symbol) or verdict
             return verdict
-        self._buckets.take_entry(2, now_s)
+        self._buckets.take_entry(_PAIR, now_s)
         self._views.entries.note(req.symbol, req.side, req.quantity, now_s)
         self.times.passed()
         denied = await self._send(verdict, instrument, order_id, evidence_text(req.evidence))
@@ -160,13 +165,24 @@ class OrderSender:
             self.times.tell(self._world.publish, entry.account, entry.order_ref, req)
         return denied
 
+    def _stopped(self, symbol: str) -> Denied | None:
+        """Return the refusal of an entry that a switch stops, by the switch's name."""
+        name = self._kill.stopped_by(self._link.identity.name, symbol)
+        fix = "`tradebox ctl resume` lifts it"
+        return Denied("kill_switch", "off", name, fix) if name else None
+
     def slow_down(self) -> None:
         """Let entries go at half their rate for a while."""
         self._buckets.slow_down(self._world.clock.now())
 
     def _latch(self, denied: Denied, now_s: float) -> None:
-        """Set the kill switch when entries keep storming the rate limit: somebody is mad."""
+        """Set the kill switch when entries keep storming the rate limit: somebody is mad.
+
+        Where the gateway's pace alone was short, our own looks took it: that is no storm.
+        """
         if denied.check not in ("rate", "repeat"):
+            return
+        if denied.check == "rate" and self._buckets.entry_tokens(now_s) >= _PAIR:
             return
         self._storm.append(now_s)
         if len(self._storm) == self._storm.maxlen and now_s - self._storm[0] <= _STORM_S:
@@ -175,31 +191,6 @@ class OrderSender:
             self._storm.clear()
             if self._kill.set(f"{name}: {count} entries over the rate limit within a second"):
                 self._link.alert("critical", "kill_latch", self._kill.reason)
-
-    def _stop_intent(
-        self,
-        like: OrderIntent,
-        ref: str,
-        side: Side,
-        quantity: int,
-        price: Decimal,
-        parent_ref: str | None = None,
-    ) -> OrderIntent:
-        return OrderIntent(
-            order_ref=ref,
-            plan_id=like.plan_id,
-            account=like.account,
-            symbol=like.symbol,
-            con_id=like.con_id,
-            role=OrderRole.STOP,
-            side=side,
-            quantity=quantity,
-            order_type=OrderType.STOP,
-            tif=Tif.GTC,
-            stop_price=price,
-            parent_ref=parent_ref,
-            reason=like.reason,
-        )
 
     def _next_order_id(self) -> int:
         info = self._link.info
@@ -302,7 +293,7 @@ class OrderSender:
             reason=action.reason,
         )
         if isinstance(action, PlaceStop):
-            return self._stop_intent(
+            return stop_intent(
                 like, like.order_ref, action.side, action.quantity, action.stop_price
             )
         price = self._views.exit_price(desk.symbol)
@@ -367,7 +358,7 @@ class OrderSender:
         parent_lives = parent is not None and not parent.is_over
         ticket = OrderTicket(
             order_id=record.row.order_id,
-            intent=self._intent_of(record),
+            intent=intent_of(record),
             account_id=self._link.account_id,
             instrument=instrument,
             quantity=change.quantity,
@@ -387,23 +378,6 @@ class OrderSender:
             record.change_wanted = None
             return Denied("link", LinkState.CLEAN, error.message, "the link broke before the send")
         return None
-
-    def _intent_of(self, record: OrderRecord) -> OrderIntent:
-        row = record.row
-        return OrderIntent(
-            order_ref=row.order_ref,
-            plan_id=row.plan_id,
-            account=row.account,
-            symbol=row.symbol,
-            con_id=row.con_id,
-            role=row.role,
-            side=row.side,
-            quantity=row.quantity,
-            order_type=row.order_type,
-            tif=row.tif,
-            stop_price=row.stop_price,
-            parent_ref=row.parent_ref,
-        )
 
     async def cancel(self, action: CancelOrder) -> None:
         """Cancel an order; what becomes of it, facts say."""
@@ -440,9 +414,10 @@ class OrderSender:
             return Denied("audit", "committed", error.message, "no record, no entry")
         self.times.committed()
         self._book.apply(recorded)
-        if approved.is_entry and self._kill.is_set(self._link.identity.name):
+        stopped = self._stopped(rows[0].symbol) if approved.is_entry else None
+        if stopped is not None:
             await self._unsent(rows, "entries were stopped before the send")
-            return Denied("kill_switch", "off", "True", "the kill switch is set")
+            return stopped
         may_send = self._link.can_enter if approved.is_entry else self._link.can_reduce
         if not may_send:
             await self._unsent(rows, "the link broke before the send")
@@ -516,18 +491,7 @@ class OrderSender:
 
     async def _never_sent(self, rows: list[OrderRow], cause: str) -> None:
         """Say of rows that are in no book, but maybe in PostgreSQL, that they never left."""
-        moves: list[Change] = [
-            OrderMoved(
-                row.order_ref,
-                OrderState.NEVER_SENT,
-                0,
-                row.quantity,
-                row.limit_price,
-                row.stop_price,
-                cause,
-            )
-            for row in rows
-        ]
+        moves = never_sent(rows, cause)
         await self._keeper.commit(moves, may_spool=True)
 
     async def _unsent(self, rows: list[OrderRow], cause: str) -> None:

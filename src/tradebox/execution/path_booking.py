@@ -19,6 +19,7 @@ from tradebox.domain.path import (
     ReductionCorrected,
 )
 from tradebox.execution.alarms import Alarms
+from tradebox.execution.codes import HALTED
 from tradebox.execution.intake import Learnt
 from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.path_views import Views
@@ -128,7 +129,9 @@ class Booking:
             self._day_is_due = True
 
     def _moved(self, record: OrderRecord, before: OrderState) -> None:
-        if record.is_refused and before is not record.state:
+        # What a halt refuses says nothing against the account: its stops are asked for all along.
+        is_told = record.is_refused and record.code != HALTED
+        if is_told and before is not record.state:
             self._views.money.rejects += 1
             symbol = record.row.symbol
             by_symbol = self._views.rejects_by_symbol

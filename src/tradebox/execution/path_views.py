@@ -75,13 +75,19 @@ class Views:
         """Plans whose risk moves with the price: an entry at the market that has no fill."""
 
     def price(self, symbol: str) -> PriceView | None:
-        """Return what the last price of a symbol is worth now."""
+        """Return what the last price of a symbol is worth now.
+
+        Its age is by the exchange's time and by the time since it came, whichever is more: a
+        clock that was set back makes no price younger.
+        """
         tick = self._world.prices.last(symbol)
         if tick is None:
             return None
         clock = self._world.market_clock
         age_ns = clock.now_ns() - tick.event_ns
         age_s = Decimal(age_ns) / _NS_PER_S / Decimal(str(max(1.0, clock.speed)))
+        if tick.mono_ns and age_s >= 0:
+            age_s = max(age_s, Decimal(self._link.mono_ns() - tick.mono_ns) / _NS_PER_S)
         quality = self._world.prices.quality_now(symbol)
         return PriceView(to_decimal(tick.price_micros), quality, age_s)
 
@@ -92,15 +98,17 @@ class Views:
             return to_decimal(tick.price_micros)
         return self._book.last_price(symbol)
 
-    def account(self, kill: KillSwitch, buckets: Buckets, *, audit_is_up: bool) -> AccountView:
-        """Return the account as the gate sees it."""
+    def account(
+        self, kill: KillSwitch, buckets: Buckets, *, audit_is_up: bool, symbol: str = ""
+    ) -> AccountView:
+        """Return the account as the gate sees it for an entry into a symbol."""
         now_s, now_ns = self._world.clock.now(), self._world.market_clock.now_ns()
         room = self._link.room()
         entry_room = max(0, room - KEPT_FOR_REDUCTIONS)
         return AccountView(
             account_agrees=self._link.account_agrees,
             link=self._link.state,
-            is_killed=kill.is_set(self._link.identity.name),
+            is_killed=kill.is_set(self._link.identity.name, symbol),
             is_halted=self._link.halted is not None,
             audit_is_up=audit_is_up,
             short_is_allowed=self._rules.short_is_allowed,
@@ -117,6 +125,7 @@ class Views:
             available_usd=self.money.available,
             clock_skew_s=self._link.clock_skew_s,
             is_first_day=self.money.is_first_day,
+            currency=self.money.currency,
         )
 
     def symbol(self, symbol: str, plan_id: str, side: Side, quantity: int = 0) -> SymbolView:
@@ -144,6 +153,8 @@ class Views:
             entries_last_min=self.entries.count(symbol, now_s),
             margin_share=self.margin_share(symbol, side),
             spread_share=self._world.spread_share(symbol),
+            last_close=self._world.facts.last_close(symbol),
+            is_halted=self.is_halted(symbol),
         )
 
     def reduce(self, desk: PlanDesk, apart_from: OrderRecord | None = None) -> ReduceView:
@@ -259,6 +270,7 @@ class Views:
             cash_usd=self.money.cash,
             realised_day_usd=self.money.realised,
             open_risk_usd=self.open_risk(),
+            currency=self.money.currency,
         )
 
     def looks_split(self, desk: PlanDesk) -> bool:

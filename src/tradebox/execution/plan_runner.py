@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tradebox.domain.gate_values import dollars_fault
 from tradebox.domain.market import AdmittedTick, Quality, Session
 from tradebox.domain.money import shortest, to_decimal
 from tradebox.domain.orders import AccountName
@@ -530,6 +531,9 @@ class PlanRunner:
 
     async def _read_arming(self, document: PlanDocument) -> Armed | ArmingRefused | None:
         now_ns = self._market_clock.now_ns()
+        fault = dollars_fault(self.path.account_state.currency)
+        if fault:
+            return ArmingRefused(f"the {self.account} account takes no entry: {fault}", now_ns)
         if not self._facts.bars_are_read(document.symbol, now_ns):
             return None
         try:

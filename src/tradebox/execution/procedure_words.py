@@ -149,6 +149,7 @@ class Exit:
     read_after_ns: int = 0
     tries: int = 0
     is_fired: bool = False
+    is_told: bool = False
     refs: list[str] = field(default_factory=list)
 
 

@@ -17,8 +17,10 @@ from decimal import Decimal
 from typing import Final
 
 from tradebox.domain.capabilities import UNPROVEN
-from tradebox.domain.orders import OrderRole, OrderState, Side
+from tradebox.domain.orders import OrderRole, Side
+from tradebox.execution.codes import HALTED
 from tradebox.execution.order_book import OrderBook, OrderRecord
+from tradebox.execution.plan_orders import PlanOrders
 from tradebox.execution.procedure_words import (
     Action,
     Alarm,
@@ -57,11 +59,9 @@ __all__ = [
 ]
 
 _EPSILON_S: Final = 1e-9
-_HALTED: Final = 154
-"""The broker's code for an order that it refuses because its symbol is halted."""
 
 
-class PlanDesk:
+class PlanDesk(PlanOrders):
     """The orders of one plan and the procedure under way.
 
     Holds:   working stops + working slices never exceed the position; at most one stop of the
@@ -69,10 +69,7 @@ class PlanDesk:
     """
 
     def __init__(self, plan_id: str, symbol: str, side: Side, book: OrderBook) -> None:
-        self.plan_id = plan_id
-        self.symbol = symbol
-        self.side = side
-        """BUY for a long plan."""
+        super().__init__(plan_id, symbol, side, book)
         self.procedure: Procedure | None = None
         self._stop_level: Decimal | None = None
         self.patience = Patience()
@@ -80,9 +77,10 @@ class PlanDesk:
         """What this gateway was seen to do; what was not seen is done the safe way."""
         self.is_halted: Callable[[], bool] = lambda: False
         """Whether the symbol is known to be halted now."""
+        self.is_killed: Callable[[], bool] = lambda: False
+        """Whether the kill switch stops entries into the symbol."""
         self.read_done_ns = 0
         """Monotonic start of the last snapshot whose position agreed with the book."""
-        self._book = book
         self._awaited = ""
         self._awaited_s = 0.0
         self._was_awaited = ""
@@ -101,60 +99,6 @@ class PlanDesk:
         self._stop_level = level
         self._book.touch(self.plan_id)
 
-    # what is so
-
-    @property
-    def records(self) -> list[OrderRecord]:
-        """Every order of the plan, oldest first."""
-        return self._book.of_plan(self.plan_id)
-
-    @property
-    def position(self) -> int:
-        """Signed shares of the plan by booked fills."""
-        return self._book.plan_position(self.plan_id)
-
-    @property
-    def held(self) -> int:
-        """Shares held in the plan's direction; negative after an oversell."""
-        return self.position * self.side.sign
-
-    def working(self, *roles: OrderRole) -> list[OrderRecord]:
-        """Return the plan's orders of these roles that may still work."""
-        return [
-            record for record in self.records if record.row.role in roles and not record.is_over
-        ]
-
-    @property
-    def entry(self) -> OrderRecord | None:
-        """The newest entry."""
-        entries = [record for record in self.records if record.row.role is OrderRole.ENTRY]
-        return entries[-1] if entries else None
-
-    @property
-    def armed_quantity(self) -> int:
-        """Shares that armed stops would take off."""
-        return sum(record.remaining for record in self.working(OrderRole.STOP) if record.is_armed)
-
-    @property
-    def in_flight_quantity(self) -> int:
-        """Shares that working slices and exits may take off."""
-        return sum(record.remaining for record in self.working(OrderRole.SLICE, OrderRole.EXIT))
-
-    @property
-    def is_covered(self) -> bool:
-        """Stops and slices together are exactly the position."""
-        return self.armed_quantity + self.in_flight_quantity == abs(self.position)
-
-    @property
-    def is_forked(self) -> bool:
-        """Several copies of its stop work at the broker."""
-        return any(record.copies.is_forked for record in self.working(OrderRole.STOP))
-
-    @property
-    def stop_was_taken(self) -> bool:
-        """The broker ended the stop by itself, and none works."""
-        return not self.working(OrderRole.STOP) and self._taken_stop() is not None
-
     @property
     def cause(self) -> str:
         """Why it may be uncovered now: the window's name."""
@@ -165,11 +109,6 @@ class PlanDesk:
         if isinstance(self.procedure, MoveStop | ScaleOut):
             return "stop_replacement"
         return "repair"
-
-    def other_live_quantity(self, apart_from: OrderRecord | None = None) -> int:
-        """Return the shares that the plan's other reducing orders may still take off."""
-        reducers = self.working(OrderRole.STOP, OrderRole.SLICE, OrderRole.EXIT)
-        return sum(record.remaining for record in reducers if record is not apart_from)
 
     # what is next
 
@@ -279,6 +218,8 @@ class PlanDesk:
                 enter.cancel_wanted = "the stop is armed for more than is held"
             elif entry.booked and not self.working(OrderRole.STOP):
                 enter.cancel_wanted = "the stop is gone"
+        if not enter.cancel_wanted and self.is_killed():
+            enter.cancel_wanted = "the kill switch is set"
         if enter.cancel_wanted:
             shrink = self._shrink_child(enter, entry, now_s)
             return self._cancel(entry, enter.cancel_wanted, now_s) if shrink is None else shrink
@@ -358,7 +299,7 @@ class PlanDesk:
         fire at once. Where no read comes in time, or books and broker differ by something else,
         the stop is placed all the same.
         """
-        last = self._taken_stop()
+        last = self.taken_stop()
         if last is None or (last.was_over and self.read_done_ns):
             return None  # of one that ended in an earlier life, the first read of this is later
         if self._lost is None or self._lost[0] != last.ref:
@@ -368,17 +309,6 @@ class PlanDesk:
         if self.read_done_ns > since_ns or now_s - since_s >= self.patience.change_s:
             return None
         return []
-
-    def _taken_stop(self) -> OrderRecord | None:
-        """Return the newest stop where the broker ended it by itself, and for no known reason."""
-        last = next((one for one in reversed(self.records) if one.row.role is OrderRole.STOP), None)
-        if last is None or last.state is not OrderState.CANCELLED or last.is_ended_by_us:
-            return None
-        if last.change_wanted is not None:
-            return None
-        entry = self.entry
-        is_cascade = entry is not None and entry.state is OrderState.CANCELLED
-        return None if last.row.parent_ref is not None and is_cascade else last
 
     def _ratchet(self) -> None:
         """Take over a tighter level that a stop already had.
@@ -404,8 +334,8 @@ class PlanDesk:
         for record in reversed(last):
             if not record.is_refused or record.row.parent_ref is not None:
                 break
-            refused += record.code != _HALTED
-        was_halted = bool(last) and last[-1].is_refused and last[-1].code == _HALTED
+            refused += record.code != HALTED
+        was_halted = bool(last) and last[-1].is_refused and last[-1].code == HALTED
         if was_halted and now_s - last[-1].sent_s < self.patience.halt_s:
             return []
         if self.stop_level is None or refused >= self.patience.stop_failures_max:
@@ -463,7 +393,7 @@ class PlanDesk:
         if slice_record is not None and scale.phase == "slice":
             scale.phase = "restore"
         taken = slice_record.booked if slice_record is not None else 0
-        if self.held == 0 or self._stop_fired():
+        if self.held == 0 or self.stop_has_fired:
             # The stop fired in between: what is left is an exit.
             if self.held == 0:
                 return self._finish("ScaleOutRequest", taken, "the stop fired")
@@ -488,10 +418,6 @@ class PlanDesk:
             scale.phase = "slice"
         side = self.side.opposite
         return [PlaceReducer(OrderRole.SLICE, side, scale.quantity, scale.reason)]
-
-    def _stop_fired(self) -> bool:
-        stops = [record for record in self.records if record.row.role is OrderRole.STOP]
-        return any(record.booked for record in stops)
 
     def _exit(self, leave: Exit, now_s: float, now_ns: int) -> list[Action]:
         taken = sum(self._book.orders[ref].booked for ref in leave.refs)
@@ -548,7 +474,8 @@ class PlanDesk:
         if not leave.is_fired:
             is_whole = len(stops) == 1 and stop.is_armed and stop.remaining == self.held
             is_calm = stop.change_wanted is None and stop.cancel_asked_s is None
-            if not (self.proven.allows("stop_through_market") and is_whole and is_calm):
+            way = "stop_through_market" if self.side is Side.BUY else "buy_stop_through_market"
+            if not (self.proven.allows(way) and is_whole and is_calm):
                 return None
             leave.is_fired = True
             return [FireStop(stop, leave.reason)]
@@ -562,6 +489,10 @@ class PlanDesk:
         if self.held <= 0:
             leave.phase, leave.tries, leave.since_s = "clear", 0, None
             return [] if self.held else self._finish(leave.kind, taken, leave.reason)
+        if self.is_halted() and not (leave.is_told or self.working(OrderRole.STOP)):
+            leave.is_told = True
+            text = f"halted before the exit, its stop is off: {self.held} shares wait for a stop"
+            return [Alarm("critical", "uncovered", f"{self.plan_id} {self.symbol}: {text}")]
         actions = self._stop_to(self.held, now_s, now_ns)
         if actions is None:
             return self._finish(leave.kind, taken, "not all could be left; the rest has its stop")
@@ -584,8 +515,3 @@ class PlanDesk:
             known = [record.row.stop_price for record in self.records]
             self.stop_level = next((price for price in reversed(known) if price), None)
         return self._stop_to(self.held, now_s, now_ns) or []
-
-    @property
-    def entry_state(self) -> OrderState | None:
-        """The newest entry's state."""
-        return None if self.entry is None else self.entry.state

@@ -1,4 +1,4 @@
-"""What the order gate wants to know of a symbol beyond its price: volume, what is due, entries.
+"""What the order gate wants to know of a symbol beyond its price: volume, last close, what is due.
 
 Rules of this file:
 - read once per symbol and market day, ahead of need, and once more when the broker has told its
@@ -9,7 +9,7 @@ Rules of this file:
 from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from tradebox.domain.market_day import market_day
 from tradebox.domain.orders import Side
@@ -22,8 +22,16 @@ NEVER_S: Final = Decimal(10**9)
 _DAY_NS: Final = DAY_S * 1_000_000_000
 
 
+class _Known(NamedTuple):
+    """What was read of a symbol for a day."""
+
+    day_volume: int | None
+    last_close: Decimal | None
+    due: str
+
+
 class SymbolFacts:
-    """Volume and corporate actions per symbol, for one market day at a time.
+    """Volume, last close and corporate actions per symbol, for one market day at a time.
 
     bars_are_read: whether a symbol's past bars are in PostgreSQL as far as they come for the day.
     """
@@ -33,7 +41,7 @@ class SymbolFacts:
     ) -> None:
         self.bars_are_read = bars_are_read
         self._read_as: dict[str, tuple[str, bool]] = {}
-        self._rows: dict[str, tuple[int | None, str]] = {}
+        self._rows: dict[str, _Known] = {}
 
     async def refresh(self, symbols: Iterable[str], reference: ReferencePort, now_ns: int) -> None:
         """Read what is not known for this day yet. Raises StoreUnavailable."""
@@ -46,7 +54,8 @@ class SymbolFacts:
             volume = sum(bar.volume for bar in bars) // len(bars) if bars else None
             until = market_day(now_ns + 4 * _DAY_NS)
             actions = await reference.actions(symbol, day, until)
-            self._rows[symbol] = (volume, actions[0] if actions else "")
+            close = bars[-1].close if bars else None
+            self._rows[symbol] = _Known(volume, close, actions[0] if actions else "")
             self._read_as[symbol] = read_as
 
     @property
@@ -57,12 +66,17 @@ class SymbolFacts:
     def day_volume(self, symbol: str) -> int | None:
         """Return the average shares of a day, or None where no bar says so."""
         row = self._rows.get(symbol)
-        return None if row is None else row[0]
+        return None if row is None else row.day_volume
+
+    def last_close(self, symbol: str) -> Decimal | None:
+        """Return the close of the last day that has one, or None where no bar says so."""
+        row = self._rows.get(symbol)
+        return None if row is None else row.last_close
 
     def ex_date(self, symbol: str) -> str | None:
         """Return the corporate action that is due, "" for none, None for not read."""
         row = self._rows.get(symbol)
-        return None if row is None else row[1]
+        return None if row is None else row.due
 
 
 class EntryLog:

@@ -162,6 +162,50 @@ async def test_a_position_of_a_person_is_adopted_with_a_stop(tmp_path, pool):
         assert world.bench.bench.position("AAPL") == 0
 
 
+async def split_in_two(world, plan_id):
+    """100 more shares without a fill of ours, and the broker has ended the stop."""
+    exchange = world.bench.bench.exchange
+    await bought_by_hand(world, 100)
+    (stop,) = exchange.open_orders("paper")
+    exchange.end("paper", stop.perm_id, world.bench.market.tick())
+    await world.until(lambda: not exchange.open_orders("paper"), "the stop is gone")
+    await world.until(lambda: not world.path.holding(plan_id).stop_quantity, "it is known")
+
+
+async def test_after_a_split_one_plan_takes_all_shares_over_and_none_is_sold(tmp_path, pool):
+    async with holding(tmp_path, pool) as (world, old):
+        await split_in_two(world, old)
+        _, answer = await asked(world, "exit", plan_id=old)
+        assert answer["done"]
+        document = {**PLAN, "size": {"quantity": 200}}
+        _, answer = await asked(world, "adopt", symbol="AAPL", document=document)
+        assert "the position is" in answer["why"] or "holds 100" in answer["why"]
+        _, answer = await asked(world, "adopt", symbol="AAPL", document=document, whole=True)
+        assert answer["done"], answer
+        new = answer["plan_id"]
+        await world.until(lambda: world.path.holding(new).covered, "the stop")
+        await world.until_state(old, "closed")
+        (stop,) = world.bench.bench.exchange.open_orders("paper")
+        assert (stop.total, stop.ticket.trigger_micros) == (200, 97_000_000)
+        assert world.bench.bench.position("AAPL") == 200
+        _, answer = await asked(world, "reconcile")
+        assert (answer["agrees"], answer["books"]) == (True, {"AAPL": 200})
+        await world.restart()
+        assert world.path.holding(new).stop_quantity == 200
+        await asked(world, "exit", plan_id=new)
+        await world.until_state(new, "closed")
+        assert world.bench.bench.position("AAPL") == 0
+
+
+async def test_nothing_changes_hands_while_an_order_works_in_the_symbol(tmp_path, pool):
+    async with holding(tmp_path, pool) as (world, old):
+        await bought_by_hand(world)
+        document = {**PLAN, "size": {"quantity": 140}}
+        _, answer = await asked(world, "adopt", symbol="AAPL", document=document, whole=True)
+        assert "still works" in answer["why"]
+        assert world.path.holding(old).stop_quantity == 100
+
+
 async def test_shares_that_left_since_the_last_look_are_adopted_by_nobody(tmp_path, pool):
     async with plan_world(tmp_path, pool) as world:
         await world.price("100")

@@ -74,6 +74,11 @@ STEP_OF = {
     "market_depth": "depth",
     "instant_fill_status": "depth",
     "delayed_request": "delayed",
+    "buy_stop_through_market": "short",
+    "stop_to_market": "to_market",
+    "exit_pair": "exit_pair",
+    "slice": "slice",
+    "order_ref": "order_ref",
 }
 CASES = [
     (variant.name, alternative) for variant in VARIANTS for alternative in variant.alternatives
@@ -82,7 +87,7 @@ CASES = [
 
 async def test_every_switch_of_the_simulator_is_a_question_of_the_drill():
     switches = {variant.name: set(variant.alternatives) for variant in VARIANTS}
-    assert {one.name: set(one.answers) for one in CAPABILITIES} == switches
+    assert {one.name: set(one.answers) for one in CAPABILITIES if one.is_played} == switches
     assert set(STEP_OF) == set(BY_NAME)
     assert set(STEP_OF.values()) == set(STEPS)
 
@@ -94,6 +99,28 @@ async def test_the_drill_finds_what_the_simulator_plays(name, alternative):
         findings = await run_steps(bench, (STEP_OF[name],))
         found = {finding.name: finding for finding in findings}
         assert found[name].found == alternative, found[name].evidence
+        assert tws.bench.position("AAPL") == 0
+        assert tws.bench.exchange.open_orders("paper") == []
+
+
+@pytest.mark.parametrize(
+    ("step", "variants", "answer"),
+    [
+        ("short", {}, "fires"),
+        ("short", {"stop_through_market": "refused"}, "refused"),
+        ("short", {"stop_through_market": "held"}, "held"),
+        ("short", {"oversell": "refused"}, "no_short"),
+        ("to_market", {}, "refused"),
+        ("exit_pair", {}, "sold"),
+        ("slice", {}, "sold"),
+        ("slice", {"stop_resize": "refused"}, "refused"),
+        ("order_ref", {}, "whole"),
+    ],
+)
+async def test_the_ways_of_our_orders_are_walked_and_leave_nothing_behind(step, variants, answer):
+    async with drill_bench(**variants) as (bench, tws):
+        (finding,) = await run_steps(bench, (step,))
+        assert finding.found == answer, finding.evidence
         assert tws.bench.position("AAPL") == 0
         assert tws.bench.exchange.open_orders("paper") == []
 

@@ -4,19 +4,31 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+import pytest_asyncio
 
 from support.order_world import INSTRUMENTS, enter, order_world
+from support.plan_world import plan_world
 from support.scripted_market import ScriptedMarket
 from support.wire_tap import PLACE_ORDER, Tap
+from tradebox.adapters.postgres.pool import PgPool
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.path import Evidence, ExitRequest, LinkState, ProcedureDone, RequestDenied
 from tradebox.execution import order_sender
+from tradebox.execution.pace import KEPT_FOR_REDUCTIONS
 from tradebox.ports.order_store import IntentRefused
 from tradebox.sim.exchange.market_port import Instrument
+from tradebox.supervision.clock import MonotonicClock
 
 SEEN = Evidence(Decimal(100), Source.FINNHUB, Quality.LIVE, 1)
 STORM = 1_000
 PER_S = 10
+
+
+@pytest_asyncio.fixture
+async def pool(pg_dsn):
+    made = PgPool(pg_dsn, MonotonicClock())
+    yield made
+    await made.close()
 
 
 def stormy_market(monkeypatch) -> ScriptedMarket:
@@ -75,6 +87,40 @@ async def test_a_thousand_intents_end_at_the_bucket_and_the_latch_and_exits_leav
         finally:
             await world.stop()
             await tap.stop()
+
+
+@pytest.mark.asyncio
+async def test_entries_that_only_our_own_looks_hold_up_are_no_storm(tmp_path):
+    """A hundred plans at the open, behind a look: they wait, and nobody sets the latch."""
+    async with order_world(tmp_path) as world:
+        room, world.port.room = world.port.room, lambda: KEPT_FOR_REDUCTIONS + 1
+        for number in range(100):
+            await world.ask(enter(f"p{number}", quantity=1))
+        denied = [event.denied.check for event in world.of(RequestDenied)]
+        assert denied == ["rate"] * 100
+        assert not world.kill.is_set()
+        world.port.room = room
+        await world.ask(enter("later", quantity=1))
+        await world.until(lambda: done(world, "EnterRequest"), "an entry with room")
+
+
+@pytest.mark.asyncio
+async def test_a_plan_that_was_refused_for_the_pace_decides_anew_on_a_later_price(tmp_path, pool):
+    async with plan_world(tmp_path, pool) as world:
+        room, world.port.room = world.port.room, lambda: KEPT_FOR_REDUCTIONS + 1
+        plan_id = await world.add(steps=[])
+        await world.until_state(plan_id, "armed")
+        await world.price("100")
+        running = world.runner.plans[plan_id]
+        assert (running.state.phase.value, running.state.failures) == ("armed", 1)
+        assert not world.path.book.orders
+        world.port.room = room
+        await world.price("100.10")
+        assert running.state.phase.value == "armed", "not before its wait is over"
+        world.bench.market.tick(6_000)
+        await world.price("100.20")
+        await world.until_state(plan_id, "open")
+        assert running.state.entry_evidence.price == Decimal("100.2")
 
 
 @pytest.mark.asyncio

@@ -8,6 +8,7 @@ import pytest
 from support import order_world as worlds
 from support.order_world import enter, order_world
 from tradebox.config import AccountSettings
+from tradebox.domain.events import AlertRaised
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.orders import AccountName, OrderRole, Side
 from tradebox.domain.path import (
@@ -144,6 +145,13 @@ async def test_a_stop_that_a_halt_refuses_is_asked_for_until_it_is_back(tmp_path
         stops = lambda: world.orders(OrderRole.STOP)  # noqa: E731
         await world.until(lambda: len(stops()) > 4, "stops that are refused, and no exit for it")
         assert [row.role for row in world.orders()].count(OrderRole.EXIT) == 1
+        told = [event.text for event in world.published if isinstance(event, AlertRaised)]
+        assert [text for text in told if "halted before the exit" in text] == [
+            "p1 AAPL: halted before the exit, its stop is off: 100 shares wait for a stop"
+        ]
+        world.bench.market.show(199.99, 200.01, symbol="MSFT", last=200.0)
+        await world.ask(enter("p2", symbol="MSFT", stop="190"))
+        assert denials(world) == [], "what a halt refuses says nothing against other symbols"
         world.bench.market.halt("AAPL", is_halted=False)
         await world.until(lambda: world.path.holding("p1").covered, "the stop is back")
         assert world.bench.bench.position() == 100

@@ -208,12 +208,18 @@ CASES = [
     ("margin", {}, {"available_usd": Decimal(4_999)}, {}),
     ("margin", {}, {"available_usd": Decimal(7_999)}, {"margin_share": Decimal("0.8")}),
     ("first_day", {}, {"is_first_day": True}, {}),
+    ("currency", {}, {"currency": "EUR"}, {}),
     ("volume", {}, {}, {"day_volume": 4_999}),
     ("ex_date", {}, {}, {"ex_date": "split 2:1 on 2026-01-05"}),
     ("repeat", {}, {}, {"repeat_age_s": Decimal("0.9")}),
     ("repeat", {}, {}, {"entries_last_min": 20}),
     ("inputs", {}, {"peak_usd": Decimal("NaN")}, {}),
     ("spread", {}, {}, {"spread_share": Decimal("0.03")}),
+    ("close", {}, {}, {"last_close": Decimal("76.90")}),
+    ("close", {}, {}, {"last_close": Decimal("142.90")}),
+    ("close", {}, {}, {"last_close": Decimal(0)}),
+    ("inputs", {}, {}, {"last_close": Decimal("NaN")}),
+    ("halt", {}, {}, {"is_halted": True}),
 ]
 
 

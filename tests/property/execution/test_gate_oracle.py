@@ -54,6 +54,7 @@ NO_NUMBERS = st.sampled_from([None, Decimal("NaN"), Decimal("Infinity"), Decimal
 PRICES = (
     st.integers(1, 30_000).map(lambda n: Decimal(n) / 100)
     | st.integers(9_400, 10_600).map(lambda n: Decimal(n) / 100)
+    | (st.integers(9_000, 9_499) | st.integers(10_501, 11_400)).map(lambda n: Decimal(n) / 100)
     | st.sampled_from([Decimal(text) for text in ("0", "-1", "100.005", "1E+30", "1E-9", "NaN")])
 )
 
@@ -95,6 +96,7 @@ FIGURES: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "available_usd": money(-5, 60_000),
         "clock_skew_s": tenths(-30, 40),
         "is_first_day": maybe(True, False),
+        "currency": maybe("USD", "EUR", ""),
     },
     "symbol": {
         "increment": maybe(Decimal("0.01"), Decimal("0.05"), Decimal(0), Decimal("NaN")),
@@ -112,6 +114,8 @@ FIGURES: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "entries_last_min": count(30),
         "margin_share": st.integers(-10, 200).map(lambda n: Decimal(n) / 100) | NO_NUMBERS,
         "spread_share": st.integers(-10, 60).map(lambda n: Decimal(n) / 1000) | NO_NUMBERS,
+        "last_close": st.integers(60, 160).map(Decimal) | money(-1, 1),
+        "is_halted": maybe(True, False),
     },
     "price": {
         "price": PRICES | st.sampled_from([Decimal("Infinity")]),
@@ -123,6 +127,7 @@ FIGURES: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "limits": {
         "first_day_notional_usd_max": maybe(Decimal(1_000), Decimal(10_000)),
         "volume_share_max": maybe(Decimal("0.02"), Decimal("0.0001")),
+        "close_collar_share_max": maybe(Decimal("0.3"), Decimal("0.015")),
         "order_quantity_max": st.integers(1, 1_000),
         "stop_distance_share_max": st.integers(1, 40).map(lambda n: Decimal(n) / 100),
         "initial_margin_share": st.integers(1, 10).map(lambda n: Decimal(n) / 10),
@@ -234,7 +239,9 @@ def are_inputs_sound(c: Seen) -> bool:
     others = [c.of(name) for name in ("net_liquidation_usd", "day_start_usd", "peak_usd")]
     others += [c.of("available_usd"), Fraction(c.symbol.increment), c.last]
     others.append(Fraction(c.symbol.price.age_s))
-    return min(unsigned) >= 0 and len(others) == 7
+    if c.symbol.last_close is not None:
+        others.append(Fraction(c.symbol.last_close))
+    return min(unsigned) >= 0 and len(others) >= 7
 
 
 def are_fields_sound(c: Seen) -> bool:
@@ -308,6 +315,14 @@ def is_margin_there(c: Seen) -> bool:
     return share * c.cost <= c.of("available_usd")
 
 
+def is_near_the_last_close(c: Seen) -> bool:
+    share = c.limits.close_collar_share_max
+    if share is None:
+        return True
+    close = Fraction(c.symbol.last_close)
+    return close > 0 and all(abs(one - close) <= Fraction(share) * close for one in (c.at, c.last))
+
+
 def is_first_day_small(c: Seen) -> bool:
     cap = c.limits.first_day_notional_usd_max
     if cap is None:
@@ -331,6 +346,7 @@ ORACLE: dict[str, Callable[[Seen], bool]] = {
     "inputs": are_inputs_sound,
     "link": lambda c: c.account.link is LinkState.CLEAN,
     "mode": lambda c: c.account.account_agrees is True and c.account.is_halted is False,
+    "currency": lambda c: c.account.currency == "USD",
     "kill_switch": lambda c: c.account.is_killed is False,
     "audit": lambda c: c.account.audit_is_up is True,
     "idempotency": lambda c: (
@@ -357,6 +373,8 @@ ORACLE: dict[str, Callable[[Seen], bool]] = {
     ),
     "position": is_position_small,
     "collar": is_inside_the_collar,
+    "close": is_near_the_last_close,
+    "halt": lambda c: c.symbol.is_halted is False,
     "spread": lambda c: Fraction(c.symbol.spread_share) <= c.limit("spread_share_max"),
     "rate": lambda c: c.account.entry_tokens >= 2,
     "loss": is_loss_bearable,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tradebox.cli import ctl, status, tree
+from tradebox.cli import asking, ctl, status, tree
 from tradebox.cli.main import run_command_line
 from tradebox.config import Home
 from tradebox.errors import ExitCode, NotRunning, StoreUnavailable
@@ -154,3 +154,60 @@ def test_a_resume_lifts_rows_and_file(monkeypatch, capsys, tmp_path):
     assert run_command_line(words) == ExitCode.OK
     assert json.loads(capsys.readouterr().out)["done"]
     assert not home.kill_file.exists()
+
+
+def test_a_symbols_switch_is_lifted_alone(monkeypatch, capsys, tmp_path):
+    switched = []
+    monkeypatch.setattr(
+        ctl, "_switch", lambda _place, value, _why, *names: switched.append((value, *names))
+    )
+    home = Home(tmp_path)
+    files = [home.kill_file, home.kill_file.with_name("KILL.AAPL")]
+    assert all(write_kill_file(file, "enough") for file in files)
+    words = ["--account", "paper", "--json", "--home", str(tmp_path)]
+    assert run_command_line(["ctl", "resume", "aapl", *words]) == ExitCode.OK
+    assert [file.exists() for file in files] == [True, False]
+    assert run_command_line(["ctl", "resume", *words]) == ExitCode.OK
+    assert [file.exists() for file in files] == [False, False]
+    assert switched == [("off", "kill.AAPL"), ("off", "kill", "pause.paper")]
+    capsys.readouterr()
+
+
+def test_a_symbols_kill_is_a_file_a_row_and_a_word_to_the_engine(monkeypatch, capsys, tmp_path):
+    ask, asked = answering({"answer": {"accounts": []}})
+    switched = []
+    monkeypatch.setattr(ctl, "ask", ask)
+    monkeypatch.setattr(
+        ctl, "_switch", lambda _place, value, _why, *names: switched.append((value, *names))
+    )
+    words = ["ctl", "kill", "brk.b", "--reason", "enough", "--json", "--home", str(tmp_path)]
+    assert run_command_line(words) == ExitCode.OK
+    told = json.loads(capsys.readouterr().out)
+    assert (told["symbol"], told["file"], told["database"]) == ("BRK.B", True, True)
+    assert asked[0]["data"] == {"reason": "enough", "symbol": "BRK.B"}
+    assert switched == [("on", "kill.BRK.B")]
+    assert Home(tmp_path).kill_file.with_name("KILL.BRK.B").read_text() == "enough\n"
+
+
+@pytest.mark.parametrize("word", ["", "../KILL", "A B", "1234"])
+@pytest.mark.parametrize("words", [["kill"], ["resume", "--account", "paper"], ["split", "4:1"]])
+def test_what_is_no_symbol_means_neither_all_nor_a_file(monkeypatch, capsys, tmp_path, word, words):
+    monkeypatch.setattr(ctl, "_switch", lambda *_: pytest.fail("a switch was touched"))
+    monkeypatch.setattr(ctl, "with_pool", lambda *_: pytest.fail("a row was written"))
+    rest = ["--day", "2026-01-05"] if words[0] == "split" else []
+    command = ["ctl", words[0], word, *words[1:], *rest, "--home", str(tmp_path)]
+    assert run_command_line(command) == ExitCode.CONFIG
+    assert "no symbol" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("words", [["pause"], ["resume"], ["flatten"], ["exit", "20260105-0001-A"]])
+def test_an_account_that_the_running_profile_leaves_alone_is_named(
+    monkeypatch, capsys, tmp_path, words
+):
+    ask, _ = answering({"engine": {"blob": {"header": {"profile": "paper"}}}})
+    monkeypatch.setattr(asking, "ask", ask)
+    monkeypatch.setattr(ctl, "_switch", lambda *_: pytest.fail("a switch was touched"))
+    command = ["ctl", *words, "--account", "live", "--home", str(tmp_path)]
+    assert run_command_line(command) == ExitCode.CONFIG
+    assert "profile paper runs" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The plan runner over scripted stand-ins: order of saves and requests, outages, crashes."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -119,6 +120,18 @@ async def test_a_life_from_request_to_exit():
     assert (flat.symbol, flat.quantity) == ("AAPL", 0)
     assert desk.of(AccountChanged)[0].net_liquidation_usd == Decimal(100_000)
     assert desk.runner.symbols == frozenset()
+
+
+async def test_a_plan_of_an_account_in_euros_is_refused_at_once_and_says_why():
+    desk = Desk()
+    desk.path.account_state = replace(desk.path.account_state, currency="EUR")
+    await desk.runner.load()
+    plan_id = await desk.add()
+    await desk.pass_time(1)
+    assert desk.state(plan_id) == "refused"
+    (told,) = [event for event in desk.of(AlertRaised) if event.kind == "plan_refused"]
+    assert "kept in EUR" in told.text
+    assert "base currency to USD" in told.text
 
 
 async def test_the_state_is_saved_before_its_request_leaves():
