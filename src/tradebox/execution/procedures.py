@@ -242,12 +242,13 @@ class PlanDesk(PlanOrders):
         """Fit the child to the filled part before the rest is cancelled; None: go on.
 
         What a broker does with the child of a partly filled, cancelled parent is not known:
-        where it arms the child as it is, more than what is held would be for sale.
+        where it arms the child as it is, more than what is held would be for sale. A fill that is
+        heard of when the cancel is under way already is fitted, too: it may be in time.
         """
         stops = self.working(OrderRole.STOP)
         if self.proven.allows("child_on_parent_cancel"):
             return None
-        if len(stops) != 1 or not entry.booked or entry.cancel_asked_s is not None:
+        if len(stops) != 1 or not entry.booked:
             return None
         stop = stops[0]
         if stop.change_wanted is not None:

@@ -86,6 +86,8 @@ class PathMachine(RuleBasedStateMachine):
         self.still = Still()
         self.tells_halt = False
         """The prices say that the symbol is halted."""
+        self.raced = False
+        """An entry was cancelled that had no fill yet, as far as anybody had told."""
 
     def do(self, awaitable):
         return self.loop.run_until_complete(awaitable)
@@ -154,6 +156,7 @@ class PathMachine(RuleBasedStateMachine):
         async def watched(action):
             record = action.record
             desk = self.path._desks["p1"]
+            self.raced |= record.row.role is OrderRole.ENTRY and not record.booked
             is_only = desk.working(OrderRole.STOP) == [record] and record.is_armed
             if is_only and desk.held > 0 and self.path._views.is_halted("AAPL"):
                 self.bared_in_a_halt.append(action.reason)
@@ -275,8 +278,19 @@ class PathMachine(RuleBasedStateMachine):
     @invariant()
     def an_outsider_objects_to_nothing(self):
         if hasattr(self, "broker"):
-            assert self.broker.faults() == []
+            assert self.objections() == []
             assert self.bared_in_a_halt == []
+
+    def objections(self):
+        """Return the faults of now, but for what no program can help.
+
+        A fill that crosses the cancel of its order, at a broker that arms the child as it is: until
+        that is heard of, the child is too large.
+        """
+        found = self.broker.faults()
+        if not (self.raced and self.broker.on_cancel == "arms"):
+            return found
+        return [each for each in found if "may be sold" not in each and "oversold" not in each]
 
     @invariant()
     def the_open_risk_is_that_of_every_plan_weighed_anew(self):
@@ -308,7 +322,8 @@ class PathMachine(RuleBasedStateMachine):
             self.settle()
             self.clock.advance(0.5)
             self.do(self.path.on_timer())
-            assert self.broker.faults() == []
+            assert self.objections() == []
+        assert self.broker.faults() == []
         held = self.path.holding("p1")
         assert held.position == self.broker.position()
         assert held.covered, held
@@ -551,6 +566,26 @@ def test_a_partly_filled_entry_is_cancelled_with_a_child_that_fits(on_cancel, le
     held = machine.path.holding("p1")
     assert (held.position, held.stop_quantity) == ((0, 0) if leaves else (7, 7))
     machine.teardown()
+
+
+@pytest.mark.parametrize("on_cancel", ["dies", "shrinks", "arms"])
+def test_a_fill_that_is_heard_of_while_the_cancel_is_under_way_is_fitted(on_cancel):
+    machine = PathMachine()
+    machine.begin(on_partial="held", on_cancel=on_cancel, is_limit=True, is_open=False)
+    while machine.broker.inbox:
+        machine.broker.read_one()
+    machine.broker.deliver_all()
+    machine.settle()
+    machine.plan_asks(wish="cancel", n=1)
+    machine.entry_fills(shares=16)
+    machine.broker.deliver_all()
+    machine.settle()
+    while machine.broker.inbox:
+        machine.broker.read_one()
+    machine.broker.finish_cancels()
+    assert machine.broker.faults() == []
+    machine.teardown()
+    assert machine.broker.position() == 16
 
 
 @pytest.mark.parametrize(("on_partial", "waits_s"), [("held", 2), ("armed_part", 10)])
