@@ -1,7 +1,13 @@
-"""What the dashboard is told about the run itself: header and feed rows."""
+"""What the dashboard is told about the run itself: header and feed rows.
+
+Rules of this file:
+- bid and ask stand beside a price only while they are of the last minute: a line that is given up,
+  or has fallen silent, quotes nothing any more.
+"""
 
 from typing import TYPE_CHECKING, Any
 
+from tradebox.app.beside import QUOTE_S_MAX
 from tradebox.domain.filter_values import Check
 from tradebox.domain.market import TIER
 from tradebox.domain.tick_filter import is_blocked, is_halted
@@ -9,6 +15,8 @@ from tradebox.domain.tick_filter import is_blocked, is_halted
 if TYPE_CHECKING:
     from tradebox.actors.feed_slot import FeedSlot
     from tradebox.app.engine import Plant
+
+NS_PER_S = 1_000_000_000
 
 
 def header(plant: "Plant") -> dict[str, Any]:
@@ -45,15 +53,18 @@ def header(plant: "Plant") -> dict[str, Any]:
     }
 
 
-def _beside(slot: "FeedSlot", symbol: str) -> dict[str, Any]:
-    """Return bid and ask where a source quotes them, and what a symbol waits for, if anything."""
+def beside(slot: "FeedSlot", symbol: str, oldest_ns: int) -> dict[str, Any]:
+    """Return bid and ask where a source quotes them, and what a symbol waits for, if anything.
+
+    Units:   oldest_ns market time: a quote that was received before it is none.
+    """
     memory = slot.memories.get(slot.active or "")
     state = None if memory is None else memory.states.get(symbol)
     if state is None:
         return {}
     found: dict[str, Any] = {}
     quote = state.rest.quote
-    if quote is not None:
+    if quote is not None and quote.recv_ns >= oldest_ns:
         found = {"bid_micros": quote.bid_micros, "ask_micros": quote.ask_micros}
     if is_blocked(state):
         found["waits"] = Check.SPLIT
@@ -64,6 +75,8 @@ def _beside(slot: "FeedSlot", symbol: str) -> dict[str, Any]:
 
 def feed_rows(plant: "Plant") -> list[dict[str, Any]]:
     """Return one row per symbol with its last admitted price and what it is worth now."""
+    clock = plant.market_clock
+    oldest_ns = clock.now_ns() - round(QUOTE_S_MAX * NS_PER_S * max(1.0, clock.speed))
     return [
         {
             "symbol": tick.symbol,
@@ -78,7 +91,7 @@ def feed_rows(plant: "Plant") -> list[dict[str, Any]]:
             "epoch": tick.epoch,
             "ticks": plant.hub.flow(tick.symbol)[0],
             "gaps": plant.hub.flow(tick.symbol)[1],
-            **_beside(plant.slot, tick.symbol),
+            **beside(plant.slot, tick.symbol, oldest_ns),
         }
         for tick in sorted(plant.hub.lasts(), key=lambda each: each.symbol)
     ]

@@ -72,6 +72,10 @@ async def test_fetch_list_check(run, tmp_path, monkeypatch):
         assert by_symbol["AAPL"]["last_day"] == str(hours.session(299).day)
         assert by_symbol["AAPL"]["refusal"] == ""
         before = len(asked)
+        code, kept = await run("fetch", "SPY", "--period", "1y")
+        assert (code, kept["kept"], len(asked)) == (ExitCode.OK, 1, before)
+        code, rows = await run("list")
+        assert {row["state"] for row in rows} == {"usable"}
         code, again = await run("fetch", "SPY", "--period", "1y", "--force")
         assert again["rows"][0]["data_hash"] == by_symbol["SPY"]["data_hash"]
         assert len(asked) > before

@@ -8,6 +8,7 @@ import pytest
 from support.feed_world import FeedWorld
 from support.ticks import S, quote
 from tradebox.app.beside import QUOTE_S_MAX, Beside
+from tradebox.app.status import beside as shown_beside
 from tradebox.domain.breaker import ProviderKind, ProviderTold
 from tradebox.domain.market import Source
 from tradebox.ports.ticks import TickBatch
@@ -94,3 +95,11 @@ def test_a_halt_is_not_believed_while_nobody_could_tell_its_end(asked):
     told = ProviderTold(Source.IB, ProviderKind.CLOSED, asked.world.market.ns)
     asked.world.slot.provider(told)
     assert not asked.beside.is_halted("SPY")
+
+
+def test_bid_and_ask_are_shown_beside_a_price_while_they_are_quoted_and_no_longer(asked):
+    asked.quote(99.99, 100.01, 1)
+    slot, now_ns = asked.world.slot, asked.world.market.ns
+    sides = {"bid_micros": 99_990_000, "ask_micros": 100_010_000}
+    assert shown_beside(slot, "SPY", now_ns - QUOTE_S_MAX * S) == sides
+    assert shown_beside(slot, "SPY", now_ns + 1) == {}

@@ -56,6 +56,7 @@ class Fetched:
 class HistoryDesk:
     """Gets series one by one. store: None keeps nothing.
 
+    ends_at_close: the next close ends what is kept; a stand-in's closes are of another time.
     Raises (from `get`): VendorUnavailable after FAILURES_MAX failures in a row; OSError where
                          what was fetched cannot be kept.
     """
@@ -69,6 +70,7 @@ class HistoryDesk:
         store: HistoryStore | None = None,
         manners: Manners | None = None,
         is_forced: bool = False,
+        ends_at_close: bool = True,
     ) -> None:
         self._worker = worker
         self._clock = clock
@@ -76,6 +78,7 @@ class HistoryDesk:
         self._store = store
         self._manners = Manners() if manners is None else manners
         self._is_forced = is_forced
+        self._ends_at_close = ends_at_close
         self._asked = 0
         self._failures: list[str] = []
 
@@ -98,9 +101,8 @@ class HistoryDesk:
             return Fetched(symbol, problem="Yahoo has no bars of a whole session")
         about = None
         if self._store is not None:
-            about = self._store.write(
-                symbol, period, series, self._now_s(), told.get("next_close_s")
-            )
+            close_s = told.get("next_close_s") if self._ends_at_close else None
+            about = self._store.write(symbol, period, series, self._now_s(), close_s)
         return Fetched(symbol, series, about)
 
     async def _told(self, symbol: str, period: str) -> dict[str, Any]:

@@ -98,7 +98,15 @@ def history_desk(
     clock = MonotonicClock()
     worker = YahooWorker(clock, route=route, answer_s_max=ANSWER_S_MAX)
     manners = AT_STAND_IN if route else None
-    desk = HistoryDesk(worker, clock, time.time, store=store, manners=manners, is_forced=is_forced)
+    desk = HistoryDesk(
+        worker,
+        clock,
+        time.time,
+        store=store,
+        manners=manners,
+        is_forced=is_forced,
+        ends_at_close=not route,
+    )
     return worker, desk
 
 
