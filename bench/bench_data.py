@@ -6,6 +6,8 @@ Rules of this file:
 - latency runs from the vendor's hand to the live controller's handler; a tick that a newer one of
   its symbol replaced in the mailbox has none and is counted;
 - the floor is a bare redis-py pipeline that writes the same batches in the same run;
+- beside a latency stands what may have made it: how often the kernel took the core away, and the
+  longest sweep of Python's garbage; a takeover of the feeds is told with its cause;
 - live beside a paper that stops reading: rounds of windows at a rate that leaves the cores idle
   most of the time, so that who stops gives nobody a core that he lacked; each round has short
   windows in peace, as many more in peace (the control: what the method itself moves), beside a
@@ -33,7 +35,7 @@ import uvloop
 
 from bench.data_path import DataPath, Part
 from bench.data_vendor import READERS
-from bench.machine import load_average, memory_mb, quantile, ratio, spread
+from bench.machine import load_average, memory_mb, quantile, ratio, spread, switches_forced
 from bench.sampler import Sampler
 from tradebox.adapters.embedded import valkey
 from tradebox.adapters.embedded.addresses import redis_url
@@ -42,6 +44,7 @@ from tradebox.adapters.redis.bus import RedisBus
 from tradebox.adapters.redis.client import make_client
 from tradebox.adapters.redis.prices import CHANNEL, QUOTE_PREFIX, RedisPrices, blob
 from tradebox.config import Home, Settings
+from tradebox.domain.events import FeedFailover
 from tradebox.domain.market import AdmittedTick, Quality, Source
 from tradebox.supervision.preload import freeze
 
@@ -144,16 +147,37 @@ def latencies_us(path: DataPath, frames: Sequence[Sequence[int]], ticks: int) ->
     return [(at_ns - sent[number]) / 1000 for number, at_ns in path.seen if number in sent]
 
 
+@contextmanager
+def sweeps_ms() -> Iterator[list[float]]:
+    """Yield how long each sweep of garbage took, meanwhile."""
+    took: list[float] = []
+    began_s = 0.0
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        nonlocal began_s
+        if phase == "start":
+            began_s = time.monotonic()
+        else:
+            took.append(1000 * (time.monotonic() - began_s))
+
+    gc.callbacks.append(note)
+    try:
+        yield took
+    finally:
+        gc.callbacks.remove(note)
+
+
 async def steady(path: DataPath, vendor: Part, per_s: int, seconds: float) -> dict[str, Any]:
     """Measure one rate."""
     ticks = 1 if per_s <= 1000 else 4
     path.seen.clear()
     counters = path.hub.counters
     before, published = counters.received, counters.published
-    cpu_s, began_s = time.process_time(), time.monotonic()
-    answer = await vendor.ask(do="send", per_s=per_s, seconds=seconds, ticks=ticks)
-    count = len(answer["frames"]) * ticks
-    await path.received(before + count)
+    cpu_s, began_s, forced = time.process_time(), time.monotonic(), switches_forced()
+    with sweeps_ms() as sweeps:
+        answer = await vendor.ask(do="send", per_s=per_s, seconds=seconds, ticks=ticks)
+        count = len(answer["frames"]) * ticks
+        await path.received(before + count)
     took_s = time.monotonic() - began_s
     cpu_share = (time.process_time() - cpu_s) / took_s
     found = latencies_us(path, answer["frames"], ticks)
@@ -163,6 +187,8 @@ async def steady(path: DataPath, vendor: Part, per_s: int, seconds: float) -> di
         "latency_us": spread(found, 1),
         "conflated_in_the_mailbox": count - len(found),
         "cpu_share": round(cpu_share, 3),
+        "core_taken_away": switches_forced() - forced,
+        "longest_sweep_ms": round(max(sweeps, default=0.0), 2),
         "written_to_redis": counters.published - published,
     }
 
@@ -310,13 +336,20 @@ async def crowd(url: str, core: int | None) -> dict[str, Any]:
 async def _measure(url: str, core: int | None) -> dict[str, Any]:
     async with path_of(SYMBOLS, url, core) as world:
         path, vendor = world.path, world.vendor
+        takeovers: list[FeedFailover] = []
+        path.runtime.events.attach((FeedFailover,), takeovers.append)
         quiet = await steady(path, vendor, QUIET_RATE, QUIET_S)
         rates = [await steady(path, vendor, per_s, STEADY_S) for per_s in RATES]
         floods = [await flood(path, vendor) for _ in range(3)]
         stopped = await stopped_paper(world)
         seen = await world.seen()
         gate = path.gate
-        events = {"gaps": gate.gaps, "duplicates": gate.duplicates, "fenced": gate.fenced}
+        events = {
+            "gaps": gate.gaps,
+            "duplicates": gate.duplicates,
+            "fenced": gate.fenced,
+            "takeovers": [str(one.cause) for one in takeovers],
+        }
     floods.sort(key=lambda one: one["ticks_per_s"])
     most = floods[len(floods) // 2]
     bare = await bare_pipeline(url)

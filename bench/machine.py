@@ -49,6 +49,15 @@ def memory_mb(pid: int) -> dict[str, float]:
     return found
 
 
+def switches_forced() -> int:
+    """Return how often the kernel has taken the core from this process, so far."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == "nonvoluntary_ctxt_switches":
+            return int(rest)
+    raise AssertionError("the kernel counts no switches")
+
+
 def machine() -> dict[str, Any]:
     """Return cores, processor, memory, kernel, and how busy it was."""
     model = "unknown"
