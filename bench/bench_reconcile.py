@@ -104,6 +104,8 @@ async def _read_ms(port: IbOrderPort) -> float:
 
 async def _open(desk: Desk, symbol: str, plan_id: str) -> None:
     """Hold a covered share."""
+    while desk.link.room() < PAIR_ROOM:
+        await desk.clock.sleep(POLL_S)
     instrument = await desk.know(symbol)
     price = desk.prices.prices[symbol]
     seen = Evidence(price, Source.FINNHUB, Quality.LIVE, desk.market_clock.now_ns())

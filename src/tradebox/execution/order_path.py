@@ -389,7 +389,8 @@ class OrderPath:
 
     async def _act(self, desk: PlanDesk, action: Action) -> None:
         if isinstance(action, Look):
-            self._link.want_look(f"{desk.plan_id}: {action.reason}", is_pressing=True)
+            reason = f"{desk.plan_id}: {action.reason}"
+            self._link.want_look(reason, is_pressing=action.is_pressing)
         elif isinstance(action, Alarm):
             self._alarms.say(action)
         elif isinstance(action, Finish):

@@ -4,8 +4,8 @@ Rules of this file:
 - the gateway counts all alike, and what is beyond its limit it drops, orders too;
 - looks leave a share to orders, questions about stocks one to both, entries one to what reduces:
   an exit's look never stands behind questions;
-- a look that an exit, a slice or a missing stop waits for reaches into the share of what reduces,
-  and leaves the rest of it to their orders: it never stands behind entries.
+- a look that an exit or a missing stop waits for reaches into the share of what reduces, and
+  leaves the rest of it to their orders: it never stands behind entries.
 """
 
 from collections import deque

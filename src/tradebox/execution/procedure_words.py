@@ -83,9 +83,10 @@ class PlaceReducer:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Read the broker's lists."""
+    """Read the broker's lists. is_pressing: an exit or a missing stop waits for nothing else."""
 
     reason: str
+    is_pressing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

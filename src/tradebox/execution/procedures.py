@@ -305,7 +305,7 @@ class PlanDesk(PlanOrders):
             return None  # of one that ended in an earlier life, the first read of this is later
         if self._lost is None or self._lost[0] != last.ref:
             self._lost = (last.ref, now_s, now_ns)
-            return [Look("the broker ended a stop")]
+            return [Look("the broker ended a stop", is_pressing=True)]
         _ref, since_s, since_ns = self._lost
         if self.read_done_ns > since_ns or now_s - since_s >= self.patience.change_s:
             return None
@@ -455,7 +455,7 @@ class PlanDesk(PlanOrders):
             leave.since_s = now_s
         if leave.phase == "clear":
             leave.phase, leave.read_after_ns = "read", now_ns
-            return [Look("the position before an exit")]
+            return [Look("the position before an exit", is_pressing=True)]
         late = now_s - leave.since_s >= self.patience.exit_s
         if leave.phase == "read" and self.read_done_ns < leave.read_after_ns:
             if late:
