@@ -7,12 +7,14 @@ Rules of this file:
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from threading import Thread
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tradebox.cli.options import print_json
 from tradebox.cli.status import ask
 from tradebox.config import Home, load_settings
-from tradebox.errors import ConfigInvalid, NotDone
+from tradebox.errors import ConfigInvalid, NotDone, StoreUnavailable
 
 if TYPE_CHECKING:
     from tradebox.adapters.postgres.pool import PgPool
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 DEADLINE_S = 30.0
 ANSWER_S = 15.0
+STORE_S_MAX = 30.0
+"""For stores that have to be started; a server that hangs is given up then."""
 
 
 def account_name(text: str) -> "AccountName":
@@ -31,6 +35,48 @@ def account_name(text: str) -> "AccountName":
         return AccountName(text)
     except ValueError:
         raise ConfigInvalid(f"--account={text}: unknown account: give paper or live") from None
+
+
+class _Outcome:
+    """Keeps how a block ended, whatever it was."""
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, _kind: object, error: BaseException | None, _where: TracebackType | None
+    ) -> bool:
+        """Keep the error for the thread that asked."""
+        self.error = error
+        return True
+
+
+def in_time(call: Callable[[], T], limit_s: float) -> T:
+    """Return what a call on the stores returns. Units: real seconds.
+
+    A server that hangs would keep a command for minutes; the thread that waits for it ends with it.
+
+    Raises:  StoreUnavailable where nothing came in time; what the call raises.
+    """
+    outcome, done = _Outcome(), list[T]()
+
+    def attempt() -> None:
+        with outcome:
+            done.append(call())
+
+    waiting = Thread(target=attempt, daemon=True)
+    waiting.start()
+    waiting.join(limit_s)
+    if outcome.error is not None:
+        raise outcome.error
+    if not done:
+        raise StoreUnavailable(
+            f"PostgreSQL did not answer in {limit_s:g} s: `tradebox status` shows its server;"
+            " `tradebox ctl kill` stops entries without it"
+        )
+    return done[0]
 
 
 def with_pool(home: Home, call: "Callable[[PgPool], Awaitable[T]]") -> T:
@@ -82,7 +128,7 @@ def request(
         )
         return number, await commands.wait(number, answer_s, MonotonicClock())
 
-    number, answer = with_pool(home, call)
+    number, answer = in_time(lambda: with_pool(home, call), STORE_S_MAX + answer_s)
     if answer is None:
         raise NotDone(
             f"command {number}: {account} gave no answer in {answer_s:g} s;"

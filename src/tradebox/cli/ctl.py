@@ -5,15 +5,21 @@ Rules of this file:
 - what concerns money is a durable row with a deadline, taken once, answered, and logged.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tradebox.cli.asking import account_name, check_trades, request, show, with_pool
+from tradebox.cli.asking import (
+    STORE_S_MAX,
+    account_name,
+    check_trades,
+    in_time,
+    request,
+    show,
+    with_pool,
+)
 from tradebox.cli.options import AccountOption, HomeOption, JsonOption, print_json
 from tradebox.cli.status import ask
 from tradebox.config import Home, find_home
@@ -31,7 +37,7 @@ SwitchSymbol = Annotated[
     str | None, typer.Argument(metavar="[SYMBOL]", help="Of this symbol alone.")
 ]
 KILL_ANSWER_S = 5.0
-STORE_S_MAX = 10.0
+KILL_STORE_S = 10.0
 
 
 @failover.command("feed")
@@ -159,11 +165,13 @@ def kill(
     place = find_home(home)
     named = {} if symbol is None else {"symbol": _symbol(symbol)}
     why, name = reason or "asked by a person", kill_name(**named)
-    ways = {"file": write_kill_file(switch_file(place.kill_file, name), why)}
+    ways = {"file": write_kill_file(switch_file(place.kill_file, name), why), "database": False}
     memory: list[str] = []
     with suppress(NotRunning, NotDone):
         memory = list(_forward(home, "kill", reason=why, **named)["accounts"])
-    ways["database"] = _in_time(lambda: _switch(place, "on", why, name))
+    with suppress(StoreUnavailable, NotRunning, HomeUnusable):
+        _switch(place, "on", why, name, limit_s=KILL_STORE_S)
+        ways["database"] = True
     if not (any(ways.values()) or memory):
         raise NotDone("neither the file, the database nor the engine took the kill switch")
     for account in memory if ways["database"] else ():
@@ -208,7 +216,9 @@ def _symbol(text: str) -> str:
     return text.upper()
 
 
-def _switch(place: Home, value: str, reason: str, *names: str) -> None:
+def _switch(
+    place: Home, value: str, reason: str, *names: str, limit_s: float = STORE_S_MAX
+) -> None:
     from tradebox.adapters.postgres.commands import PgCommands
 
     async def switch(pool: "PgPool") -> None:
@@ -216,25 +226,7 @@ def _switch(place: Home, value: str, reason: str, *names: str) -> None:
         for name in names:
             await commands.switch(name, value, reason)
 
-    with_pool(place, switch)
-
-
-def _in_time(call: Callable[[], None]) -> bool:
-    """Say whether a store took something within the time for an answer.
-
-    A server that hangs would keep a command for minutes; the thread that waits for it ends with it.
-    """
-    done: list[bool] = []
-
-    def attempt() -> None:
-        with suppress(StoreUnavailable, NotRunning, HomeUnusable):
-            call()
-            done.append(True)
-
-    waiting = Thread(target=attempt, daemon=True)
-    waiting.start()
-    waiting.join(STORE_S_MAX)
-    return bool(done)
+    in_time(lambda: with_pool(place, switch), limit_s)
 
 
 def _tell(place: Home, account: str, kind: str, args: dict[str, Any], *, json: bool) -> None:

@@ -45,7 +45,7 @@ from tradebox.domain.path import (
 )
 from tradebox.errors import BrokerUnavailable, StoreUnavailable
 from tradebox.execution.buckets import Buckets
-from tradebox.execution.kill_switch import KillSwitch
+from tradebox.execution.kill_switch import KillSwitch, kill_name
 from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.order_intents import intent_of, never_sent, stop_intent
 from tradebox.execution.order_link import OrderLink
@@ -167,8 +167,10 @@ class OrderSender:
 
     def _stopped(self, symbol: str) -> Denied | None:
         """Return the refusal of an entry that a switch stops, by the switch's name."""
-        name = self._kill.stopped_by(self._link.identity.name, symbol)
-        fix = "`tradebox ctl resume` lifts it"
+        account = self._link.identity.name
+        name = self._kill.stopped_by(account, symbol)
+        whose = f" {symbol}" if name == kill_name(symbol) else ""
+        fix = f"`tradebox ctl resume{whose} --account {account}` lifts it"
         return Denied("kill_switch", "off", name, fix) if name else None
 
     def slow_down(self) -> None:

@@ -1,6 +1,7 @@
 """`tradebox tree` and `ctl`: what they make of what the launcher answers."""
 
 import json
+from threading import Event
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_a_resume_lifts_rows_and_file(monkeypatch, capsys, tmp_path):
 def test_a_symbols_switch_is_lifted_alone(monkeypatch, capsys, tmp_path):
     switched = []
     monkeypatch.setattr(
-        ctl, "_switch", lambda _place, value, _why, *names: switched.append((value, *names))
+        ctl, "_switch", lambda _place, value, _why, *names, **_: switched.append((value, *names))
     )
     home = Home(tmp_path)
     files = [home.kill_file, home.kill_file.with_name("KILL.AAPL")]
@@ -178,7 +179,7 @@ def test_a_symbols_kill_is_a_file_a_row_and_a_word_to_the_engine(monkeypatch, ca
     switched = []
     monkeypatch.setattr(ctl, "ask", ask)
     monkeypatch.setattr(
-        ctl, "_switch", lambda _place, value, _why, *names: switched.append((value, *names))
+        ctl, "_switch", lambda _place, value, _why, *names, **_: switched.append((value, *names))
     )
     words = ["ctl", "kill", "brk.b", "--reason", "enough", "--json", "--home", str(tmp_path)]
     assert run_command_line(words) == ExitCode.OK
@@ -211,3 +212,25 @@ def test_an_account_that_the_running_profile_leaves_alone_is_named(
     command = ["ctl", *words, "--account", "live", "--home", str(tmp_path)]
     assert run_command_line(command) == ExitCode.CONFIG
     assert "profile paper runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["resume"], ["pause"], ["flatten"]])
+def test_a_server_that_hangs_is_given_up_with_a_word(monkeypatch, capsys, tmp_path, words):
+    never = Event()
+    monkeypatch.setattr(ctl, "with_pool", lambda *_: never.wait())
+    monkeypatch.setattr(ctl, "in_time", lambda call, _limit_s: asking.in_time(call, 0.05))
+    try:
+        command = ["ctl", *words, "--account", "paper", "--home", str(tmp_path)]
+        assert run_command_line(command) == ExitCode.STORE
+        assert "did not answer in" in capsys.readouterr().err
+    finally:
+        never.set()
+
+
+def test_what_a_call_on_the_stores_raises_comes_through():
+    def fails():
+        raise NotRunning("no schema yet")
+
+    with pytest.raises(NotRunning, match="no schema yet"):
+        asking.in_time(fails, 5.0)
+    assert asking.in_time(lambda: 7, 5.0) == 7
