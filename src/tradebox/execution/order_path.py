@@ -464,7 +464,10 @@ class OrderPath:
         if entry.ref in self._closed_entries:
             return
         self._closed_entries.add(entry.ref)
-        reason = entry.code_text or entry.state.value
+        procedure = desk.procedure
+        wanted = procedure.cancel_wanted if isinstance(procedure, Enter) else ""
+        is_asked = wanted and entry.state is OrderState.CANCELLED
+        reason = (wanted if is_asked else entry.code_text) or entry.state.value
         self._events.append(EntryClosed(desk.plan_id, entry.booked, reason, now_ns))
 
     def _watch(self, desk: PlanDesk) -> None:

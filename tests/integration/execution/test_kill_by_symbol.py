@@ -74,7 +74,8 @@ async def test_an_entry_that_rests_is_withdrawn_when_its_switch_is_set(tmp_path,
         world.kill.set("enough", symbol)
         await world.until(lambda: world.of(EntryClosed), "it is withdrawn")
         await world.until(lambda: not world.bench.bench.exchange.open_orders("paper"), "all gone")
-        assert world.of(EntryClosed)[0].filled == 0
+        (closed,) = world.of(EntryClosed)
+        assert (closed.filled, closed.reason) == (0, "the kill switch is set")
 
 
 async def test_withdrawn_entries_keep_to_the_gateways_pace(tmp_path):
