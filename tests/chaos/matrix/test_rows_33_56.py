@@ -270,15 +270,15 @@ def row_40_a_split_over_night_is_told_and_a_person_gives_the_stops_back(world: W
     assert len(world.placed(symbol)) == placed, "nothing is sent at an old price"
     assert stop_moves(world, symbol) == []
     world.clerk.command("paper", "exit", plan_id=late)
-    document = {**ADOPTED, "symbol": symbol, "size": {"quantity": 40}}
+    words = {"symbol": symbol, "document": {**ADOPTED, "symbol": symbol, "size": {"quantity": 80}}}
 
     def adopted() -> dict:
-        return world.clerk.command("paper", "adopt", symbol=symbol, document=document)
+        return world.clerk.command("paper", "adopt", **words, whole=True)
 
-    answer = eventually(lambda: (a := adopted()).get("done") and a, "the new shares have a plan")
-    world.clerk.command("paper", "exit", plan_id=plan_id)
+    answer = eventually(lambda: (a := adopted()).get("done") and a, "all shares have a plan")
+    world.until_covered(symbol, 80)
     world.until_state(plan_id, *FINAL)
-    world.until_covered(symbol, 40)
+    assert world.held(symbol) == 80, "nothing is sold for it"
     world.leave(answer["plan_id"])
     assert world.held(symbol) == 0
 
