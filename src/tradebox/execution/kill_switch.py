@@ -2,7 +2,7 @@
 
 Rules of this file:
 - it stops entries only: exits and stops go on;
-- what cannot be read counts as set;
+- what cannot be read counts as set, but withdraws nothing;
 - it is one for all, or of one symbol; a pause is the same for one account. Each has a name, and by
   it a file, a row and a flag of its own.
 """
@@ -93,6 +93,10 @@ class KillSwitch:
         """Return whether entries are stopped: all, those of one account, or of one symbol."""
         return bool(self.stopped_by(account, symbol))
 
+    def withdraws(self, symbol: str) -> bool:
+        """Return whether entries that rest are to go: a disk that hiccups ends no plan."""
+        return any(self.is_on(name, if_unread=False) for name in (SWITCH_NAME, kill_name(symbol)))
+
     def stopped_by(self, account: AccountName | None = None, symbol: str = "") -> str:
         """Return the name of a switch that stops an entry, or ""."""
         names = [SWITCH_NAME]
@@ -102,7 +106,7 @@ class KillSwitch:
             names.append(kill_name(symbol))
         return next((name for name in names if self.is_on(name)), "")
 
-    def is_on(self, name: str) -> bool:
+    def is_on(self, name: str, *, if_unread: bool = True) -> bool:
         """Return whether flag, row or file of a switch is there."""
         if name in self._flags or self._rows.get(name, "").lower() not in OFF:
             return True
@@ -111,7 +115,7 @@ class KillSwitch:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            return True
+            return if_unread
         return True
 
     def _stop(self, name: str, reason: str) -> bool:

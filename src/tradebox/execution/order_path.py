@@ -346,7 +346,7 @@ class OrderPath:
     def _take_up(self, desk: PlanDesk) -> PlanDesk:
         desk.patience, desk.proven = self._rules.patience, self._proven
         desk.is_halted = partial(self._views.is_halted, desk.symbol)
-        desk.is_killed = partial(self._kill.is_set, None, desk.symbol)
+        desk.is_killed = partial(self._kill.withdraws, desk.symbol)
         self._desks[desk.plan_id] = desk
         self._round.began(desk.plan_id)
         return desk

@@ -47,6 +47,7 @@ def test_any_one_of_the_three_stops_a_symbol_and_no_other(tmp_path, way):
 def test_any_one_of_the_three_stops_all(tmp_path, way):
     switch = stopped(tmp_path / "KILL", kill_name(), way)
     assert switch.stopped_by() == switch.stopped_by(LIVE, "MSFT") == "kill"
+    assert switch.withdraws("MSFT")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -54,6 +55,7 @@ def test_any_one_of_the_three_pauses_an_account_and_not_the_other(tmp_path, way)
     switch = stopped(tmp_path / "KILL", pause_name(PAPER), way)
     assert switch.stopped_by(PAPER, "AAPL") == "pause.paper"
     assert not switch.is_set(LIVE, "AAPL")
+    assert not switch.withdraws("AAPL"), "a pause leaves what rests"
 
 
 def test_each_is_lifted_by_itself(tmp_path):
@@ -74,6 +76,7 @@ def test_each_is_lifted_by_itself(tmp_path):
 def test_a_file_that_cannot_be_looked_for_counts_as_set(tmp_path):
     name = "A" * 300  # no file may have so long a name
     assert KillSwitch(tmp_path / name).is_set()
+    assert not KillSwitch(tmp_path / name).withdraws("AAPL"), "entries that rest stay"
     assert not KillSwitch(tmp_path / "KILL" / "below a file or nothing").is_set()
 
 
