@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Final
 
 from tradebox.domain.capabilities import UNPROVEN
-from tradebox.domain.orders import OrderRole, Side
+from tradebox.domain.orders import OrderRole, OrderState, Side
 from tradebox.execution.codes import HALTED
 from tradebox.execution.order_book import OrderBook, OrderRecord
 from tradebox.execution.plan_orders import PlanOrders
@@ -335,7 +335,8 @@ class PlanDesk(PlanOrders):
         for record in reversed(last):
             if not record.is_refused or record.row.parent_ref is not None:
                 break
-            refused += record.code != HALTED
+            has_left = record.state is OrderState.REJECTED or record.sent_s > 0
+            refused += has_left and record.code != HALTED
         was_halted = bool(last) and last[-1].is_refused and last[-1].code == HALTED
         if was_halted and now_s - last[-1].sent_s < self.patience.halt_s:
             return []

@@ -53,6 +53,30 @@ async def covered(world, position):
 
 
 @pytest.mark.asyncio
+async def test_a_stop_that_never_left_is_no_refusal_and_sells_nothing(tmp_path, monkeypatch):
+    """A link that breaks between commit and send says nothing against the stop."""
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        send, left = world.port.send, [3]
+
+        def hiccup(ticket):
+            if left[0]:
+                left[0] -= 1
+                raise BrokerUnavailable("the line is busy")
+            send(ticket)
+
+        monkeypatch.setattr(world.port, "send", hiccup)
+        exchange = world.bench.bench.exchange
+        (stop,) = exchange.open_orders("paper")
+        exchange.end("paper", stop.perm_id, world.bench.market.tick())
+        await world.until(lambda: not left[0], "three that never left")
+        await covered(world, 100)
+        assert world.orders(OrderRole.EXIT) == []
+        states = [row.state for row in world.orders(OrderRole.STOP)]
+        assert states.count(OrderState.NEVER_SENT) == 3
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("code", [10326, 10327, 10341, 135, 110, 201])
 async def test_a_refused_stop_change_is_replaced_never_doubled(tmp_path, code):
     async with order_world(tmp_path) as world:
