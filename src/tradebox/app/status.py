@@ -1,8 +1,8 @@
 """What the dashboard is told about the run itself: header and feed rows.
 
 Rules of this file:
-- bid and ask stand beside a price only while they are of the last minute: a line that is given up,
-  or has fallen silent, quotes nothing any more.
+- bid and ask stand beside a price only while they are of the last minute, and the broker is asked
+  for them: a line that is given up, or has fallen silent, quotes nothing any more.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,8 @@ def beside(slot: "FeedSlot", symbol: str, oldest_ns: int) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {}
     quote = state.rest.quote
-    if quote is not None and quote.recv_ns >= oldest_ns:
+    is_asked = symbol in slot.subscribed.near
+    if quote is not None and is_asked and quote.recv_ns >= oldest_ns:
         found = {"bid_micros": quote.bid_micros, "ask_micros": quote.ask_micros}
     if is_blocked(state):
         found["waits"] = Check.SPLIT

@@ -101,5 +101,10 @@ def test_bid_and_ask_are_shown_beside_a_price_while_they_are_quoted_and_no_longe
     asked.quote(99.99, 100.01, 1)
     slot, now_ns = asked.world.slot, asked.world.market.ns
     sides = {"bid_micros": 99_990_000, "ask_micros": 100_010_000}
+    slot.near = lambda: frozenset({"SPY"})
+    slot.subscribe(frozenset({"SPY"}))
     assert shown_beside(slot, "SPY", now_ns - QUOTE_S_MAX * S) == sides
     assert shown_beside(slot, "SPY", now_ns + 1) == {}
+    slot.near = frozenset
+    slot.subscribe(frozenset({"SPY"}))
+    assert shown_beside(slot, "SPY", now_ns - QUOTE_S_MAX * S) == {}, "nobody is asked for it"
