@@ -7,6 +7,7 @@ import pytest
 
 from tradebox.actors.market_hub import MarketHub
 from tradebox.actors.poller import Poller
+from tradebox.actors.sessions import SessionBook
 from tradebox.adapters.finnhub.pair import FinnhubPair
 from tradebox.adapters.finnhub.stream import FinnhubStream
 from tradebox.app.vendors import (
@@ -43,6 +44,7 @@ def plant_of(tmp_path: Path, places=SIM_PLACES, speed=20.0, **settings):
         clock=ManualClock(),
         hub=MarketHub(SimpleNamespace(speed=speed, now_ns=lambda: 0), 1),
         slot=None,
+        sessions=SessionBook(),
         pool=None,
         finnhub_key=lambda: "one",
     )
