@@ -439,7 +439,8 @@ class OrderPath:
     def _finished(self, desk: PlanDesk, finish: Finish) -> None:
         now_ns = self._world.market_clock.now_ns()
         entry = desk.entry
-        if finish.kind == "EnterRequest" and entry is not None and entry.is_refused:
+        is_rejected = entry is not None and entry.state is OrderState.REJECTED
+        if finish.kind == "EnterRequest" and entry is not None and is_rejected:
             self._events.append(
                 RequestRejected(
                     desk.plan_id, finish.kind, entry.code, entry.code_text or "refused", now_ns
@@ -464,10 +465,7 @@ class OrderPath:
         if entry.ref in self._closed_entries:
             return
         self._closed_entries.add(entry.ref)
-        procedure = desk.procedure
-        wanted = procedure.cancel_wanted if isinstance(procedure, Enter) else ""
-        is_asked = wanted and entry.state is OrderState.CANCELLED
-        reason = (wanted if is_asked else entry.code_text) or entry.state.value
+        reason = desk.why_closed(entry)
         self._events.append(EntryClosed(desk.plan_id, entry.booked, reason, now_ns))
 
     def _watch(self, desk: PlanDesk) -> None:

@@ -110,6 +110,14 @@ class PlanDesk(PlanOrders):
             return "stop_replacement"
         return "repair"
 
+    def why_closed(self, entry: OrderRecord) -> str:
+        """Return why an entry works no more: our own reason, the broker's words, or its state."""
+        if entry.state is OrderState.NEVER_SENT:
+            return entry.code_text or "it never reached the broker"
+        wanted = self.procedure.cancel_wanted if isinstance(self.procedure, Enter) else ""
+        is_asked = wanted and entry.state is OrderState.CANCELLED
+        return (wanted if is_asked else entry.code_text) or entry.state.value
+
     # what is next
 
     def advance(self, now_s: float, now_ns: int) -> list[Action]:

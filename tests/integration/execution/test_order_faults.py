@@ -9,6 +9,7 @@ from tradebox.domain.events import AlertRaised
 from tradebox.domain.market import Quality, Source
 from tradebox.domain.orders import OrderRole, OrderState, OrderType
 from tradebox.domain.path import (
+    EntryClosed,
     Evidence,
     ExitRequest,
     LinkState,
@@ -142,6 +143,8 @@ async def test_an_order_cut_off_after_its_send_is_found_or_proved_absent(tmp_pat
         assert len(entries) == 1, "nothing is sent twice"
         if position == 0:
             assert entries[0].state in (OrderState.NEVER_SENT, OrderState.CANCELLED)
+            assert world.of(RequestRejected) == [], "nobody rejected what nobody got"
+            assert world.of(EntryClosed)[0].reason == "it never reached the broker"
         await covered(world, position)
 
 
