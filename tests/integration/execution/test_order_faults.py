@@ -78,6 +78,26 @@ async def test_a_stop_that_never_left_is_no_refusal_and_sells_nothing(tmp_path, 
 
 
 @pytest.mark.asyncio
+async def test_a_stop_that_the_bust_of_its_fill_brings_back_stands_where_it_had_come_to(tmp_path):
+    async with order_world(tmp_path) as world:
+        await opened(world)
+        for level in ("96", "98"):
+            await world.ask(MoveStopRequest("p1", Decimal(level), SEEN, "trail"))
+            await world.until(lambda: not world.path.is_busy("p1"), "the move")
+        market, exchange = world.bench.market, world.bench.bench.exchange
+        market.show(97.49, 97.51, last=97.5)
+        market.print_trade(97.5)
+        await world.until(lambda: not world.path.holding("p1").position, "the stop has filled")
+        market.show(99.99, 100.01, last=100.0)
+        execution = exchange.last_execution("paper")
+        exchange.correct("paper", execution.exec_id, 0, 0, market.tick())
+        await covered(world, 100)
+        (stop,) = exchange.open_orders("paper")
+        assert stop.ticket.trigger_micros == 98_000_000
+        assert world.judge.faults == []
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("code", [10326, 10327, 10341, 135, 110, 201])
 async def test_a_refused_stop_change_is_replaced_never_doubled(tmp_path, code):
     async with order_world(tmp_path) as world:
