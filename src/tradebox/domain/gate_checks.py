@@ -348,7 +348,6 @@ ENTRY_CHECKS: Final[
     _check_size,
     _check_position,
     check_collar,
-    check_last_close,
     check_spread,
     _check_rate,
     _check_loss,
@@ -361,6 +360,7 @@ ENTRY_CHECKS: Final[
     check_margin,
     check_first_day,
     check_volume,
+    check_last_close,
     check_ex_date,
     check_repeats,
 )

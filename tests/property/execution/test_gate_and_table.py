@@ -127,6 +127,15 @@ def pair(side=Side.BUY, quantity=100, limit="100", stop="95", **values):
     return EntryProposal(entry, protective)
 
 
+@pytest.mark.parametrize("name", ["day_volume", "last_close", "ex_date"])
+def test_a_storm_is_told_by_its_rate_whatever_is_not_read_yet(name):
+    """The latch counts refusals for the rate: what is read beside must not hide them."""
+    stormy = replace(ACCOUNT, entry_tokens=0)
+    verdict = approve_entry(pair(), stormy, replace(SYMBOL, **{name: None}), LIMITS)
+    assert isinstance(verdict, Denied)
+    assert verdict.check == "rate"
+
+
 def test_a_sound_entry_is_approved_with_its_stop():
     verdict = approve_entry(pair(), ACCOUNT, SYMBOL, LIMITS)
     assert isinstance(verdict, Approved)
