@@ -295,9 +295,18 @@ class World:
         since_s = (since_ns + offset_ns) / 1e9
         return [row for row in rows if row["recorded_at"].timestamp() >= since_s]
 
-    def until_told(self, kind: str, account: str = "paper", since_ns: int = 0) -> list[dict]:
+    def until_told(
+        self,
+        kind: str,
+        account: str = "paper",
+        since_ns: int = 0,
+        deadline_s: float = DEADLINE_S,
+    ) -> list[dict]:
         """Wait until an alert of a kind stands in PostgreSQL."""
-        return list(eventually(lambda: self.alerts(kind, account, since_ns), f"alert {kind}"))
+        found = eventually(
+            lambda: self.alerts(kind, account, since_ns), f"alert {kind}", deadline_s
+        )
+        return list(found)
 
     # --- the run ---
 
