@@ -85,11 +85,11 @@ class FakeBroker:
     def room(self):
         return 48
 
-    def look_wait_s(self, *, is_pressing):
-        del is_pressing
+    def look_wait_s(self, *, is_whole, is_pressing):
+        del is_whole, is_pressing
         return 0.0
 
-    async def snapshot(self, deadline_s):
+    async def snapshot(self, deadline_s, *, is_whole=True):
         while self.inbox:
             self.read_one()
         self.deliver_all()
@@ -106,10 +106,13 @@ class FakeBroker:
         )  # fmt: skip
         position = self.position()
         positions = (PositionFact(ACCOUNT, "AAPL", 1, Decimal(position), Decimal(0)),)
-        for fact in (*opened, *statuses, *done, *self.executions):
+        executions = tuple(self.executions)
+        if not is_whole:
+            done = executions = ()
+        for fact in (*opened, *statuses, *done, *executions):
             self._on_fact(fact)
         return BrokerSnapshot(
-            opened, statuses, done, tuple(self.executions), positions, time.monotonic_ns()
+            opened, statuses, done, executions, positions, time.monotonic_ns(), is_whole
         )
 
     async def heartbeat(self, deadline_s):

@@ -29,6 +29,7 @@ from tradebox.execution.record_keeper import RecordKeeper
 from tradebox.execution.symbol_facts import SymbolFacts
 from tradebox.ports.order_store import (
     Batch,
+    CommissionSeen,
     DaySeen,
     DaySoFar,
     FillSeen,
@@ -59,6 +60,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.orders: dict[str, KnownOrder] = {}
         self.fills = {}
+        self.paid: set[str] = set()
         self.adjustments: list[PositionAdjusted] = []
         self.quarantined: dict[str, str] = {}
         self.batches: dict[str, Batch] = {}
@@ -102,6 +104,8 @@ class MemoryStore:
             self.orders[change.order_ref] = replace(known, perm_ids=perms)
         elif isinstance(change, FillSeen):
             self.fills[change.fill.exec_stem] = change.fill
+        elif isinstance(change, CommissionSeen):
+            self.paid.add(change.exec_stem)
         elif isinstance(change, PositionAdjusted):
             self.adjustments.append(change)
         elif isinstance(change, DaySeen):
@@ -121,6 +125,7 @@ class MemoryStore:
         return LoadedBooks(
             orders=tuple(self.orders.values()),
             fills=tuple(self.fills.values()),
+            with_commission=tuple(self.fills[stem].exec_id for stem in sorted(self.paid)),
             adjustments=tuple(self.adjustments),
             quarantined=tuple(self.quarantined.items()),
             order_id_max=max(ids, default=0),

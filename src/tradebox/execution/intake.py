@@ -68,6 +68,8 @@ class Learnt:
     records: list[OrderRecord] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     findings: Findings | None = None
+    is_news: bool = False
+    """A brief read shows what the last whole one did not: nothing was taken over of it."""
 
 
 class Intake:
@@ -97,6 +99,8 @@ class Intake:
         """The session of the reads that a proof is being put together from."""
         self._commissions: dict[str, str] = {}
         self._told: set[object] = set()
+        self._strange: set[object] = set()
+        """What the last whole read showed."""
         self._confirming: dict[str, float] = {}
         self._positions: dict[str, int] = {}
         self._moved: dict[str, float] = {}
@@ -175,6 +179,23 @@ class Intake:
     def shown_gap(self, symbol: str) -> PositionGap | None:
         """Return how the last snapshot and the books differ, None where they agree."""
         return self._shown_gaps.get(symbol)
+
+    def load(self, with_commission: Iterable[str]) -> None:
+        """Take over which executions have their commission in the books, by execId."""
+        self._commissions = {
+            stem: exec_id
+            for exec_id in with_commission
+            for stem, suffix in (stem_of(exec_id),)
+            if suffix <= 1  # of a corrected one it may be the commission from before
+        }
+
+    def knows(self, fact: BrokerFact) -> bool:
+        """Say whether a fact is one of the day's lists that says nothing new."""
+        if isinstance(fact, ExecutionFact | CompletedOrderFact):
+            return self._book.knows(fact)
+        if isinstance(fact, CommissionFact):
+            return self._commissions.get(stem_of(fact.exec_id)[0]) == fact.exec_id
+        return False
 
     def learn(self, fact: BrokerFact) -> Learnt:
         """Return what a fact changes."""
@@ -279,6 +300,9 @@ class Intake:
         findings = examine(self._book, fact.snapshot, self._link.account_id)
         learnt = Learnt(findings=findings)
         started_ns = fact.started_mono_ns
+        if not fact.snapshot.is_whole:
+            return self._glance(fact, learnt, findings.strange(started_ns))
+        self._strange = findings.strange(started_ns)
         if fact.session != self._proof_session:
             self._proof_session = fact.session
             for record in self._book.orders.values():
@@ -306,6 +330,21 @@ class Intake:
             self._quarantine(learnt, order.symbol, "external_order", text, order.perm_id)
         if self.has_all_of(fact):
             self._compare_positions(findings.gaps, started_ns, learnt)
+        return learnt
+
+    def _glance(self, fact: SnapshotTaken, learnt: Learnt, strange: set[object]) -> Learnt:
+        """Take a brief read for what it is: a proof that nothing has changed, or a reason to look.
+
+        What it shows and the last whole read did not, a fill or an end that was not heard of may
+        explain, and they stand in the lists that were not read.
+        """
+        learnt.is_news = bool(strange - self._strange) or not self.has_all_of(fact)
+        if learnt.is_news:
+            self._link.want_look("a brief look shows something new", is_pressing=True)
+        else:
+            assert learnt.findings is not None
+            for record in learnt.findings.listed:
+                record.seen_ns = fact.started_mono_ns
         return learnt
 
     def has_all_of(self, fact: SnapshotTaken) -> bool:

@@ -38,6 +38,7 @@ from tradebox.ports.orders import (
 
 _HELD_BY_PARENT: Final = "child"
 _ARMED: Final = "trigger"
+_NS_PER_S: Final = 1_000_000_000
 _CANCELLED: Final = frozenset({"Cancelled", "ApiCancelled"})
 _ENDS: Final = frozenset({Move.ALL_FILLED, Move.CANCELLED})
 ORDER_IDS_BELOW: Final = 1_000_000_000
@@ -117,6 +118,10 @@ class OrderRecord:
     def is_live(self) -> bool:
         """The broker has it."""
         return self.row.state in LIVE
+
+    def is_live_since(self, mono_ns: int) -> bool:
+        """The broker has it, and was sent it before this monotonic time."""
+        return self.is_live and self.sent_s * _NS_PER_S <= mono_ns
 
     @property
     def is_unknown(self) -> bool:
@@ -312,6 +317,21 @@ class OrderBook:
         moved = replace(record.row, filled=filled)
         changes += self._moved(record, moved, move, f"orderStatus {fact.status}")
         return record, changes
+
+    def knows(self, fact: ExecutionFact | CompletedOrderFact) -> bool:
+        """Say whether a fact of the day's lists would change nothing: each look says them all."""
+        if isinstance(fact, ExecutionFact):
+            stem, suffix = stem_of(fact.exec_id)
+            known = self.fills.get(stem)
+            return known is not None and stem_of(known.exec_id)[1] >= suffix
+        record = self.find(fact.order_ref, fact.perm_id, -1, -1)
+        if record is None or fact.perm_id not in record.perm_ids:
+            return False
+        has_same_end = record.state is OrderState.FILLED or (
+            record.state is OrderState.CANCELLED and fact.status in _CANCELLED
+        )
+        is_booked = int(fact.filled) <= record.row.filled
+        return has_same_end and is_booked and record.copies.have_ended(fact.perm_id)
 
     def learn_completed(self, fact: CompletedOrderFact) -> tuple[OrderRecord | None, list[Change]]:
         """Return the order a completedOrder speaks of and what it changes; None: external."""

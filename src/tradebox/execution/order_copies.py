@@ -43,6 +43,10 @@ class Copies:
         """Return the permIds that were shown at work and whose end was not heard."""
         return self._working.difference(apart_from)
 
+    def have_ended(self, perm_id: int) -> bool:
+        """Say whether this copy's end was heard, and no other one works."""
+        return perm_id in self._ended and not self._working
+
     def hear(self, perm_id: int, move: Move | None, *, is_over: bool = False) -> Move | None:
         """Return what a fact about one copy means for the order; None: nothing.
 

@@ -4,10 +4,12 @@ Rules of this file:
 - a link is CLEAN only after a complete snapshot was delivered and reconciled, and everything
   that may have been missed (connect, 1100, 1101, 1102, a full mailbox, a new listener) asks for
   a new one: each counts a break, and a snapshot older than the last break cleans nothing;
+- what an exit or a missing stop waits for is read alone, open orders and positions: the rest of a
+  whole look grows with the day; on a link that is not CLEAN every look is whole;
 - sending is refused here, whoever asks, unless the state allows it and the database is ours;
 - an error code moves the link, never an order;
-- an execution or a completed order that the listener took is not handed to it a second time: each
-  look reads the whole day.
+- an execution or a completed order that the listener took, or says that it knows, is not handed
+  to it a second time: each whole look reads the day.
 """
 
 import asyncio
@@ -91,6 +93,7 @@ class OrderLink:
         self._deliver: FactSink | None = None
         self._money: dict[tuple[str, str], AccountValueFact] = {}
         self._taken: set[BrokerFact] = set()
+        self._knows: Callable[[BrokerFact], bool] = lambda _: False
         self._wake: Callable[[], None] = lambda: None
         self._closed_event = asyncio.Event()
         self.info: LinkInfo | None = None
@@ -99,6 +102,7 @@ class OrderLink:
         self.look_wanted = ""
         """Why a snapshot is wanted; "" = none is."""
         self._look_presses = False
+        self._look_is_whole = False
         self.sent_messages = 0
         self.clock_skew_s: Decimal | None = None
         """Real seconds between the gateway's clock and ours; None before its first answer."""
@@ -156,13 +160,17 @@ class OrderLink:
         """Whether an exit, a slice or a stop may be sent now."""
         return self.state in _REDUCE_STATES and self._claim().may_send
 
-    def attach(self, deliver: FactSink) -> None:
+    def attach(
+        self, deliver: FactSink, knows: Callable[[BrokerFact], bool] = lambda _: False
+    ) -> None:
         """Send facts to this listener from now on. What it missed is read again.
+
+        knows: says of a fact that it would change nothing; such ones are not handed over.
 
         The account's money is not part of a snapshot and is streamed minutes apart: the newest
         figures of this connection are handed over.
         """
-        self._deliver = deliver
+        self._deliver, self._knows = deliver, knows
         self._taken.clear()
         if self._base is not LinkState.DOWN:
             for fact in self._money.values():
@@ -175,16 +183,18 @@ class OrderLink:
         if self.look_wanted:
             wake()
 
-    def want_look(self, reason: str, *, is_pressing: bool = False) -> None:
+    def want_look(self, reason: str, *, is_pressing: bool = False, is_whole: bool = True) -> None:
         """Ask for a snapshot; asking twice before it starts is asking once.
 
         is_pressing: something waits for it that reduces a position or covers one.
+        is_whole: False where open orders and positions are enough.
         """
         if self._base is LinkState.DOWN or self._base is LinkState.BLIND:
             return
         if not self.look_wanted:
             self.look_wanted = reason
         self._look_presses = self._look_presses or is_pressing
+        self._look_is_whole = self._look_is_whole or is_whole
         self._wake()
 
     async def connect(self) -> LinkInfo:
@@ -234,6 +244,8 @@ class OrderLink:
             self._money[fact.tag, fact.currency] = fact
         if isinstance(fact, LinkClosed):
             self._closed(fact.reason)
+        if self._knows(fact):
+            return
         if not isinstance(fact, ExecutionFact | CompletedOrderFact):
             self._hand_on(fact)
         elif fact not in self._taken and self._hand_on(fact):
@@ -287,24 +299,31 @@ class OrderLink:
         self.breaks += 1
         self._taken.clear()
         self.info = None
-        self.look_wanted, self._look_presses = "", False
+        self._take_wish()
         self._closed_event.set()
         self._move(LinkState.DOWN, reason)
 
     async def take_snapshot(self) -> bool:
-        """Read the whole account and put it into the stream of facts.
+        """Read the account, as much of it as is wanted, and put it into the stream of facts.
 
         Returns False where nobody took it. Raises BrokerUnavailable where it is not complete.
         """
-        self.look_wanted, self._look_presses = "", False
+        is_whole = self._take_wish()
         breaks, started_ns = self.breaks, self.mono_ns()
         if self.clock_skew_s is None:
             try:
                 await self.heartbeat()
             except HeartbeatMissed as error:
                 raise BrokerUnavailable("the gateway does not tell its time") from error
-        snapshot = await self._port.snapshot(self.deadlines.snapshot_deadline_s)
+        deadline_s = self.deadlines.snapshot_deadline_s
+        snapshot = await self._port.snapshot(deadline_s, is_whole=is_whole)
         return self._hand_on(SnapshotTaken(snapshot, breaks, started_ns))
+
+    def _take_wish(self) -> bool:
+        """Forget what look is wanted; return whether it is to be a whole one."""
+        is_whole = self._look_is_whole or not self.look_wanted
+        self.look_wanted, self._look_presses, self._look_is_whole = "", False, False
+        return is_whole or self._base is not LinkState.CLEAN
 
     def mark_clean(self, breaks: int) -> bool:
         """Say that a snapshot was reconciled; True if nothing broke since it began."""
@@ -331,7 +350,8 @@ class OrderLink:
 
     def look_wait_s(self) -> float:
         """Return how long a snapshot is to wait, so that orders keep their share of the pace."""
-        return self._port.look_wait_s(is_pressing=self._look_presses)
+        is_whole = self._look_is_whole or self._base is not LinkState.CLEAN
+        return self._port.look_wait_s(is_whole=is_whole, is_pressing=self._look_presses)
 
     def prepare(self, ticket: OrderTicket) -> None:
         """Encode what `send` will write; nothing leaves."""

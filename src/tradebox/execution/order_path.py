@@ -196,6 +196,7 @@ class OrderPath:
             raise StoreUnavailable("the spool cannot be replayed: PostgreSQL does not answer")
         books = await self._store.load(self._account, self._link.client_id)
         self._book.load(books)
+        self._intake.load(books.with_commission)
         self._kill.read_row(books.switches)
         for record in self._book.open_orders():
             if record.state in (OrderState.SENDING, OrderState.RECORDED):
@@ -212,7 +213,7 @@ class OrderPath:
 
     def attach(self, deliver: FactSink) -> None:
         """Have the link's facts delivered; what was missed is read again."""
-        self._link.attach(deliver)
+        self._link.attach(deliver, self._intake.knows)
 
     # requests
 
@@ -318,9 +319,11 @@ class OrderPath:
             for record in learnt.records:
                 self._give_up_entry(record, "no shares to borrow")
         if isinstance(fact, SnapshotTaken):
-            self._reconciled(fact)
+            if not learnt.is_news:
+                self._reconciled(fact)
             assert learnt.findings is not None
-            self.by_hand.see(fact, learnt.findings)
+            if fact.snapshot.is_whole:
+                self.by_hand.see(fact, learnt.findings)
             for record in learnt.records:
                 self._desk(record.row.plan_id)
             await self._run_all()
@@ -362,6 +365,8 @@ class OrderPath:
         for desk in self._desks.values():
             if self._intake.has_all_of(fact) and not self._intake.has_gap(desk.symbol):
                 desk.read_done_ns = fact.started_mono_ns
+        if not fact.snapshot.is_whole:
+            return
         self._intake.reconciled(fact)
         self._calendar.looked(self._world.clock.now())
         self._link.mark_clean(fact.session)
@@ -390,7 +395,8 @@ class OrderPath:
     async def _act(self, desk: PlanDesk, action: Action) -> None:
         if isinstance(action, Look):
             reason = f"{desk.plan_id}: {action.reason}"
-            self._link.want_look(reason, is_pressing=action.is_pressing)
+            presses = action.is_pressing
+            self._link.want_look(reason, is_pressing=presses, is_whole=not presses)
         elif isinstance(action, Alarm):
             self._alarms.say(action)
         elif isinstance(action, Finish):

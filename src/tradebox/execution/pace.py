@@ -22,6 +22,8 @@ KEPT_FOR_LOOKS: Final = 14
 """What questions leave beside that: three looks, for an exit waits for one."""
 LOOK_MESSAGES: Final = 4
 """Open orders, completed orders, executions, positions."""
+BRIEF_LOOK_MESSAGES: Final = 2
+"""Open orders, positions."""
 _PERIOD_S: Final = 1.0
 _ROUNDING_S: Final = 1e-6
 

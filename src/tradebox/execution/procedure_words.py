@@ -83,7 +83,11 @@ class PlaceReducer:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Read the broker's lists. is_pressing: an exit or a missing stop waits for nothing else."""
+    """Read the broker's lists.
+
+    is_pressing: an exit or a missing stop waits for nothing else, and for no more of the lists
+    than what is open and what is held.
+    """
 
     reason: str
     is_pressing: bool = False

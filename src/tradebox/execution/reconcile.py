@@ -83,6 +83,18 @@ class Findings:
     back: tuple["BackOrder", ...] = ()
     """Of these, those that the books have ended and no list of the broker has."""
 
+    def strange(self, started_ns: int) -> set[object]:
+        """Return what stands out, each as something to be compared; started_ns: of the read."""
+        gone = (one.record for one in self.missing if one.record.is_live_since(started_ns))
+        return {
+            *self.external,
+            *self.gaps,
+            *(("inactive", one.record.ref) for one in self.inactive),
+            *(("forked", one.record.ref, one.perm_ids) for one in self.forked),
+            *(("missing", record.ref) for record in gone),
+            *(("back", one.record.ref, one.perm_ids) for one in self.back),
+        }
+
     @property
     def is_clean(self) -> bool:
         """Nothing stands out."""
@@ -92,6 +104,8 @@ class Findings:
 
 def examine(book: OrderBook, snapshot: BrokerSnapshot, account_id: str) -> Findings:
     """Compare a snapshot with a book that has learnt every fact before it.
+
+    Of a brief snapshot, what is missing or back may be explained by the lists that were not read.
 
     Holds:   pure; the same book and snapshot give the same findings.
     """

@@ -237,6 +237,8 @@ class LoadedBooks:
 
     orders: tuple[KnownOrder, ...] = ()
     fills: tuple[FillRow, ...] = ()
+    with_commission: tuple[str, ...] = ()
+    """The execIds of those whose commission is known."""
     adjustments: tuple[PositionAdjusted, ...] = ()
     quarantined: tuple[tuple[str, str], ...] = ()
     order_id_max: int = 0

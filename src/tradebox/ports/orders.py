@@ -156,7 +156,11 @@ class LinkClosed:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSnapshot:
-    """A complete read of one account: every part ended with its END marker."""
+    """A complete read of one account: every part ended with its END marker.
+
+    is_whole: False where only open orders and positions were asked for; then an order that is
+    not listed proves nothing.
+    """
 
     open_orders: tuple[OpenOrderFact, ...]
     order_statuses: tuple[OrderStatusFact, ...]
@@ -164,6 +168,7 @@ class BrokerSnapshot:
     executions: tuple[ExecutionFact, ...]
     positions: tuple[PositionFact, ...]
     taken_mono_ns: int
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +229,10 @@ class OrderPort(Protocol):
         """
         ...
 
-    async def snapshot(self, deadline_s: float) -> BrokerSnapshot:
+    async def snapshot(self, deadline_s: float, *, is_whole: bool = True) -> BrokerSnapshot:
         """Read open (all clients), completed, executions and positions, each to its END.
 
+        is_whole: False reads open orders and positions alone; the others grow with the day.
         Raises:  BrokerUnavailable where one END is missing at the deadline.
         """
         ...
@@ -250,7 +256,7 @@ class OrderPort(Protocol):
         """Return how many messages may be written now, by the gateway's pace."""
         ...
 
-    def look_wait_s(self, *, is_pressing: bool) -> float:
+    def look_wait_s(self, *, is_whole: bool, is_pressing: bool) -> float:
         """Return how long a snapshot is to wait, so that orders keep their share of the pace.
 
         is_pressing: something waits for it that reduces a position or covers one.

@@ -123,6 +123,7 @@ async def test_every_change_lands_in_one_batch_and_loads_back(store, pg_dsn):
     assert known.row == replace(ROW, state=OrderState.PARTIAL, filled=60)
     assert known.perm_ids == (77,)
     assert books.fills == (FILL,)
+    assert books.with_commission == (FILL.exec_id,)
     assert books.adjustments == (PositionAdjusted("AAPL", 3, "a gift", "p1"),)
     assert books.quarantined == (("MSFT", "external"),)
     assert books.order_id_max == 41

@@ -28,9 +28,9 @@ from tradebox.domain.order_table import TERMINAL
 from tradebox.domain.orders import AccountName, OrderRole, OrderState, OrderType, Side, Tif
 from tradebox.execution import intake as intake_module
 from tradebox.execution.intake import Intake
-from tradebox.execution.order_book import OrderBook
+from tradebox.execution.order_book import OrderBook, stem_of
 from tradebox.execution.order_copies import Copies
-from tradebox.execution.reconcile import Findings, examine
+from tradebox.execution.reconcile import ENDED_UNFILLED, Findings, examine
 from tradebox.ports.order_store import (
     Batch,
     FillSeen,
@@ -191,7 +191,7 @@ class StillLink:
     def mono_ns(self) -> int:
         return int(self._clock.now() * 1_000_000_000)
 
-    def want_look(self, reason: str) -> None:
+    def want_look(self, reason: str, *, is_pressing: bool = False) -> None:
         self.looks += 1
 
 
@@ -206,6 +206,8 @@ class ReconcileMachine(RuleBasedStateMachine):
         self.alarms: list[object] = []
         self.sent = 0
         self.unheard: set[str] = set()
+        self.known = 0
+        self.shown: set[object] = set()
         self.told: set[int] = set()
         """permIds that an openOrder showed at work, since the program began."""
         self.disturbed: set[str] = set()
@@ -213,7 +215,7 @@ class ReconcileMachine(RuleBasedStateMachine):
         self.start_anew()
 
     def start_anew(self) -> None:
-        self.told = set()
+        self.told, self.shown = set(), set()
         self.book = OrderBook()
         self.intake = Intake(self.book, StillLink(self.clock), self.clock, GAP_S)
         load = self.store.load(AccountName.PAPER, OURS)
@@ -252,7 +254,10 @@ class ReconcileMachine(RuleBasedStateMachine):
     def hear(self, fact):
         if isinstance(fact, OpenOrderFact) and fact.status not in DEAD:
             self.told.add(fact.perm_id)
+        is_known = self.intake.knows(fact)
         learnt = self.intake.learn(fact)
+        assert not (is_known and (learnt.changes or learnt.alarms)), "the link kept it back"
+        self.known += is_known
         self.commit(learnt.changes)
         self.alarms += learnt.alarms
         return learnt
@@ -388,7 +393,7 @@ class ReconcileMachine(RuleBasedStateMachine):
         """Read the account once; an order may fill between two lists of the same read."""
         self.look(races=races)
 
-    def look(self, *, races=False):
+    def look(self, *, races=False, is_whole=True):
         started_ns = int(self.clock.now() * 1_000_000_000)
         shown = self.broker.shown()
         opened = [self.broker.open_fact(order) for order in shown]
@@ -396,20 +401,44 @@ class ReconcileMachine(RuleBasedStateMachine):
         if races and shown and shown[0].is_live:
             order = shown[0]
             self.broker.fill(order, order.quantity - order.filled)
-        completed = self.broker.completed_facts()
-        executions = list(self.broker.executions.values())
+        completed = self.broker.completed_facts() if is_whole else []
+        executions = list(self.broker.executions.values()) if is_whole else []
         snapshot = BrokerSnapshot(
             tuple(opened), tuple(statuses), tuple(completed), tuple(executions),
-            tuple(self.broker.position_facts()), started_ns,
+            tuple(self.broker.position_facts()), started_ns, is_whole,
         )  # fmt: skip
         changes, facts = 0, deque([*opened, *statuses, *completed, *executions])
         while facts:
             changes += len(self.hear(facts.popleft()).changes)
-        self.unheard.clear()
+        if is_whole:
+            self.unheard.clear()
         fact = SnapshotTaken(snapshot, 1, started_ns)
         learnt = self.hear(fact)
-        self.intake.reconciled(fact)
+        if is_whole:
+            self.intake.reconciled(fact)
+            self.shown = self.differences()
         return changes + len(learnt.changes), learnt
+
+    @rule()
+    def glance(self):
+        """Read what is open and what is held alone: it changes nothing, and asks for more."""
+        looks = self.intake._link.looks
+        _changes, learnt = self.look(is_whole=False)
+        assert learnt.changes == []
+        assert learnt.alarms == []
+        if self.differences() - self.shown:
+            assert learnt.is_news, "an exit would go by it"
+        assert not learnt.is_news or self.intake._link.looks > looks
+
+    def differences(self):
+        """Return where books and broker are apart: shares, and orders that one of them has live."""
+        held = {(s, q, self.book.position(s)) for s, q in self.broker.held.items()}
+        shown = {order.ref for order in self.broker.shown() if order.is_live and order.ref}
+        live = {order.ref for order in self.broker.live()}
+        records = self.book.orders
+        back = {ref for ref in shown if records[ref].state in ENDED_UNFILLED}
+        gone = {ref for ref, record in records.items() if record.is_live and ref not in live}
+        return {one for one in held if one[1] != one[2]} | back | gone
 
     @rule()
     def reconcile(self):
@@ -531,7 +560,24 @@ def ends_with_any_copy(self, perm_id, move, *, is_over=False):
     return move
 
 
-MISSING, LEARN = Intake._missing, OrderBook.learn_execution
+def takes_half_for_the_whole(self, fact):
+    """Mutant: what is not open is nowhere."""
+    if isinstance(fact, SnapshotTaken):
+        fact = replace(fact, snapshot=replace(fact.snapshot, is_whole=True))
+    return LEARN_FACT(self, fact)
+
+
+def sees_nothing(self, started_ns):
+    """Mutant: a brief read that differs is taken for one that agrees."""
+    return set()
+
+
+def knows_by_stem(self, fact):
+    """Mutant: a correction says nothing new."""
+    return isinstance(fact, ExecutionFact) and stem_of(fact.exec_id)[0] in self.fills
+
+
+MISSING, LEARN, LEARN_FACT = Intake._missing, OrderBook.learn_execution, Intake.learn
 MUTANTS = {
     "external orders are not seen": (intake_module, "examine", nothing_external),
     "forks are not seen": (intake_module, "examine", nothing_forked),
@@ -541,6 +587,9 @@ MUTANTS = {
     "an alarm each time": (Intake, "_tell", says_it_every_time),
     "one read proves absence": (Intake, "_missing", believes_one_read),
     "a correction is one more": (OrderBook, "learn_execution", adds_corrections),
+    "half of the lists proves an absence": (Intake, "learn", takes_half_for_the_whole),
+    "a glance sees no news": (Findings, "strange", sees_nothing),
+    "a correction is known": (OrderBook, "knows", knows_by_stem),
     "one copy's end is all copies' end": (Copies, "hear", ends_with_any_copy),
     "nothing trades on": (Intake, "_quarantine", holds_everything_back),
 }

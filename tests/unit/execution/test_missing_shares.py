@@ -47,28 +47,33 @@ class Link:
     account_id, client_id, breaks = ACCOUNT, 11, 1
     info = LinkInfo((ACCOUNT,), 1, 178, "127.0.0.1", 5000)
 
+    def __init__(self):
+        self.looks = []
+
     def mono_ns(self):
         return 0
 
-    def want_look(self, reason):
-        pass
+    def want_look(self, reason, *, is_pressing=False):
+        self.looks.append((reason, is_pressing))
 
 
 class World:
     def __init__(self, *more) -> None:
         self.clock, self.book = ManualClock(100.0), OrderBook()
         self.book.apply([OrderRecorded(ENTRY), FillSeen(FILL), OrderRecorded(STOP), *more])
-        self.intake = Intake(self.book, Link(), self.clock, 3.0)
+        self.link = Link()
+        self.intake = Intake(self.book, self.link, self.clock, 3.0)
         self.told = []
 
-    def read(self, held, *opened):
+    def read(self, held, *opened, is_whole=True):
         started_ns = int(self.clock.now() * 1e9)
         for fact in opened:
             self.book.apply(self.intake.learn(fact).changes)
         position = PositionFact(ACCOUNT, SYMBOL, 1, Decimal(held), Decimal(100))
-        snapshot = BrokerSnapshot(opened, (), (), (), (position,), started_ns)
+        snapshot = BrokerSnapshot(opened, (), (), (), (position,), started_ns, is_whole)
         learnt = self.intake.learn(SnapshotTaken(snapshot, 1, started_ns))
         self.book.apply(learnt.changes)
+        self.is_news = learnt.is_news
         self.told += [alarm.kind for alarm in learnt.alarms]
         self.clock.advance(3.5)
         return [one for one in learnt.changes if isinstance(one, PositionAdjusted)]
@@ -130,6 +135,27 @@ def test_what_is_not_clear_is_told_and_not_touched(why):
         assert world.read(held, *([stop] if stop else [])) == []
     assert world.book.positions() == books
     assert "position_gap" in world.told or held > 100
+
+
+@pytest.mark.parametrize("more", [(), (SymbolQuarantined(SYMBOL, "external order 9"),)])
+@pytest.mark.parametrize(("held", "wanted"), [(100, []), (40, [True])])
+def test_a_brief_read_that_shows_other_shares_asks_for_the_whole_at_once(held, wanted, more):
+    world = World(*more)
+    assert world.read(held, RESTING, is_whole=False) == []
+    assert [is_pressing for _reason, is_pressing in world.link.looks] == wanted
+    assert world.is_news is bool(wanted), "an exit waits for the whole read"
+    assert world.told == [], "and nothing is taken over of the brief one"
+
+
+def test_a_brief_read_proves_no_absence():
+    """The stop may stand in the list of what is done, which was not asked for."""
+    world = World()
+    for _ in range(3):
+        world.read(100, is_whole=False)
+    assert not world.book.orders["stop"].is_over
+    for _ in range(2):
+        world.read(100)
+    assert world.book.orders["stop"].is_over
 
 
 def test_a_streamed_position_that_no_fill_explains_is_looked_at_once():

@@ -9,7 +9,14 @@ from tradebox.errors import BrokerUnavailable
 from tradebox.execution.identity import Identity
 from tradebox.execution.order_link import OrderLink
 from tradebox.ports.claim import Claim
-from tradebox.ports.orders import AccountValueFact, CompletedOrderFact, LinkClosed, LinkInfo
+from tradebox.ports.orders import (
+    AccountValueFact,
+    BrokerSnapshot,
+    CodeFact,
+    CompletedOrderFact,
+    LinkClosed,
+    LinkInfo,
+)
 from tradebox.supervision.clock import ManualClock
 
 ACCOUNT = "SIM1234567"
@@ -31,6 +38,8 @@ class Port:
     def __init__(self):
         self.sink = None
         self.money = (WORTH,)
+        self.reads = []
+        self.waits = []
 
     async def connect(self, sink):
         self.sink = sink
@@ -42,6 +51,17 @@ class Port:
 
     def close(self):
         self.sink(LinkClosed("closed"))
+
+    async def heartbeat(self, deadline_s):
+        return Market().now_ns()
+
+    async def snapshot(self, deadline_s, *, is_whole=True):
+        self.reads.append(is_whole)
+        return BrokerSnapshot((), (), (), (), (), 0, is_whole)
+
+    def look_wait_s(self, *, is_whole, is_pressing):
+        self.waits.append((is_whole, is_pressing))
+        return 0.0
 
 
 @pytest.fixture
@@ -141,3 +161,25 @@ async def test_what_a_listener_refused_is_handed_to_it_again(link, port):
     port.sink(DONE)
     port.sink(DONE)
     assert heard.count(DONE) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_look_is_brief_only_where_every_wish_was_and_the_link_is_clean(link, port):
+    await link.connect()
+    listen(link)
+    link.want_look("an exit", is_pressing=True, is_whole=False)
+    link.look_wait_s()
+    await link.take_snapshot()
+    assert port.reads == [True], "what was missed before is not proven by half of the lists"
+    link.mark_clean(link.breaks)
+    for wishes in ([False], [False, True], [True, False], []):
+        for is_whole in wishes:
+            link.want_look("a wish", is_pressing=not is_whole, is_whole=is_whole)
+        link.look_wait_s()
+        await link.take_snapshot()
+    assert port.reads == [True, False, True, True, True]
+    assert port.waits[:2] == [(True, True), (False, True)]
+    link.want_look("an exit", is_pressing=True, is_whole=False)
+    link.on_fact(CodeFact(-1, 1101, "restored, data lost"))
+    await link.take_snapshot()
+    assert port.reads[-1] is True, "a break asks for the whole"

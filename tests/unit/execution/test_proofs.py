@@ -49,7 +49,7 @@ class Link:
     def mono_ns(self):
         return 100
 
-    def want_look(self, reason):
+    def want_look(self, reason, *, is_pressing=False):
         self.looks.append(reason)
 
     def halt(self, reason):

@@ -203,6 +203,9 @@ class PgOrderStore:
                 KnownOrder(_order_row(r), tuple(r["perm_ids"]), r["placed_ns"] or 0) for r in orders
             ),
             fills=tuple(_fill_row(row) for row in fills),
+            with_commission=tuple(
+                row["exec_id"] for row in fills if row["commission_usd"] is not None
+            ),
             adjustments=tuple(moved),
             quarantined=tuple((row["symbol"], row["reason"]) for row in quarantined),
             order_id_max=order_id_max,

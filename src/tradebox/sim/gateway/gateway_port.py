@@ -24,6 +24,7 @@ class GatewayView(Protocol):
     streams: MarketStreams
     followers: Followers
     work: WorkQueue
+    lists: WorkQueue
     increments: list[int]
     messages_per_s_max: int
 

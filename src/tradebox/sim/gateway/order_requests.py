@@ -2,11 +2,12 @@
 
 Rules of this file:
 - a handler reads its message, asks the exchange, and answers; the pushes come by the gateway;
-- lists end with their end marker, also when they are empty;
+- lists end with their end marker, also when they are empty; the lists of the day are written
+  piece by piece, so that nobody's orders wait behind them, and end with what came meanwhile;
 - only the owning client id sees, changes or cancels an order, except by the request for all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from tradebox.sim.exchange.orders import Execution, Order, Refusal, Ticket, Tif
@@ -159,11 +160,7 @@ def auto_open_orders(session: Session, reader: FieldReader) -> None:
 def completed_orders(session: Session, reader: FieldReader) -> None:
     """List the orders that were done today."""
     reader.flag()
-    gateway = session.gateway
-    now_ns = gateway.now_ns()
-    for order in gateway.exchange.completed_orders(gateway.account_name, now_ns):
-        session.send(completed_order(order, session.frame))
-    session.send_end([102])
+    _list(session, lambda: _say_completed(session))
 
 
 def executions(session: Session, reader: FieldReader) -> None:
@@ -174,8 +171,9 @@ def executions(session: Session, reader: FieldReader) -> None:
     account_id, since, symbol = reader.text(), reader.text(), reader.text()
     security, exchange, side = reader.text(), reader.text(), reader.text()
     gateway = session.gateway
-    for execution in gateway.exchange.executions(gateway.account_name, gateway.now_ns()):
-        is_wanted = (
+
+    def is_wanted(execution: Execution) -> bool:
+        return (
             (client_id in (0, execution.client_id))
             and account_id in ("", gateway.account_id)
             and symbol in ("", execution.symbol)
@@ -184,10 +182,8 @@ def executions(session: Session, reader: FieldReader) -> None:
             and _is_side(side, execution)
             and _is_since(since, execution)
         )
-        if is_wanted:
-            session.send(exec_details(request_id, execution, session.frame))
-            session.send(commission_report(execution, session.frame.currency))
-    session.send_end([55, 1, request_id])
+
+    _list(session, lambda: _say_executions(session, request_id, is_wanted))
 
 
 def next_ids(session: Session, reader: FieldReader) -> None:
@@ -222,6 +218,45 @@ ORDER_HANDLERS: dict[int, Handler] = {
     58: global_cancel,
     99: completed_orders,
 }
+
+
+def _list(session: Session, write: Callable[[], Iterator[None]]) -> None:
+    if not session.gateway.lists.add(session, 0, write):
+        session.say_error(-1, 100, "Max rate of messages per second has been exceeded.")
+
+
+def _say_completed(session: Session) -> Iterator[None]:
+    gateway = session.gateway
+    said: set[int] = set()
+    while new := [
+        order
+        for order in gateway.exchange.completed_orders(gateway.account_name, gateway.now_ns())
+        if order.perm_id not in said
+    ]:
+        for order in new:
+            said.add(order.perm_id)
+            session.send(completed_order(order, session.frame))
+            yield
+    session.send_end([102])
+
+
+def _say_executions(
+    session: Session, request_id: int, is_wanted: Callable[[Execution], bool]
+) -> Iterator[None]:
+    gateway = session.gateway
+    said: set[str] = set()
+    while new := [
+        execution
+        for execution in gateway.exchange.executions(gateway.account_name, gateway.now_ns())
+        if execution.exec_id not in said
+    ]:
+        for execution in new:
+            said.add(execution.exec_id)
+            if is_wanted(execution):
+                session.send(exec_details(request_id, execution, session.frame))
+                session.send(commission_report(execution, session.frame.currency))
+            yield
+    session.send_end([55, 1, request_id])
 
 
 def _list_open(session: Session, *, is_own_only: bool) -> None:

@@ -81,7 +81,7 @@ class TwsGateway:
         self.faults: FaultBoard = faults or Faults()
         self.streams = MarketStreams(exchange.market.day)
         self.followers = Followers()
-        self.work = WorkQueue()
+        self.work, self.lists = WorkQueue(), WorkQueue()
         instruments = exchange.market.symbols()
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._by_id = {instrument.con_id: instrument for instrument in instruments}
@@ -145,6 +145,7 @@ class TwsGateway:
             detach()
         self._detachers = []
         self.work.stop()
+        self.lists.stop()
         if self._beat is not None:
             self._beat.cancel()
         if self._server is None:
@@ -185,6 +186,7 @@ class TwsGateway:
         self.streams.forget(session)
         self.followers.forget(session)
         self.work.forget(session)
+        self.lists.forget(session)
         if self._clients.get(session.client_id) is session:
             del self._clients[session.client_id]
 

@@ -1,6 +1,7 @@
 """Long answers take turns; histories are bounded and can be cancelled."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,3 +102,62 @@ async def test_a_history_beyond_the_limit_is_162_and_a_cancelled_one_follows_no_
         client.send(20, 10, *ask)
         messages = await client.sync()
         assert [fields[2:4] for fields in messages if fields[0] == "4"] == [["10", "162"]]
+
+
+def in_one_write(client, *sends):
+    """Write several messages so that they arrive as one."""
+    written, writer = bytearray(), client.writer
+    client.writer = SimpleNamespace(write=written.extend)
+    for send in sends:
+        send()
+    client.writer = writer
+    writer.write(bytes(written))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("asked", "row", "end"),
+    [([99, 0], "101", "102"), ([7, 3, 1, 0, "", "", "", "", "", ""], "11", "55")],
+)
+async def test_an_order_is_answered_before_the_day_is_listed_to_its_end(
+    monkeypatch, asked, row, end
+):
+    async with tws() as bench:
+        client = await bench.client()
+        for number in range(1, 6):
+            client.place(number, "BUY", 10, "MKT")
+            await client.until(11)
+        await client.sync()
+        monkeypatch.setattr(work_queue, "LONG_S", -1.0)
+        start = len(client.messages)
+        in_one_write(
+            client,
+            lambda: client.send(*asked),
+            lambda: client.place(6, "BUY", 10, "LMT", limit="1.0"),
+        )
+        await client.until(end)
+        said = [fields[0] for fields in client.messages[start:]]
+        assert said.count(row) == 5
+        assert said.index("5") < said.index(end), "the list waited, and not the order"
+        monkeypatch.setattr(work_queue, "WAITING_MAX", 1)
+        in_one_write(client, *[lambda: client.send(*asked)] * 3)
+        refused = await client.until(4, 100)
+        assert refused[2] == "-1"
+
+
+@pytest.mark.asyncio
+async def test_a_fill_in_the_middle_of_a_list_is_in_it_by_its_end(monkeypatch):
+    async with tws() as bench:
+        owner, reader = await bench.client(), await bench.client(2)
+        for number in range(1, 6):
+            owner.place(number, "BUY", 10, "MKT")
+            await owner.until(11)
+        await owner.sync()
+        monkeypatch.setattr(work_queue, "LONG_S", -1.0)
+        in_one_write(reader, lambda: reader.send(7, 3, 1, 0, "", "", "", "", "", ""))
+        await reader.until(11)
+        exchange = bench.bench.exchange
+        exchange.correct("paper", exchange.last_execution("paper").exec_id, 7, micros(99), OPEN_NS)
+        await reader.until(55)
+        said = [fields[14] for fields in reader.messages if fields[0] == "11"]
+        assert exchange.last_execution("paper").exec_id in said

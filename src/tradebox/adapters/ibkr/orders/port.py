@@ -28,6 +28,7 @@ from tradebox.domain.market import Bar, Instrument
 from tradebox.errors import BrokerUnavailable, ClientIdInUse, HeartbeatMissed
 from tradebox.execution.buckets import Bucket
 from tradebox.execution.pace import (
+    BRIEF_LOOK_MESSAGES,
     KEPT_FOR_LOOKS,
     KEPT_FOR_ORDERS,
     KEPT_FROM_PRESSING_LOOKS,
@@ -119,8 +120,10 @@ class IbOrderPort:
             port=port,
         )
 
-    async def snapshot(self, deadline_s: float) -> BrokerSnapshot:
+    async def snapshot(self, deadline_s: float, *, is_whole: bool = True) -> BrokerSnapshot:
         """Read open (all clients), completed, executions and positions, each to its END.
+
+        is_whole: False reads open orders and positions alone.
 
         Raises:  BrokerUnavailable where one END is missing at the deadline.
         """
@@ -133,12 +136,13 @@ class IbOrderPort:
             async with asyncio.timeout(deadline_s), self._lock:
                 with session.collecting() as facts:
                     await session.ask(part, client.reqAllOpenOrders)
-                    part = "completed"
-                    await session.ask(part, lambda: client.reqCompletedOrders(False))
-                    part = "executions"
-                    await session.ask(
-                        part, lambda: client.reqExecutions(request_id, filters), request_id
-                    )
+                    if is_whole:
+                        part = "completed"
+                        await session.ask(part, lambda: client.reqCompletedOrders(False))
+                        part = "executions"
+                        await session.ask(
+                            part, lambda: client.reqExecutions(request_id, filters), request_id
+                        )
                     part = "positions"
                     await session.ask(part, client.reqPositions)
         except TimeoutError as error:
@@ -150,6 +154,7 @@ class IbOrderPort:
             executions=tuple(fact for fact in facts if isinstance(fact, ExecutionFact)),
             positions=tuple(fact for fact in facts if isinstance(fact, PositionFact)),
             taken_mono_ns=time.monotonic_ns(),
+            is_whole=is_whole,
         )
 
     async def heartbeat(self, deadline_s: float) -> int:
@@ -230,10 +235,11 @@ class IbOrderPort:
         """Return how many messages may be written now, by the gateway's pace."""
         return self._pace.room(self._clock.now())
 
-    def look_wait_s(self, *, is_pressing: bool) -> float:
+    def look_wait_s(self, *, is_whole: bool, is_pressing: bool) -> float:
         """Return how long a snapshot is to wait, so that orders keep their share of the pace."""
         kept = KEPT_FROM_PRESSING_LOOKS if is_pressing else KEPT_FOR_ORDERS
-        return self._pace.wait_s(LOOK_MESSAGES, self._clock.now(), kept)
+        count = LOOK_MESSAGES if is_whole else BRIEF_LOOK_MESSAGES
+        return self._pace.wait_s(count, self._clock.now(), kept)
 
     def watch_account(self, account_id: str) -> None:
         """Ask for the account's money to be streamed as AccountValueFacts."""
