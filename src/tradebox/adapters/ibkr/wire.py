@@ -1,7 +1,7 @@
 """Between the wire's types and ours, once, here.
 
 Rules of this file:
-- Decimal becomes float only in `order_of`, float becomes Decimal only in `decimal_of`;
+- Decimal becomes float only in `prices_of`, float becomes Decimal only in `decimal_of`;
 - every spelling of "unset" becomes None, never a number;
 - a time without a zone is in the zone we were told, never in the host's.
 """
@@ -104,11 +104,10 @@ def _on_grid(price: Decimal | None, increment: Decimal) -> float:
     return float(price)
 
 
-def order_of(ticket: OrderTicket) -> Order:
-    """Return the order message of a ticket: every field explicit, plain Python types only.
+def prices_of(ticket: OrderTicket) -> tuple[float, float]:
+    """Return limit and trigger of a ticket as the wire has them, UNSET_DOUBLE where there is none.
 
-    Raises:  AssertionError for a price off the increment grid or a size that is no size (a bug:
-             the order gate has refused those).
+    Raises:  AssertionError as order_of.
     """
     assert ticket.quantity > 0, ticket
     increment = ticket.instrument.increment
@@ -116,13 +115,23 @@ def order_of(ticket: OrderTicket) -> Order:
     limit = ticket.limit_price if ticket.order_type is OrderType.LIMIT else None
     assert (limit is None) is (ticket.order_type is not OrderType.LIMIT), ticket
     assert (stop is None) is (ticket.order_type is not OrderType.STOP), ticket
+    return _on_grid(limit, increment), _on_grid(stop, increment)
+
+
+def order_of(ticket: OrderTicket) -> Order:
+    """Return the order message of a ticket: every field explicit, plain Python types only.
+
+    Raises:  AssertionError for a price off the increment grid or a size that is no size (a bug:
+             the order gate has refused those).
+    """
+    limit, stop = prices_of(ticket)
     return Order(
         orderId=ticket.order_id,
         action=ticket.intent.side.value,
         totalQuantity=ticket.quantity,
         orderType=ticket.order_type.value,
-        lmtPrice=_on_grid(limit, increment),
-        auxPrice=_on_grid(stop, increment),
+        lmtPrice=limit,
+        auxPrice=stop,
         tif=ticket.tif.value,
         account=ticket.account_id,
         orderRef=ticket.intent.order_ref,

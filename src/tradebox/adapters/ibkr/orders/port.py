@@ -24,6 +24,7 @@ from ib_async.objects import BarData, ExecutionFilter
 from tradebox.adapters.ibkr import wire
 from tradebox.adapters.ibkr.orders.decoder import FactDecoder, FactReader
 from tradebox.adapters.ibkr.orders.sliced_client import SlicedClient
+from tradebox.adapters.ibkr.orders.templates import TicketTexts
 from tradebox.domain.market import Bar, Instrument
 from tradebox.errors import BrokerUnavailable, ClientIdInUse, HeartbeatMissed
 from tradebox.execution.buckets import Bucket
@@ -258,7 +259,7 @@ class IbOrderPort:
         session = self._live()
         known, text = session.prepared.pop(ticket.order_id, (None, ""))
         message = text if known == ticket else session.encoded(ticket)
-        session.write(lambda: session.client.sendMsg(message))
+        session.write(lambda: session.send(message))
 
     def ask_margin(self, ticket: OrderTicket) -> None:
         """Ask what an order would bind; nothing is placed. Raises BrokerUnavailable."""
@@ -304,6 +305,7 @@ class _Session:
         self.client: Any = SlicedClient(self.reader)
         self.client.MaxRequests = 0
         self.prepared: dict[int, tuple[OrderTicket, str]] = {}
+        self._texts = TicketTexts(self.client.encoded)
         self.client.decoder = FactDecoder(self.reader, zone)
         self.is_over = False
         self._is_ready = False
@@ -335,9 +337,18 @@ class _Session:
         self._is_ready = True
 
     def encoded(self, ticket: OrderTicket) -> str:
-        """Return the message of an order as the library writes it."""
-        contract, order = wire.contract_of(ticket.instrument), wire.order_of(ticket)
-        return str(self.client.encoded(ticket.order_id, contract, order))
+        """Return the message of an order as the library writes it. Raises ConnectionError."""
+        self._check_connected()
+        return self._texts.of(ticket)
+
+    def send(self, message: str) -> None:
+        """Write a message; the library would drop it without a word where the socket is gone."""
+        self._check_connected()
+        self.client.sendMsg(message)
+
+    def _check_connected(self) -> None:
+        if not self.client.isConnected():
+            raise ConnectionError("not connected")
 
     def new_request_id(self) -> int:
         self._request_id += 1
