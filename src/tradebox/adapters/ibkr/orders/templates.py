@@ -13,6 +13,7 @@ from typing import Final
 
 from ib_async.contract import Contract
 from ib_async.order import Order
+from ib_async.util import UNSET_DOUBLE
 
 from tradebox.adapters.ibkr import wire
 from tradebox.ports.orders import OrderTicket
@@ -92,7 +93,7 @@ class TicketTexts:
         fields = self._write(marked.order_id, contract, order).split("\0")
         limit, stop = wire.prices_of(marked)
         absent = {name for name, price in (("limit_price", limit), ("stop_price", stop))
-                  if price == wire.UNSET_DOUBLE}  # fmt: skip
+                  if price == UNSET_DOUBLE}  # fmt: skip
         places: dict[str, int] = {}
         for name, mark in _MARKS.items():
             if name not in absent:
