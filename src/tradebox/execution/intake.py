@@ -335,16 +335,15 @@ class Intake:
     def _glance(self, fact: SnapshotTaken, learnt: Learnt, strange: set[object]) -> Learnt:
         """Take a brief read for what it is: a proof that nothing has changed, or a reason to look.
 
-        What it shows and the last whole read did not, a fill or an end that was not heard of may
-        explain, and they stand in the lists that were not read.
+        What it shows otherwise than the last whole read, a fill or an end that was not heard of
+        may explain, and they stand in the lists that were not read.
         """
-        learnt.is_news = bool(strange - self._strange) or not self.has_all_of(fact)
+        assert learnt.findings is not None
+        for record in learnt.findings.listed:
+            record.seen_ns, record.absent_ns = fact.started_mono_ns, None
+        learnt.is_news = strange != self._strange or not self.has_all_of(fact)
         if learnt.is_news:
             self._link.want_look("a brief look shows something new", is_pressing=True)
-        else:
-            assert learnt.findings is not None
-            for record in learnt.findings.listed:
-                record.seen_ns = fact.started_mono_ns
         return learnt
 
     def has_all_of(self, fact: SnapshotTaken) -> bool:
@@ -386,6 +385,8 @@ class Intake:
         learnt.changes += self._book.move(record, Move.COPY_LIVES, text)
         learnt.records.append(record)
         self._tell(learnt, "critical", "order_back", text, (record.ref, started_ns))
+        # Its end may have been said meanwhile, and passed over as known.
+        self._link.want_look(text)
 
     def _look_again(self) -> None:
         if self.look_at_s is None:

@@ -328,7 +328,9 @@ class OrderBook:
         if record is None or fact.perm_id not in record.perm_ids:
             return False
         has_same_end = record.state is OrderState.FILLED or (
-            record.state is OrderState.CANCELLED and fact.status in _CANCELLED
+            record.state is OrderState.CANCELLED
+            and fact.status in _CANCELLED
+            and record.row.filled < record.row.quantity
         )
         is_booked = int(fact.filled) <= record.row.filled
         return has_same_end and is_booked and record.copies.have_ended(fact.perm_id)

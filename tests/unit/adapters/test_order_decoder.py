@@ -70,3 +70,12 @@ def test_a_message_that_nobody_knows_is_told_once_and_ends_nothing():
         ("broker_message_unknown", "9902"),
     ]
     assert heard.gone == []
+
+
+def test_a_commission_is_told_once_it_is_known():
+    heard = Heard()
+    unset = ["59", "1", "0.1.01", "1.7976931348623157E308", "USD", "", "", ""]
+    heard.decoder.interpret(unset)
+    assert heard.facts == heard.gone == []
+    told = heard.reads([*unset[:3], "1.05", *unset[4:]])
+    assert (told.exec_id, told.commission) == ("0.1.01", Decimal("1.05"))

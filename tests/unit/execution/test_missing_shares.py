@@ -158,6 +158,49 @@ def test_a_brief_read_proves_no_absence():
     assert world.book.orders["stop"].is_over
 
 
+def bought(ref, stem, plan_id, *, side=Side.BUY, quantity=100):
+    row = replace(ENTRY, order_ref=ref, plan_id=plan_id, order_id=9, side=side)
+    fill = replace(
+        FILL, exec_stem=stem, exec_id=f"{stem}.01", order_ref=ref, plan_id=plan_id, side=side,
+        quantity=quantity,
+    )  # fmt: skip
+    return [OrderRecorded(row), FillSeen(fill)]
+
+
+def test_a_brief_read_agrees_with_no_gap_that_was_settled_since():
+    """The last whole read showed the same gap, of shares that were taken off the books after it."""
+    world = World()
+    world.read(100, RESTING)
+    world.read(0)
+    world.read(0)
+    assert world.book.position(SYMBOL) == 0
+    world.book.apply(bought("again", "0.9", "p3"))
+    world.read(0, is_whole=False)
+    assert world.is_news, "an exit would sell what is not held"
+
+
+def test_a_brief_read_without_a_gap_that_was_there_asks_for_the_whole():
+    """A fill explained it: an exit is not to wait until a timer asks."""
+    world = World()
+    world.read(40, RESTING)
+    assert world.intake.has_gap(SYMBOL)
+    world.book.apply(bought("sold", "0.8", "p1", side=Side.SELL, quantity=60))
+    world.link.looks.clear()
+    world.read(40, RESTING, is_whole=False)
+    assert [is_pressing for _reason, is_pressing in world.link.looks] == [True]
+    world.read(40, RESTING)
+    assert not world.intake.has_gap(SYMBOL)
+
+
+def test_a_brief_read_that_lists_an_order_ends_the_proof_that_it_is_gone():
+    world = World()
+    for is_whole, rows in ((True, [RESTING]), (True, []), (False, [RESTING]), (True, [])):
+        world.read(100, *rows, is_whole=is_whole)
+    assert not world.book.orders["stop"].is_over
+    world.read(100)
+    assert world.book.orders["stop"].is_over
+
+
 def test_a_streamed_position_that_no_fill_explains_is_looked_at_once():
     world = World()
 

@@ -201,3 +201,26 @@ def test_entries_go_at_half_their_rate_after_the_broker_had_too_many():
     assert buckets.entry_tokens(0.0) == 3
     assert buckets.reduce_tokens(0.0) == 20
     assert buckets.entry_tokens(SLOW_S) == 10
+
+
+def test_an_end_is_known_where_it_would_change_nothing():
+    world = World()
+    assert not world.intake.knows(COMPLETED)
+    world.learn(CANCELLED)
+    assert world.intake.knows(COMPLETED)
+    assert not world.intake.knows(replace(COMPLETED, status="Filled"))
+    assert not world.intake.knows(replace(COMPLETED, perm_id=78)), "a copy that nobody told of"
+    assert not world.intake.knows(replace(COMPLETED, filled=Decimal(3)))
+
+
+def test_the_end_of_a_cancelled_order_that_had_filled_by_then_is_news():
+    """Its quantity was heard of after its cancel: it is filled, and the list says so."""
+    world = World()
+    cancelled = replace(CANCELLED, filled=Decimal(4), remaining=Decimal(6))
+    world.learn(cancelled)
+    world.book.apply([OrderMoved(REF, OrderState.CANCELLED, 4, 4, None, Decimal(95), "an echo")])
+    fact = replace(COMPLETED, filled=Decimal(4))
+    assert not world.intake.knows(fact)
+    world.learn(fact)
+    assert world.state is OrderState.FILLED
+    assert world.intake.knows(replace(fact, status="Filled"))

@@ -127,11 +127,14 @@ class FactReader:
         self._end("executions", request_id, None)
 
     def commissionReport(self, report: CommissionReport) -> None:  # noqa: N802
-        """What an execution cost."""
+        """What an execution cost, once that is known."""
+        commission = wire.decimal_of(report.commission)
+        if commission is None:
+            return
         self._fact(
             CommissionFact(
                 exec_id=report.execId,
-                commission=wire.quantity_of(report.commission),
+                commission=commission,
                 currency=report.currency,
                 realised_pnl=wire.decimal_of(report.realizedPNL),
             )

@@ -258,8 +258,7 @@ class IbOrderPort:
         """Write a new order or a modify. Raises BrokerUnavailable if the socket is gone."""
         session = self._live()
         known, text = session.prepared.pop(ticket.order_id, (None, ""))
-        message = text if known == ticket else session.encoded(ticket)
-        session.write(lambda: session.send(message))
+        session.write(lambda: session.send(text if known == ticket else session.encoded(ticket)))
 
     def ask_margin(self, ticket: OrderTicket) -> None:
         """Ask what an order would bind; nothing is placed. Raises BrokerUnavailable."""
@@ -271,7 +270,7 @@ class IbOrderPort:
     def cancel(self, order_id: int) -> None:
         """Write a cancel. Raises BrokerUnavailable if the socket is gone."""
         session = self._live()
-        session.write(lambda: session.client.cancelOrder(order_id))
+        session.write(lambda: session.cancel(order_id))
 
     def close(self) -> None:
         """Drop the connection; orders at the broker stay as they are."""
@@ -346,8 +345,14 @@ class _Session:
         self._check_connected()
         self.client.sendMsg(message)
 
+    def cancel(self, order_id: int) -> None:
+        """Write a cancel. Raises ConnectionError."""
+        self._check_connected()
+        self.client.cancelOrder(order_id)
+
     def _check_connected(self) -> None:
-        if not self.client.isConnected():
+        # The end of a connection is told behind what came before it, which may wait for its turn.
+        if not (self.client.isConnected() and self.client.conn.isConnected()):
             raise ConnectionError("not connected")
 
     def new_request_id(self) -> int:
