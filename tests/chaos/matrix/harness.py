@@ -80,6 +80,9 @@ NOW_S_MIN = 200.0
 """Real seconds before the market's close below which a run is too old for another row."""
 
 PLAN = "SELECT * FROM trade.plan WHERE plan_id = $1"
+STORY = """
+SELECT kind, at_ns, data FROM trade.event WHERE symbol = $1 ORDER BY seq DESC LIMIT 12
+"""
 DENIALS = "SELECT check_name FROM trade.denial WHERE plan_id = $1 ORDER BY denial_id"
 ORDERS_OF = "SELECT * FROM trade.broker_order WHERE plan_id = $1 ORDER BY created_at, order_id"
 
@@ -424,9 +427,13 @@ class World:
         """See that nothing is sent in a symbol for some real seconds."""
         until_s = time.monotonic() + seconds
         while time.monotonic() < until_s:
-            assert self.placed(symbol, account) == []
+            self._assert_out(symbol, account)
             time.sleep(0.1)
-        assert self.placed(symbol, account) == []
+        self._assert_out(symbol, account)
+
+    def _assert_out(self, symbol: str, account: str) -> None:
+        sent = self.placed(symbol, account)
+        assert sent == [], (sent, [dict(row) for row in self.clerk.rows(STORY, symbol)])
 
     def starve(self, symbol: str) -> None:
         """Let no vendor and no gateway say a price of a symbol any more."""

@@ -50,9 +50,14 @@ FLAGS = """
 SELECT coalesce(sum(ticks), 0)::bigint AS ticks FROM trade.tick_verdict
 WHERE symbol = $1 AND verdict = 'flag' AND check_name = 'frozen'
 """
+OF_SYMBOL = """
+SELECT count(*) AS n FROM trade.plan WHERE symbol = $1 AND state = ANY ($2::text[])
+"""
 PEERS = 4
 """Symbols that move beside one that stands still."""
-HOARD = 2_000
+COUNTED_S_MAX = 150.0
+"""What passed with a flag is counted in memory and kept once a minute."""
+HOARD = 500
 HOARD_S = 30.0
 NO_MEMORY = ("MemoryError", "memory allocation of")
 """What the interpreter says, and what a library that is no Python does."""
@@ -86,6 +91,15 @@ def throttled(world: World) -> dict[str, int]:
 def flags(world: World, symbol: str) -> int:
     """Return how many prices of a symbol passed as frozen."""
     return int(world.clerk.rows(FLAGS, symbol)[0]["ticks"])
+
+
+def taken_up(world: World, symbol: str, *states: str) -> None:
+    """Wait until no plan of a symbol is in one of these states any more."""
+    eventually(
+        lambda: world.clerk.rows(OF_SYMBOL, symbol, list(states))[0]["n"] == 0,
+        f"none is {states}",
+        COUNTED_S_MAX,
+    )
 
 
 def starved(world: World, **document: object) -> tuple[str, str]:
@@ -361,7 +375,7 @@ def row_44_a_price_that_stands_still_while_others_move_opens_nothing(world: Worl
     first = world.open(symbol)  # the broker's own prices are enough, as long as they move
     assert flags(world, symbol) == 0
     world.fault("gateway.repeat_price", symbol=symbol)
-    eventually(lambda: flags(world, symbol), "it is seen by value and time")
+    eventually(lambda: flags(world, symbol), "it is seen by value and time", COUNTED_S_MAX)
     with world.span("spoilt", symbol=symbol):
         late = world.add(symbol, "live")
         world.until_state(late, "armed")
@@ -507,8 +521,11 @@ def row_53_an_engine_at_the_end_of_its_memory_loses_nothing(world: World) -> dic
             os.kill(engine, signal.SIGKILL)  # what the kernel does at the end of all memory
         assert world.is_covered(held)
         world.until_new_engine(engine)
+        taken_up(world, hoard, "requested")  # an exit beside hundreds of them has to wait
     entered_once(world, symbol, plan_id)
     world.leave(resting)
+    world.feed(hoard)
+    taken_up(world, hoard, "requested", "armed")
     said = world.run.err
     assert not said or any(words in said for words in NO_MEMORY), said[-3000:]
     return {"ended_by_the_limit": not is_alive, "plans_hoarded": hoarded}
