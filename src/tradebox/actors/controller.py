@@ -2,6 +2,8 @@
 
 Rules of this file:
 - one message at a time, in order; prices conflate per symbol, facts never do;
+- a price reaches so many plans a message: what hundreds of them do at once must not hold up facts;
+  a newer price takes the older one's place, and comes first to those that had to wait;
 - what time brings about is done in parts, each a message: a price waits for one part at most;
   what a plan is armed by is read beside the messages;
 - it listens to the order link only after the books and plans were loaded from PostgreSQL: until
@@ -9,7 +11,7 @@ Rules of this file:
 - PostgreSQL away at the start is waited for in place: stops rest at the broker.
 """
 
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -27,6 +29,8 @@ from tradebox.supervision.mailbox import Overflow
 from tradebox.supervision.reasons import ExitReason
 
 TIMER_S: Final = 0.25
+PLANS_AT_ONCE: Final = 5
+"""So many plans of a symbol see a price in one message: each of them may send orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,19 @@ class NextPart:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherPlans:
+    """To self, behind what waits: show a price to those plans that it has not reached."""
+
+    tick: AdmittedTick
+    plan_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Question before an ordered stop: begin nothing more, answer when nothing is under way."""
 
 
-ControllerMessage = AdmittedTick | TimerFired | NextPart | ArmingRead | BrokerFact
+ControllerMessage = AdmittedTick | OtherPlans | TimerFired | NextPart | ArmingRead | BrokerFact
 
 
 class PriceHub(Protocol):
@@ -100,6 +112,8 @@ class Controller(Actor[ControllerMessage]):
         self._symbols: frozenset[str] = frozenset()
         self._parts: AsyncGenerator[None, None] | None = None
         self._drained: ReplyTo | None = None
+        self._unreached: dict[str, OtherPlans] = {}
+        """By symbol: the plans that its last price has not reached."""
 
     def conflate_key(self, msg: ControllerMessage) -> Hashable | None:
         """Prices of one symbol replace each other; nothing else does."""
@@ -115,7 +129,9 @@ class Controller(Actor[ControllerMessage]):
     async def handle(self, msg: ControllerMessage) -> None:
         """Act on a price, a fact, or the timer."""
         if isinstance(msg, AdmittedTick):
-            await self._runner.on_tick(msg)
+            await self._on_price(msg)
+        elif isinstance(msg, OtherPlans):
+            await self._on_others(msg)
         elif isinstance(msg, TimerFired):
             await self._on_timer()
         elif isinstance(msg, NextPart):
@@ -155,6 +171,30 @@ class Controller(Actor[ControllerMessage]):
         self._want()
         self._hub.subscribe(name, self._deliver, None)
         self._attach(self._ctx.ref.tell)
+
+    async def _on_price(self, tick: AdmittedTick) -> None:
+        waiting = self._unreached.pop(tick.symbol, None)
+        first = () if waiting is None else waiting.plan_ids
+        later = [one for one in self._runner.plans_of(tick.symbol) if one not in first]
+        await self._show(OtherPlans(tick, [*first, *later]))
+
+    async def _on_others(self, others: OtherPlans) -> None:
+        if self._unreached.get(others.tick.symbol) is others:
+            del self._unreached[others.tick.symbol]
+            await self._show(others)
+
+    async def _show(self, others: OtherPlans) -> None:
+        """Show a price to the first plans, and to the others in messages of their own."""
+        tick, plan_ids = others.tick, others.plan_ids
+        while True:
+            await self._runner.on_tick(tick, plan_ids[:PLANS_AT_ONCE])
+            plan_ids = plan_ids[PLANS_AT_ONCE:]
+            others = OtherPlans(tick, plan_ids)
+            if not plan_ids:
+                return
+            if self._ctx.ref.tell(others):
+                self._unreached[tick.symbol] = others
+                return
 
     async def _on_timer(self) -> None:
         if self._runner.is_loaded:

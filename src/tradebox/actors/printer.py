@@ -7,7 +7,7 @@ Rules of this file:
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -76,7 +76,8 @@ def json_line(event: object, world: str) -> str:
     if world:
         shown["world"] = world
     if is_dataclass(event) and not isinstance(event, type):
-        shown.update(asdict(event))
+        # No copy is made of what it holds: an error may not be copied.
+        shown.update((one.name, getattr(event, one.name)) for one in fields(event))
     if "at_ns" in shown:
         shown["at"] = iso_utc(shown.pop("at_ns"))
     return orjson.dumps(shown, default=_plain, option=orjson.OPT_NON_STR_KEYS).decode()

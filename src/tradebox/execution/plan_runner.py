@@ -10,7 +10,7 @@ Rules of this file:
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -62,6 +62,8 @@ from tradebox.supervision.clock import Clock
 EVENTS_PER_TURN_MAX: Final = 256
 ENDED_KEPT_MAX: Final = 200
 POLL_PERIOD_S: Final = 0.5
+DUE_AT_ONCE: Final = 100
+"""After so many plans that time reaches, prices and facts may come between."""
 STORE_RETRY_S: Final = 0.5
 SESSIONS_PERIOD_S: Final = 5.0
 SESSIONS_AHEAD_NS: Final = 400 * 86_400 * 1_000_000_000
@@ -240,8 +242,12 @@ class PlanRunner:
 
     # --- what comes in ------------------------------------------------------------------------
 
-    async def on_tick(self, tick: AdmittedTick) -> None:
-        """Show an admitted price to the plans of its symbol."""
+    def plans_of(self, symbol: str) -> list[str]:
+        """Return the plans that follow a symbol's price."""
+        return list(self._by_symbol.get(symbol, {}))
+
+    async def on_tick(self, tick: AdmittedTick, plan_ids: Sequence[str] | None = None) -> None:
+        """Show an admitted price to these plans, or to all of its symbol."""
         if self.is_draining:
             return
         self._on_turn()
@@ -252,8 +258,10 @@ class PlanRunner:
         evidence = Evidence(
             price, tick.source, quality, tick.event_ns, tick.mono_ns, tick.mailbox_mono_ns
         )
-        for running in list(self._by_symbol.get(tick.symbol, {}).values()):
-            await self._tell(running, self._price_seen(running, evidence))
+        for plan_id in self.plans_of(tick.symbol) if plan_ids is None else plan_ids:
+            running = self._by_symbol.get(tick.symbol, {}).get(plan_id)
+            if running is not None:
+                await self._tell(running, self._price_seen(running, evidence))
         await self._drain()
 
     async def on_fact(self, fact: BrokerFact) -> None:
@@ -281,7 +289,11 @@ class PlanRunner:
             yield
             await self._poll()
             yield
-        for running in self._due():
+        for number, running in enumerate(self._due(), start=1):
+            if number % DUE_AT_ONCE == 0:
+                yield
+            if running.state.phase.is_final:
+                continue
             if running.state.phase is Phase.REQUESTED:
                 await self._arm(running)
             elif not self.is_draining:

@@ -16,7 +16,7 @@ from support.plan_bench import (
     ScriptedPath,
     long_plan,
 )
-from tradebox.actors.controller import Controller, Drain
+from tradebox.actors.controller import PLANS_AT_ONCE, Controller, Drain
 from tradebox.domain.events import PlanStepTaken
 from tradebox.domain.orders import AccountName
 from tradebox.domain.path import MoveStopRequest
@@ -195,9 +195,9 @@ async def test_a_price_waits_for_a_part_of_the_timer_not_for_all_of_it(engine, m
             seen.append("time")
             return tell_time()
 
-        async def ticked(tick):
+        async def ticked(*args):
             seen.append("tick")
-            await on_tick(tick)
+            await on_tick(*args)
 
         monkeypatch.setattr(runner, "_poll", polling)
         monkeypatch.setattr(runner, "_due", telling_time)
@@ -289,3 +289,38 @@ async def test_the_demo_leaves_the_account_to_a_person(engine):
         await engine.seconds(harness, 2)
         await engine.price(harness, "100", "NFLX")
         assert [row.is_demo for row in engine.store.rows.values()] == [False]
+
+
+async def test_a_price_reaches_hundreds_of_plans_in_messages_of_their_own(engine, monkeypatch):
+    """A newer price takes the older one's place, and comes first to those that had to wait."""
+    async with manual_tree(engine.tree()) as harness:
+        plans = [await engine.add() for _ in range(2 * PLANS_AT_ONCE + 3)]
+        await engine.seconds(harness, 1)
+        runner, seen = engine.runner, []
+        price_seen = runner._price_seen
+
+        def shown(running, evidence):
+            seen.append((str(evidence.price), running.state.plan_id))
+            return price_seen(running, evidence)
+
+        monkeypatch.setattr(runner, "_price_seen", shown)
+        on_tick = runner.on_tick
+
+        async def ticked(tick, plan_ids):
+            await on_tick(tick, plan_ids)
+            if len(seen) == PLANS_AT_ONCE:
+                engine.hub.tick("AAPL", "90.03")
+
+        monkeypatch.setattr(runner, "on_tick", ticked)
+        await engine.price(harness, "90.02")
+        count = len(plans)
+        first, later = seen[:PLANS_AT_ONCE], seen[PLANS_AT_ONCE:]
+        assert {price for price, _plan in first} == {"90.02"}
+        last = {plan: price for price, plan in seen}
+        assert set(last) == set(plans), "each plan saw a price"
+        assert set(last.values()) == {"90.03"}, "and the newer one last"
+        by_plan = {plan: [p for p, one in seen if one == plan] for plan in plans}
+        assert all(prices == sorted(prices) for prices in by_plan.values()), "none goes back"
+        newer = [plan for price, plan in later if price == "90.03"]
+        reached = {plan for price, plan in seen if price == "90.02"}
+        assert not set(newer[: count - len(reached)]) & reached, "who had to wait comes first"
