@@ -11,8 +11,15 @@ from tradebox.supervision.events import ChildExited
 from tradebox.supervision.reasons import Crash
 
 
+class Uncopied(BudgetSpent):
+    """As an error whose arguments are not its words is, where no library has taught copying it."""
+
+    def __deepcopy__(self, memo):
+        raise TypeError("missing 2 required positional arguments")
+
+
 def test_a_crash_is_printed_that_cannot_be_copied():
-    error = BudgetSpent("trading.paper.controller", 0.040, 0.069)
+    error = Uncopied("trading.paper.controller", 0.040, 0.069)
     with pytest.raises(TypeError):
         copy.deepcopy(error)
     event = ChildExited(
@@ -20,7 +27,9 @@ def test_a_crash_is_printed_that_cannot_be_copied():
     )
     shown = orjson.loads(json_line(event, "SIMULATED"))
     assert (shown["event"], shown["world"], shown["child_id"]) == (
-        "ChildExited", "SIMULATED", "controller",
-    )  # fmt: skip
+        "ChildExited",
+        "SIMULATED",
+        "controller",
+    )
     assert "69 ms of 40 ms" in str(shown["reason"])
     assert "controller" in text_line(event, "")
