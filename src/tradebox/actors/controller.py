@@ -175,26 +175,22 @@ class Controller(Actor[ControllerMessage]):
     async def _on_price(self, tick: AdmittedTick) -> None:
         waiting = self._unreached.pop(tick.symbol, None)
         first = () if waiting is None else waiting.plan_ids
-        later = [one for one in self._runner.plans_of(tick.symbol) if one not in first]
-        await self._show(OtherPlans(tick, [*first, *later]))
+        await self._show(tick, [*dict.fromkeys((*first, *self._runner.plans_of(tick.symbol)))])
 
     async def _on_others(self, others: OtherPlans) -> None:
         if self._unreached.get(others.tick.symbol) is others:
             del self._unreached[others.tick.symbol]
-            await self._show(others)
+            await self._show(others.tick, others.plan_ids)
 
-    async def _show(self, others: OtherPlans) -> None:
+    async def _show(self, tick: AdmittedTick, plan_ids: Sequence[str]) -> None:
         """Show a price to the first plans, and to the others in messages of their own."""
-        tick, plan_ids = others.tick, others.plan_ids
-        while True:
-            await self._runner.on_tick(tick, plan_ids[:PLANS_AT_ONCE])
-            plan_ids = plan_ids[PLANS_AT_ONCE:]
+        await self._runner.on_tick(tick, plan_ids[:PLANS_AT_ONCE])
+        while plan_ids := plan_ids[PLANS_AT_ONCE:]:
             others = OtherPlans(tick, plan_ids)
-            if not plan_ids:
-                return
             if self._ctx.ref.tell(others):
                 self._unreached[tick.symbol] = others
                 return
+            await self._runner.on_tick(tick, plan_ids[:PLANS_AT_ONCE])
 
     async def _on_timer(self) -> None:
         if self._runner.is_loaded:

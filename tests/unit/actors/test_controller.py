@@ -21,6 +21,7 @@ from tradebox.domain.events import PlanStepTaken
 from tradebox.domain.orders import AccountName
 from tradebox.domain.path import MoveStopRequest
 from tradebox.domain.plan_document import document_from
+from tradebox.execution import plan_runner
 from tradebox.execution.demo import Demo
 from tradebox.execution.plan_runner import PlanRunner
 from tradebox.ports.orders import LinkClosed
@@ -324,3 +325,29 @@ async def test_a_price_reaches_hundreds_of_plans_in_messages_of_their_own(engine
         newer = [plan for price, plan in later if price == "90.03"]
         reached = {plan for price, plan in seen if price == "90.02"}
         assert not set(newer[: count - len(reached)]) & reached, "who had to wait comes first"
+
+
+async def test_prices_come_between_hundreds_of_plans_that_time_reaches(engine, monkeypatch):
+    async with manual_tree(engine.tree()) as harness:
+        for _ in range(5):
+            await engine.add()
+        await engine.seconds(harness, 1)
+        runner, seen = engine.runner, []
+        on_tick, compare = runner.on_tick, runner._compare
+
+        async def compared(running):
+            if not seen:
+                engine.hub.tick("AAPL", "90")
+            seen.append("time")
+            await compare(running)
+
+        async def ticked(*args):
+            seen.append("tick")
+            await on_tick(*args)
+
+        monkeypatch.setattr(plan_runner, "DUE_AT_ONCE", 3)
+        monkeypatch.setattr(runner, "_due", lambda: list(runner.active()))
+        monkeypatch.setattr(runner, "_compare", compared)
+        monkeypatch.setattr(runner, "on_tick", ticked)
+        await engine.seconds(harness, 1)
+        assert seen[:6] == ["time", "time", "tick", "time", "time", "time"]

@@ -1,25 +1,12 @@
 """A socket that is gone, its end not told yet: what is written then is refused, not dropped."""
 
-from decimal import Decimal
-
 import pytest
 
+from support.tickets import TICKET
 from support.tws_bench import TwsBench
 from tradebox.adapters.ibkr.orders.port import IbOrderPort
-from tradebox.domain.market import Instrument
-from tradebox.domain.orders import AccountName, OrderIntent, OrderRole, OrderType, Side, Tif
 from tradebox.errors import BrokerUnavailable
-from tradebox.ports.orders import OrderTicket
 from tradebox.supervision.clock import MonotonicClock
-
-AAPL = Instrument("AAPL", 265598, "NASDAQ", "USD", Decimal("0.01"), "APPLE INC")
-INTENT = OrderIntent(
-    "tbp-1-x", "p1", AccountName.PAPER, "AAPL", 265598, OrderRole.STOP, Side.SELL, 10,
-    OrderType.STOP, Tif.GTC, stop_price=Decimal("95.07"),
-)  # fmt: skip
-TICKET = OrderTicket(
-    7, INTENT, "SIM1", AAPL, 10, OrderType.STOP, Tif.GTC, None, Decimal("95.07"), 6, True
-)
 
 
 @pytest.mark.asyncio

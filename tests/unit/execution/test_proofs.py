@@ -126,6 +126,7 @@ def test_an_order_that_is_listed_at_work_after_its_end_comes_back(is_told):
     assert world.state is OrderState.CANCELLED
     told = world.read(opened=(OPEN,)).alarms
     assert [alarm.kind for alarm in told] == ["order_back"]
+    assert any("at work" in look for look in world.link.looks), "its end may have been told since"
     assert world.state is OrderState.WORKING
     assert world.book.open_orders("AAPL")
     world.learn(CANCELLED)

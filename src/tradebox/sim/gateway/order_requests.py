@@ -9,6 +9,8 @@ Rules of this file:
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
+from typing import TypeVar
 
 from tradebox.sim.exchange.orders import Execution, Order, Refusal, Ticket, Tif
 from tradebox.sim.faults import Value
@@ -26,6 +28,10 @@ from tradebox.sim.gateway.place_order import PlaceOrder, read_place_order
 from tradebox.sim.gateway.session import Handler, Session
 from tradebox.sim.gateway.tickets import to_ticket
 from tradebox.sim.gateway.wire import FieldReader
+
+T = TypeVar("T")
+_perm_id: Callable[[Order], object] = attrgetter("perm_id")
+_exec_id: Callable[[Execution], object] = attrgetter("exec_id")
 
 READ_ONLY = Refusal(
     321,
@@ -226,37 +232,33 @@ def _list(session: Session, write: Callable[[], Iterator[None]]) -> None:
 
 
 def _say_completed(session: Session) -> Iterator[None]:
-    gateway = session.gateway
-    said: set[int] = set()
-    while new := [
-        order
-        for order in gateway.exchange.completed_orders(gateway.account_name, gateway.now_ns())
-        if order.perm_id not in said
-    ]:
-        for order in new:
-            said.add(order.perm_id)
-            session.send(completed_order(order, session.frame))
-            yield
+    for order in _to_its_end(session, session.gateway.exchange.completed_orders, _perm_id):
+        session.send(completed_order(order, session.frame))
+        yield
     session.send_end([102])
 
 
 def _say_executions(
     session: Session, request_id: int, is_wanted: Callable[[Execution], bool]
 ) -> Iterator[None]:
-    gateway = session.gateway
-    said: set[str] = set()
-    while new := [
-        execution
-        for execution in gateway.exchange.executions(gateway.account_name, gateway.now_ns())
-        if execution.exec_id not in said
-    ]:
-        for execution in new:
-            said.add(execution.exec_id)
-            if is_wanted(execution):
-                session.send(exec_details(request_id, execution, session.frame))
-                session.send(commission_report(execution, session.frame.currency))
-            yield
+    for execution in _to_its_end(session, session.gateway.exchange.executions, _exec_id):
+        if is_wanted(execution):
+            session.send(exec_details(request_id, execution, session.frame))
+            session.send(commission_report(execution, session.frame.currency))
+        yield
     session.send_end([55, 1, request_id])
+
+
+def _to_its_end(
+    session: Session, listed: Callable[[str, int], list[T]], key: Callable[[T], object]
+) -> Iterator[T]:
+    """Yield what a list holds, and then what has come to it meanwhile, each once."""
+    gateway, said = session.gateway, set[object]()
+    while new := [
+        one for one in listed(gateway.account_name, gateway.now_ns()) if key(one) not in said
+    ]:
+        said.update(map(key, new))
+        yield from new
 
 
 def _list_open(session: Session, *, is_own_only: bool) -> None:
